@@ -1,0 +1,81 @@
+"""rankprobe measures the intrinsic rank of soft prompts, and says how far a reading can be trusted.
+
+The rooms, in the order in which data flows:
+
+    prompts    what is trained: probe, DPT, vanilla prompt tuning
+    backbone   what is frozen: load a model, splice a prompt into it, score, decode
+    tasks      what it is trained on: SuperGLUE from the hub, a folder, or the bundled miniature
+    rank       what is measured: rank measures of matrices, and their nulls
+    runs       what is written down: the run folder, and back into pandas frames
+    training   the loop, which ties them
+    sweeps     many runs
+    plots      frames in, figures out
+    cli        the front desk
+
+The door:
+
+    >>> import rankprobe as rp
+    >>> run = rp.probe(task="cb", model="t5-base", seed=1)  # doctest: +SKIP
+    >>> frames = rp.load_runs("runs")  # doctest: +SKIP
+    >>> rp.rank.measure(run.prompt())  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rankprobe import plots, rank, sweeps
+    from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
+    from rankprobe.runs import Frames, Run, find_run, list_runs, load_runs
+    from rankprobe.training.api import probe, resume, train, train_cohort
+    from rankprobe.training.config import RunConfig
+    from rankprobe.training.recorder import StepRecord
+
+_HOMES = {
+    "Frames": "runs",
+    "RankprobeError": "errors",
+    "Run": "runs",
+    "RunConfig": "training.config",
+    "RunFailed": "errors",
+    "RunInterrupted": "errors",
+    "StepRecord": "training.recorder",
+    "find_run": "runs",
+    "list_runs": "runs",
+    "load_runs": "runs",
+    "probe": "training.api",
+    "resume": "training.api",
+    "train": "training.api",
+    "train_cohort": "training.api",
+}
+
+__version__ = "0.1.0"
+__all__ = [
+    "Frames",
+    "RankprobeError",
+    "Run",
+    "RunConfig",
+    "RunFailed",
+    "RunInterrupted",
+    "StepRecord",
+    "find_run",
+    "list_runs",
+    "load_runs",
+    "plots",
+    "probe",
+    "rank",
+    "resume",
+    "sweeps",
+    "train",
+    "train_cohort",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: reading runs or printing help needs no torch."""
+    if name in _HOMES:
+        return getattr(import_module(f"rankprobe.{_HOMES[name]}"), name)
+    if name in ("plots", "rank", "sweeps"):
+        return import_module(f"rankprobe.{name}")
+    raise AttributeError(f"module 'rankprobe' has no attribute '{name}'")

@@ -1,0 +1,26 @@
+"""What is frozen: loading a model, splicing prompts into its forward pass, scoring, decoding.
+
+No forked model code: Hugging Face models are used through `inputs_embeds`.
+"""
+
+from rankprobe.backbone.base import Backbone
+from rankprobe.backbone.dropout import MemberDropout
+from rankprobe.backbone.fingerprint import fingerprint
+from rankprobe.backbone.load import load_backbone
+from rankprobe.backbone.score import TextBatch, check_prompt_matters, decode, label_logits, losses
+from rankprobe.backbone.shapes import SHAPES
+from rankprobe.backbone.splice import splice
+
+__all__ = [
+    "SHAPES",
+    "Backbone",
+    "MemberDropout",
+    "TextBatch",
+    "check_prompt_matters",
+    "decode",
+    "fingerprint",
+    "label_logits",
+    "load_backbone",
+    "losses",
+    "splice",
+]

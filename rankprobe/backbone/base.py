@@ -1,0 +1,65 @@
+"""The frozen language model, as the rest of rankprobe sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen encoder-decoder with its tokenizer.
+
+    `name` is what the user asked for, `source` where the weights came from (`hub`, `folder`, `random`),
+    `revision` the hub commit where there is one. Weights in float32, bfloat16 or float64; prompts meet
+    them in `splice`.
+    """
+
+    name: str
+    source: str
+    model: Any
+    tokenizer: Any
+    revision: str | None = None
+
+    @property
+    def random_weights(self) -> bool:
+        return self.source == "random"
+
+    @property
+    def label(self) -> str:
+        """The name for people: random weights are always called so."""
+        return f"{self.name} (random weights)" if self.random_weights else self.name
+
+    @property
+    def embedding(self) -> Tensor:
+        """The input embedding matrix, (rows, d). It may hold more rows than the tokenizer has pieces."""
+        return self.model.get_input_embeddings().weight
+
+    @property
+    def d_model(self) -> int:
+        return self.embedding.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        return self.embedding.device
+
+    @property
+    def prompt_dtype(self) -> torch.dtype:
+        """Prompts and optimizer state are float32, whatever the frozen weights are; float64 under float64."""
+        return torch.float64 if self.embedding.dtype == torch.float64 else torch.float32
+
+    def vocabulary(self) -> Tensor:
+        """Embedding rows of real pieces, (pieces, d), on the CPU in the prompt's dtype.
+
+        In the tokenizer's order, which is by falling frequency for sentencepiece vocabularies such as
+        T5's. Special tokens, and embedding rows beyond the tokenizer, are left out.
+        """
+        special = set(self.tokenizer.all_special_ids)
+        ids = [i for i in range(min(len(self.tokenizer), len(self.embedding))) if i not in special]
+        return self.embedding.detach()[ids].to("cpu", self.prompt_dtype)
+
+    def n_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.model.parameters())

@@ -1,0 +1,19 @@
+"""Proof that a frozen backbone stayed frozen."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+
+from rankprobe.backbone.base import Backbone
+
+
+def fingerprint(backbone: Backbone) -> str:
+    """SHA-256 over names, shapes, dtypes and bytes of all weights and buffers (about 1 s per GB)."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(backbone.model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        flat = tensor.detach().cpu().contiguous().flatten()
+        digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,94 @@
+"""What a prompt is trained on and chosen by: the loss of target texts, and greedily decoded answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rankprobe.backbone.base import Backbone
+from rankprobe.backbone.splice import splice
+from rankprobe.errors import RankprobeError
+
+IGNORED = -100
+"""Label id of padding, as in Hugging Face models."""
+
+
+@dataclass(frozen=True)
+class TextBatch:
+    """Rows of text for K members, member after member.
+
+    `rows`: K counts. `source_lengths`, `target_lengths`: K padded lengths, those that each member's rows
+    would have alone. `input_ids` and `attention_mask` (R, T); `labels` (R, L) padded with `IGNORED`.
+    """
+
+    rows: Sequence[int]
+    source_lengths: Sequence[int]
+    target_lengths: Sequence[int]
+    input_ids: Tensor
+    attention_mask: Tensor
+    labels: Tensor
+
+
+def label_logits(backbone: Backbone, prompts: Sequence[Tensor], batch: TextBatch) -> Tensor:
+    """Logits (R, L, vocabulary) of each label position, teacher-forced."""
+    embeds, mask = splice(backbone, prompts, batch.rows, batch.input_ids, batch.attention_mask)
+    shifted = backbone.model.prepare_decoder_input_ids_from_labels(labels=batch.labels)
+    output = backbone.model(
+        inputs_embeds=embeds, attention_mask=mask, decoder_input_ids=shifted, use_cache=False
+    )
+    return output.logits
+
+
+def losses(backbone: Backbone, prompts: Sequence[Tensor], batch: TextBatch) -> list[Tensor]:
+    """Each member's loss: mean cross-entropy over the label tokens of its own rows (paper, equation 6).
+
+    The members share the forward pass and nothing else, so the gradient of a loss reaches only that
+    member's prompt.
+    """
+    logits = label_logits(backbone, prompts, batch)
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    members = zip(logits.split(list(batch.rows)), batch.labels.split(list(batch.rows)), strict=True)
+    return [
+        F.cross_entropy(member.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+        for member, labels in members
+    ]
+
+
+@torch.no_grad()
+def decode(
+    backbone: Backbone, prompts: Sequence[Tensor], batch: TextBatch, max_new_tokens: int
+) -> list[list[str]]:
+    """Greedy answers, K lists of texts, at most `max_new_tokens` long, special tokens dropped."""
+    embeds, mask = splice(backbone, prompts, batch.rows, batch.input_ids, batch.attention_mask)
+    tokens = backbone.model.generate(
+        inputs_embeds=embeds,
+        attention_mask=mask,
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        num_beams=1,
+    )
+    texts = backbone.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+    answers = iter(text.strip() for text in texts)
+    return [[next(answers) for _ in range(count)] for count in batch.rows]
+
+
+@torch.no_grad()
+def check_prompt_matters(backbone: Backbone, prompt: Tensor, batch: TextBatch) -> None:
+    """Fail unless the prompt changes the logits: a prompt that is silently ignored trains nothing.
+
+    Raises:
+        RankprobeError: logits with and without `prompt` are equal.
+    """
+    first = (batch.input_ids[:1], batch.attention_mask[:1], batch.labels[:1])
+    one = TextBatch([1], batch.source_lengths[:1], batch.target_lengths[:1], *first)
+    if torch.equal(
+        label_logits(backbone, [prompt], one), label_logits(backbone, [prompt[:0]], one)
+    ):
+        raise RankprobeError(
+            f"model '{backbone.name}' gives the same logits with and without the prompt, so nothing "
+            "would be learned; check how it handles inputs_embeds"
+        )

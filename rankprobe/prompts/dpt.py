@@ -1,0 +1,38 @@
+"""Decomposed prompt tuning."""
+
+from __future__ import annotations
+
+from typing import Self, final
+
+import torch
+from torch import Tensor, nn
+
+from rankprobe.prompts.base import Method
+from rankprobe.prompts.config import DPTConfig
+from rankprobe.prompts.init import random_factor
+
+
+@final
+class DPT(Method):
+    """P = A · B, with A (n, b) and B (b, d) trained: b · (n + d) parameters, rank at most b.
+
+    Source: Xiao et al. (2023), equation 5. The factors start Gaussian as section 4.2 says; the
+    authors' released code draws U(−0.5, 0.5) instead (`factor_init="uniform", factor_scale=0.5`).
+    """
+
+    def __init__(self, A: Tensor, B: Tensor) -> None:
+        super().__init__()
+        self.A = nn.Parameter(A)
+        self.B = nn.Parameter(B)
+
+    @classmethod
+    def create(cls, config: DPTConfig, vocabulary: Tensor, generator: torch.Generator) -> Self:
+        n, d, dtype = config.prompt_length, vocabulary.shape[1], vocabulary.dtype
+        b, kind, scale = config.bottleneck, config.factor_init, config.factor_scale
+        return cls(
+            A=random_factor(generator, (n, b), kind, scale, dtype),
+            B=random_factor(generator, (b, d), kind, scale, dtype),
+        )
+
+    def forward(self) -> Tensor:
+        return self.A @ self.B

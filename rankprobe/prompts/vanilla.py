@@ -1,0 +1,34 @@
+"""Vanilla prompt tuning."""
+
+from __future__ import annotations
+
+from typing import Self, final
+
+import torch
+from torch import Tensor, nn
+
+from rankprobe.prompts.base import Method
+from rankprobe.prompts.config import VanillaConfig
+from rankprobe.prompts.init import sampled_vocabulary
+
+
+@final
+class Vanilla(Method):
+    """P (n, d) itself is trained, from rows sampled out of the vocabulary.
+
+    Source: Lester et al. (2021), section 2; the initialisation that Xiao et al. (2023), A.4, adopt.
+    """
+
+    def __init__(self, P: Tensor) -> None:
+        super().__init__()
+        self.P = nn.Parameter(P)
+
+    @classmethod
+    def create(cls, config: VanillaConfig, vocabulary: Tensor, generator: torch.Generator) -> Self:
+        return cls(
+            sampled_vocabulary(generator, vocabulary[: config.vocabulary], config.prompt_length)
+        )
+
+    def forward(self) -> Tensor:
+        # A copy, so that ∂L/∂P can be read off the output as for every other method.
+        return self.P.clone()

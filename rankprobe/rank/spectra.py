@@ -1,0 +1,44 @@
+"""Singular values, the basis of every spectral measure."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rankprobe.errors import RankprobeError
+
+FLOAT32_EPS = float(np.finfo(np.float32).eps)
+
+
+def singular_values(matrix: ArrayLike) -> NDArray[np.float64]:
+    """Singular values of a matrix or a stack (…, n, d), descending, in float64: (…, min(n, d)).
+
+    Raises:
+        RankprobeError: an entry is NaN or infinite.
+    """
+    return np.linalg.svd(_checked(matrix), compute_uv=False)
+
+
+def gram_singular_values(matrix: ArrayLike) -> NDArray[np.float64]:
+    """The same from the eigenvalues of the smaller Gram matrix: several times faster, less accurate.
+
+    Squaring costs accuracy: a value below about 1e-8 times the largest cannot be told from zero. That is
+    far under the float32 rounding of a trained prompt (1e-7), so it serves the log of every step; use
+    `singular_values` where smaller values matter.
+
+    Raises:
+        RankprobeError: an entry is NaN or infinite.
+    """
+    m = _checked(matrix)
+    transposed = np.swapaxes(m, -1, -2)
+    gram = m @ transposed if m.shape[-2] <= m.shape[-1] else transposed @ m
+    return np.sqrt(np.clip(np.linalg.eigvalsh(gram)[..., ::-1], 0, None))
+
+
+def _checked(matrix: ArrayLike) -> NDArray[np.float64]:
+    m = np.asarray(matrix, dtype=np.float64)
+    if m.ndim < 2:
+        raise RankprobeError(f"expected a matrix (n, d) or a stack of them, got shape {m.shape}")
+    if not np.isfinite(m).all():
+        raise RankprobeError(f"a matrix of shape {m.shape} holds NaN or infinite entries; its rank is undefined")
+    return m

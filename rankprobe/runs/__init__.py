@@ -1,0 +1,16 @@
+"""What is written down: the run folder, and the way back into pandas frames."""
+
+from rankprobe.runs.folder import CHECKPOINT, LOGS, PROMPT, Run, create_run, find_run, list_runs
+from rankprobe.runs.frames import Frames, load_runs
+
+__all__ = [
+    "CHECKPOINT",
+    "LOGS",
+    "PROMPT",
+    "Frames",
+    "Run",
+    "create_run",
+    "find_run",
+    "list_runs",
+    "load_runs",
+]

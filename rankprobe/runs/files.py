@@ -1,0 +1,92 @@
+"""Files that are never half-written: whole files are written aside and renamed, logs only grow."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pandas as pd
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`: a reader, or a kill at any instant, finds the old file or the new."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with aside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    write_atomically(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+class AppendLog:
+    """A JSONL file that only grows. Each `write` is one system call of whole lines.
+
+    Values are numbers, text, booleans or None; anything else, and NaN or infinity, is refused rather
+    than turned into something that reads differently.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: BinaryIO | None = None
+
+    def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
+        if lines:
+            self._file = self._file or self.path.open("ab", buffering=0)
+            self._file.write(lines)
+
+    def sync(self) -> int:
+        """Force the log to disk; returns its length in bytes, to be kept in a checkpoint."""
+        if self._file:
+            os.fsync(self._file.fileno())
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+            self._file = None
+
+
+def rewind(path: Path, length: int) -> None:
+    """Cut a log back to the length it had at a checkpoint; what came after will be written again.
+
+    A log that was already compacted has nothing after its last checkpoint.
+    """
+    if path.exists():
+        os.truncate(path, length)
+
+
+def read_log(path: Path) -> pd.DataFrame:
+    """The frame of a log `<path>.jsonl` or, once it was compacted, `<path>.parquet`.
+
+    A torn last line (the writer was killed, or is writing) is left out with a warning. A missing log is
+    an empty frame.
+    """
+    parquet, jsonl = path.with_suffix(".parquet"), path.with_suffix(".jsonl")
+    if parquet.exists():
+        return pd.read_parquet(parquet)
+    if not jsonl.exists():
+        return pd.DataFrame()
+    *lines, tail = jsonl.read_bytes().split(b"\n")
+    if tail:
+        warnings.warn(f"{jsonl}: torn last line left out", stacklevel=2)
+    return pd.DataFrame(json.loads(b"[" + b",".join(lines) + b"]"))
+
+
+def compact(path: Path) -> None:
+    """Turn the log `<path>.jsonl` into `<path>.parquet`; repeating it after a kill does no harm."""
+    jsonl = path.with_suffix(".jsonl")
+    if not jsonl.exists():
+        return
+    parquet = path.with_suffix(".parquet")
+    parquet.unlink(missing_ok=True)
+    write_atomically(parquet, read_log(path).to_parquet(index=False))
+    jsonl.unlink()

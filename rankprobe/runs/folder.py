@@ -1,0 +1,134 @@
+"""The run folder: the contract between everything that trains and everything that reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rankprobe.errors import RankprobeError, unknown
+from rankprobe.runs.files import read_log, write_json
+
+MANIFEST = "manifest.json"
+PROMPT = "prompt.safetensors"
+CHECKPOINT = "checkpoint/state.safetensors"
+LOGS = ("steps", "spectra", "evals")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of one method with one seed, as it stands on disk."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Config, fingerprints, versions, status, timings; see the README for its keys."""
+        try:
+            return json.loads((self.path / MANIFEST).read_text())
+        except (OSError, ValueError) as error:
+            raise RankprobeError(f"{self.path / MANIFEST} cannot be read ({error})") from None
+
+    @property
+    def status(self) -> str:
+        """`running`, `finished`, `failed`, `interrupted`; `killed` if its process is gone."""
+        return status_of(self.manifest)
+
+    def update(self, changes: Mapping[str, Any]) -> None:
+        """Replace keys of the manifest, atomically."""
+        write_json(self.path / MANIFEST, {**self.manifest, **changes})
+
+    def log(self, name: str) -> pd.DataFrame:
+        """The frame of `steps`, `spectra` or `evals`, also while the run goes on."""
+        return read_log(self.path / name)
+
+    def tensors(self) -> dict[str, NDArray[np.generic]]:
+        """Everything in `prompt.safetensors`: `P0`, `best`, `final`, and the factors as `factor.<name>`."""
+        from safetensors.numpy import load_file
+
+        if not (self.path / PROMPT).exists():
+            raise RankprobeError(f"run '{self.id}' ({self.status}) has no {PROMPT} yet")
+        return load_file(self.path / PROMPT)
+
+    def prompt(self, which: str = "final") -> NDArray[np.generic]:
+        """A soft prompt of the run, (n, d): `final`, `best` (by dev score) or `P0`.
+
+        Raises:
+            RankprobeError: the run has not written that prompt.
+        """
+        tensors = self.tensors()
+        if which not in tensors:
+            raise unknown("prompt", which, tensors)
+        return tensors[which]
+
+
+def status_of(manifest: Mapping[str, Any]) -> str:
+    """The manifest's status, corrected where the process that wrote it is gone."""
+    status, process = manifest["status"], manifest["process"]
+    if status == "running" and process["host"] == os.uname().nodename:
+        return "running" if Path(f"/proc/{process['pid']}").exists() or _alive(process["pid"]) else "killed"
+    return status
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def create_run(path: Path, manifest: Mapping[str, Any]) -> Run:
+    """Make a run folder that holds its manifest from the first instant on.
+
+    Raises:
+        RankprobeError: the folder exists.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    write_json(aside / MANIFEST, manifest)
+    try:
+        aside.rename(path)
+    except OSError:
+        shutil.rmtree(aside)
+        raise RankprobeError(
+            f"{path} exists; continue it with --resume, start over with --overwrite, or choose another --name"
+        ) from None
+    return Run(path)
+
+
+def find_run(name: str, runs_dir: str | Path = "runs") -> Run:
+    """The run called `name`: its id under `runs_dir`, or the path of its folder.
+
+    Raises:
+        RankprobeError: there is none (the nearest id is named).
+    """
+    for path in (Path(runs_dir) / name, Path(name)):
+        if (path / MANIFEST).is_file():
+            return Run(path)
+    known = [run.id for run in list_runs(runs_dir)]
+    if not known:
+        raise RankprobeError(f"no run '{name}': there are no runs in '{runs_dir}'")
+    raise unknown("run", name, known)
+
+
+def list_runs(runs_dir: str | Path = "runs") -> list[Run]:
+    """Every run folder under `runs_dir`, by id."""
+    root = Path(runs_dir)
+    folders = sorted(path.parent for path in root.glob(f"*/{MANIFEST}"))
+    return [Run(path) for path in folders if not path.name.startswith(".")]

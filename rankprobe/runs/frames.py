@@ -1,0 +1,94 @@
+"""Runs as pandas frames: no one parses run folders by hand."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rankprobe.errors import RankprobeError, unknown
+from rankprobe.runs.folder import LOGS, Run, list_runs, status_of
+from rankprobe.settings import flatten
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Logged runs as tidy frames.
+
+    `runs` has one row per run: config, status, data, weights, results. `steps`, `spectra` and `evals`
+    have the rows of the logs with `run_id` and the config columns joined on, text as categoricals.
+    """
+
+    runs: pd.DataFrame
+    steps: pd.DataFrame
+    spectra: pd.DataFrame
+    evals: pd.DataFrame
+
+
+def load_runs(runs_dir: str | Path = "runs", only: Sequence[str] | None = None) -> Frames:
+    """Read every run under `runs_dir`, finished or still going on.
+
+    Args:
+        runs_dir: the folder that holds the run folders.
+        only: ids of the runs to read; unset: all.
+
+    Raises:
+        RankprobeError: `runs_dir` does not exist, or an id of `only` is not in it.
+    """
+    if not Path(runs_dir).is_dir():
+        raise RankprobeError(f"no folder '{runs_dir}' with runs; train one first: rankprobe probe")
+    found = list_runs(runs_dir)
+    if only is not None:
+        missing = sorted(set(only) - {run.id for run in found})
+        if missing:
+            raise unknown("run", missing[0], [run.id for run in found])
+        found = [run for run in found if run.id in only]
+    readable = [(run, manifest) for run in found if (manifest := _readable(run))]
+    runs = pd.DataFrame([_summary(run, manifest) for run, manifest in readable])
+    config = runs[list(dict.fromkeys(key for _, m in readable for key in flatten(m["config"])))]
+    logs = {name: _joined([run.log(name) for run, _ in readable], runs, config) for name in LOGS}
+    return Frames(runs=runs, **logs)
+
+
+def _readable(run: Run) -> dict[str, Any] | None:
+    try:
+        return run.manifest
+    except RankprobeError as error:
+        warnings.warn(f"left out: {error}", stacklevel=3)
+        return None
+
+
+def _summary(run: Run, manifest: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "run_id": run.id,
+        "status": status_of(manifest),
+        **flatten(manifest["config"]),
+        "data_label": manifest["data"]["label"],
+        "model_label": manifest["backbone"]["label"],
+        "random_weights": manifest["backbone"]["random_weights"],
+        "trainable_parameters": manifest["trainable_parameters"],
+        **manifest["progress"],
+        **{f"{key}_seconds": value for key, value in manifest["timings"].items()},
+        "path": str(run.path),
+    }
+
+
+def _joined(logs: list[pd.DataFrame], runs: pd.DataFrame, config: pd.DataFrame) -> pd.DataFrame:
+    """The logs under each other, each row beside the id and config of its run."""
+    filled = [log for log in logs if len(log)]
+    if not filled:
+        return pd.DataFrame(columns=["run_id", "step"])
+    which = np.repeat(np.arange(len(logs)), [len(log) for log in logs])
+    beside = {"run_id": pd.Categorical.from_codes(which, runs["run_id"])}
+    for column, values in config.items():
+        if values.map(lambda value: isinstance(value, str)).any():
+            codes, categories = pd.factorize(values)
+            beside[str(column)] = pd.Categorical.from_codes(codes[which], categories)
+        else:
+            beside[str(column)] = values.to_numpy()[which]
+    return pd.concat([pd.DataFrame(beside), pd.concat(filled, ignore_index=True)], axis=1)

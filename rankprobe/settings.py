@@ -1,0 +1,66 @@
+"""What every config section shares: strictness, readable errors, and one flat name per setting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from rankprobe.errors import RankprobeError, unknown
+
+
+class Settings(BaseModel):
+    """A frozen config section that refuses unknown keys and names the nearest valid one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Validate `values`; a problem is a `RankprobeError` of one line.
+
+        Raises:
+            RankprobeError: an unknown key (with the nearest valid one), or a value out of range.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise explain(error, cls) from None
+
+
+def explain(error: ValidationError, section: type[Settings]) -> RankprobeError:
+    """The first problem of a pydantic error as one line: the setting, what came, what was expected."""
+    problem = error.errors()[0]
+    key = str(problem["loc"][-1]) if problem["loc"] else section.__name__
+    if problem["type"] == "extra_forbidden":
+        return unknown("setting", key, section.model_fields)
+    if problem["type"] == "value_error":
+        return RankprobeError(str(problem["ctx"]["error"]))
+    expected = problem["msg"].removeprefix("Input should be ")
+    return RankprobeError(f"{key} is {problem['input']!r}; expected {expected}")
+
+
+def absolute(value: str | None) -> str | None:
+    """`value` as an absolute path where it names something on disk, else unchanged.
+
+    A config is saved with its run, and a resume may start in another folder.
+    """
+    return str(Path(value).resolve()) if value and Path(value).exists() else value
+
+
+def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config tree as one flat mapping, the names being those of flags and frame columns.
+
+    A leaf keeps its own name; a leaf called `name` takes its section's.
+
+    >>> flatten({"seed": 1, "task": {"name": "cb", "data": "hub"}})
+    {'seed': 1, 'task': 'cb', 'data': 'hub'}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat.update({key if leaf == "name" else leaf: item for leaf, item in value.items()})
+        else:
+            flat[key] = value
+    return flat

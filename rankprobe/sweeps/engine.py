@@ -1,0 +1,30 @@
+"""Running a plan in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rankprobe.runs import Run
+from rankprobe.sweeps.plan import pack
+from rankprobe.training.api import IfExists, train_cohort
+from rankprobe.training.config import RunConfig
+from rankprobe.training.recorder import Hook
+
+
+def run_all(
+    configs: Sequence[RunConfig],
+    *,
+    runs_dir: str | Path = "runs",
+    if_exists: IfExists = "resume",
+    hooks: Sequence[Hook] = (),
+) -> list[Run]:
+    """Train every config, compatible ones together; finished runs are kept, interrupted ones continued.
+
+    Returns the runs in the order of their cohorts. Errors: as `rankprobe.train`.
+    """
+    return [
+        run
+        for cohort in pack(configs)
+        for run in train_cohort(cohort, runs_dir=runs_dir, if_exists=if_exists, hooks=hooks)
+    ]

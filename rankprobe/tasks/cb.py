@@ -1,0 +1,14 @@
+"""CommitmentBank (de Marneffe et al. 2019): does the premise commit its author to the hypothesis?"""
+
+from rankprobe.tasks.base import Task
+
+CB = Task(
+    name="cb",
+    folder="CB",
+    title="CB",
+    template="premise: {premise} hypothesis: {hypothesis}",
+    long_field="premise",
+    keep="end",  # the clause in question closes the premise
+    labels=("entailment", "contradiction", "neutral"),
+    metrics=("accuracy", "macro_f1"),
+)

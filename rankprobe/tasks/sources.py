@@ -1,0 +1,111 @@
+"""Where rows come from: the bundled miniature, the hub, or a folder of official SuperGLUE JSONL."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from rankprobe.errors import RankprobeError
+from rankprobe.tasks.base import Example, Task
+
+SPLITS = {"train": "train", "validation": "val"}
+"""Split names, and their file names in the official release. Its test labels are secret: never scored."""
+
+HUB_ID = "aps/super_glue"
+HUB_REVISION = "3de24cf8022e94f4ee4b9d55a6f539891524d646"
+"""The Parquet conversion of SuperGLUE; earlier revisions need a script that datasets >= 4 refuses."""
+
+BUNDLED = Path(__file__).parent.parent / "bundled"
+
+
+@dataclass(frozen=True)
+class Split:
+    """The examples of one split, and where they came from.
+
+    `source` is `bundled`, `hub` or `folder`; `origin` is the file, or hub id and revision.
+    """
+
+    task: Task
+    name: str
+    source: str
+    origin: str
+    examples: list[Example]
+
+    @property
+    def label(self) -> str:
+        """The data's name for people: the bundled miniature is never called SuperGLUE."""
+        return f"miniature {self.task.title}" if self.source == "bundled" else self.task.title
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the examples in order."""
+        rows = [[sorted(example.fields.items()), example.label] for example in self.examples]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def load_split(task: Task, split: str, data: str) -> Split:
+    """Load one split.
+
+    Args:
+        task: from the registry.
+        split: `train` or `validation`.
+        data: `bundled` (our miniature of the task), `hub` (`aps/super_glue`, pinned), or a folder that
+            holds the official release (`<folder>/CB/train.jsonl`, or the task's own folder).
+
+    Raises:
+        RankprobeError: no such folder or file, no network, a malformed row (file and line), no rows.
+    """
+    if data == "hub":
+        rows, origin = _hub_rows(task, split), f"{HUB_ID}@{HUB_REVISION}"
+    else:
+        path = _file(task, split, BUNDLED if data == "bundled" else Path(data))
+        rows, origin = _jsonl_rows(path), str(path)
+    examples = [Example.from_row(task, row, where) for where, row in rows]
+    if not examples:
+        raise RankprobeError(f"{origin}: no rows; expected {task.title} examples")
+    source = data if data in ("bundled", "hub") else "folder"
+    return Split(task, split, source, origin, examples)
+
+
+def _file(task: Task, split: str, root: Path) -> Path:
+    name = f"{SPLITS[split]}.jsonl"
+    if not root.is_dir():
+        raise RankprobeError(
+            f"data '{root}' is no folder; give 'bundled', 'hub', or a folder that holds {task.folder}/{name}"
+        )
+    for path in (root / task.folder / name, root / name):
+        if path.is_file():
+            return path
+    raise RankprobeError(
+        f"no {name} for {task.title} in '{root}'; expected {root / task.folder / name}, "
+        "the layout of the official SuperGLUE release"
+    )
+
+
+def _jsonl_rows(path: Path) -> Iterator[tuple[str, object]]:
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                yield f"{path}:{number}", json.loads(line.decode())
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                raise RankprobeError(f"{path}:{number}: not a line of JSON in UTF-8 ({error})") from None
+
+
+def _hub_rows(task: Task, split: str) -> Iterable[tuple[str, object]]:
+    from datasets import load_dataset
+
+    try:
+        table = load_dataset(HUB_ID, task.name, split=split, revision=HUB_REVISION)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise RankprobeError(
+            f"{task.title} cannot be had from the hub as {HUB_ID} ({reason}); without network, give a "
+            f"local folder: --data FOLDER with {task.folder}/train.jsonl and val.jsonl"
+        ) from None
+    return ((f"{HUB_ID}/{task.name}/{split} row {i}", dict(row)) for i, row in enumerate(table))

@@ -1,0 +1,183 @@
+"""Training from Python: what the command line calls."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from rankprobe.errors import RankprobeError
+from rankprobe.prompts import build
+from rankprobe.runs import Run, create_run
+from rankprobe.runs.folder import status_of
+from rankprobe.training.config import RunConfig
+from rankprobe.training.learner import Learner
+from rankprobe.training.loop import train_members
+from rankprobe.training.manifest import new_manifest, process
+from rankprobe.training.member import Member, checkpoint_step
+from rankprobe.training.recorder import Hook
+from rankprobe.training.seeding import torch_generator
+from rankprobe.training.session import Session, cohort_key, open_session
+
+IfExists = Literal["error", "resume", "overwrite"]
+
+
+def probe(
+    *,
+    runs_dir: str | Path = "runs",
+    name: str | None = None,
+    if_exists: IfExists = "error",
+    hooks: Sequence[Hook] = (),
+    **settings: Any,
+) -> Run:
+    """Train the paper's probe; `settings` are those of the command line, by flat name.
+
+    >>> run = probe(task="cb", model="t5-base", seed=1)  # doctest: +SKIP
+
+    Returns, raises, and the other arguments: as `train`.
+    """
+    config = RunConfig.from_flat({**settings, "method": "probe"})
+    return train(config, runs_dir=runs_dir, name=name, if_exists=if_exists, hooks=hooks)
+
+
+def train(
+    config: RunConfig,
+    *,
+    runs_dir: str | Path = "runs",
+    name: str | None = None,
+    if_exists: IfExists = "error",
+    hooks: Sequence[Hook] = (),
+) -> Run:
+    """Train one run and return it when it has finished.
+
+    Args:
+        config: what to train; see `RunConfig.from_flat`.
+        runs_dir: where run folders live.
+        name: the run's id; unset: made from the config.
+        if_exists: what to do with a run folder of that name: refuse, continue it, or start over.
+        hooks: called after each step with a `StepRecord`; numbers they return are logged.
+
+    Raises:
+        RankprobeError: bad input; nothing was written.
+        RunFailed: the run could not go on; its logs stay.
+        RunInterrupted: SIGINT or SIGTERM, after a checkpoint.
+    """
+    names = None if name is None else [name]
+    (run,) = train_cohort([config], runs_dir=runs_dir, names=names, if_exists=if_exists, hooks=hooks)
+    return run
+
+
+def train_cohort(
+    configs: Sequence[RunConfig],
+    *,
+    runs_dir: str | Path = "runs",
+    names: Sequence[str] | None = None,
+    if_exists: IfExists = "error",
+    hooks: Sequence[Hook] = (),
+) -> list[Run]:
+    """Train runs that share backbone, task, prompt length and schedule in one pass per step.
+
+    Each member's result is what it would be alone, up to the order of floating-point sums. Arguments and
+    errors: as `train`.
+    """
+    ids = list(names) if names is not None else [config.run_id for config in configs]
+    paths = [Path(runs_dir) / run_id for run_id in ids]
+    if len(set(ids)) < len(ids):
+        raise RankprobeError(f"two runs of a cohort have the same id: {', '.join(ids)}; change a seed")
+    existing = [path for path in paths if path.exists()]
+    for path in existing:
+        _check_existing(path, if_exists)
+    fresh = [i for i, path in enumerate(paths) if if_exists == "overwrite" or not path.exists()]
+    if fresh:
+        _train_fresh([configs[i] for i in fresh], [paths[i] for i in fresh], hooks)
+    continued = [Run(path) for i, path in enumerate(paths) if i not in fresh]
+    resume(continued, hooks=hooks)
+    return [Run(path) for path in paths]
+
+
+def resume(runs: Sequence[Run], *, hooks: Sequence[Hook] = ()) -> list[Run]:
+    """Continue runs from their checkpoints; on CPU the result equals an uninterrupted run's bit for bit.
+
+    Runs that stand at the same step and can share a pass are continued as a cohort. Finished runs are
+    left as they are.
+
+    Raises:
+        RankprobeError: a run is being written by another process, its checkpoint is damaged, or backbone
+            or data are not those it was started with.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in (run for run in runs if run.status != "finished"):
+        _check_not_running(run)
+        key = cohort_key(RunConfig.parse(run.manifest["config"]))
+        groups.setdefault(json.dumps([key, checkpoint_step(run)]), []).append(run)
+    for group in groups.values():
+        _train_on(group, hooks)
+    return list(runs)
+
+
+def _train_on(runs: Sequence[Run], hooks: Sequence[Hook]) -> None:
+    configs = [RunConfig.parse(run.manifest["config"]) for run in runs]
+    session = open_session(configs)
+    for run in runs:
+        _check_unchanged(run, session)
+    members = []
+    for run, config in zip(runs, configs, strict=True):
+        run.update({"status": "running", "error": None, "process": process()})
+        members.append(Member(config, session, _learner(config, session), run, hooks))
+    train_members(session, members)
+
+
+def _train_fresh(configs: Sequence[RunConfig], paths: Sequence[Path], hooks: Sequence[Hook]) -> None:
+    session = open_session(configs)
+    learners = [_learner(config, session) for config in configs]
+    members = []
+    for config, path, learner in zip(configs, paths, learners, strict=True):
+        if path.exists():
+            shutil.rmtree(path)
+        run = create_run(path, new_manifest(config, session, learner))
+        members.append(Member(config, session, learner, run, hooks))
+    train_members(session, members)
+
+
+def _learner(config: RunConfig, session: Session) -> Learner:
+    backbone = session.backbone
+    method = build(config.method, backbone.vocabulary(), torch_generator(config.seed, "init"))
+    return Learner(
+        method.to(backbone.device), backbone.model, config.training, session.total_steps
+    )
+
+
+def _check_existing(path: Path, if_exists: IfExists) -> None:
+    if not (path / "manifest.json").is_file():
+        raise RankprobeError(f"{path} exists and is no run folder; choose another --name or --runs-dir")
+    if if_exists == "error":
+        raise RankprobeError(
+            f"{path} exists ({Run(path).status}); continue it with --resume, start over with --overwrite, "
+            "or choose another --name"
+        )
+    _check_not_running(Run(path))
+
+
+def _check_not_running(run: Run) -> None:
+    manifest = run.manifest
+    if status_of(manifest) == "running" and manifest["process"] != process():
+        writer = manifest["process"]
+        raise RankprobeError(
+            f"run '{run.id}' is being written by process {writer['pid']} on {writer['host']}; wait for it, or stop it"
+        )
+
+
+def _check_unchanged(run: Run, session: Session) -> None:
+    manifest = run.manifest
+    now = {name: split.fingerprint for name, split in session.splits.items()}
+    for what, then, found in (
+        ("backbone", manifest["backbone"]["fingerprint"], session.backbone_fingerprint),
+        ("data", manifest["data"]["fingerprint"], now),
+    ):
+        if then != found:
+            raise RankprobeError(
+                f"run '{run.id}' cannot be resumed: its {what} is not what it was started with; "
+                "restore it, or start over with --overwrite"
+            )

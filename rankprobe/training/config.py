@@ -1,0 +1,200 @@
+"""The config of a run: a tree of strict sections. Its leaves are the flags of the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SerializeAsAny
+from pydantic import field_validator, model_validator
+from pydantic.fields import FieldInfo
+
+from rankprobe.errors import RankprobeError, unknown
+from rankprobe.prompts import METHODS, MethodConfig, ProbeConfig, config_class
+from rankprobe.settings import Settings, absolute
+
+
+class TaskConfig(Settings):
+    """What is trained on."""
+
+    name: str = Field("cb", description="the task; see: rankprobe tasks")
+    data: str = Field(
+        "bundled",
+        description="'bundled' (our miniature), 'hub' (SuperGLUE, pinned) or a folder of official JSONL; "
+        "other models than random:tiny want the latter two",
+    )
+    targets: Literal["digits", "words"] = Field(
+        "digits", description="label texts: class ids (the authors' code) or names (T5)"
+    )
+    max_source_length: PositiveInt = Field(
+        256, description="source tokens, prompt not counted (the authors' code)"
+    )
+
+    _absolute = field_validator("data")(absolute)
+
+
+class BackboneConfig(Settings):
+    """What is frozen."""
+
+    model: str = Field(
+        "random:tiny",
+        description="hub id, folder, or random:<tiny|t5-small|t5-base|t5-large> for random weights",
+    )
+    tokenizer: str | None = Field(
+        None, description="hub id or folder; unset: the model's own", validate_default=False
+    )
+    dtype: Literal["float32", "bfloat16", "float64"] = Field(
+        "float32", description="of the frozen weights; the prompt stays float32"
+    )
+    dropout: bool = Field(
+        False,
+        description="leave the backbone's dropout active in training, as the authors' code does; off by "
+        "default, for its noise alone drives σ down",
+    )
+    model_seed: int = Field(0, description="seed of the weights of random:<shape>")
+    device: str = Field("cpu", description="torch device of backbone and prompt: cpu, cuda, cuda:1, mps")
+
+    _absolute = field_validator("model", "tokenizer")(absolute)
+
+    @field_validator("dtype", mode="before")
+    @classmethod
+    def _no_float16(cls, value: object) -> object:
+        if value in ("float16", "fp16", "half"):
+            raise ValueError(
+                "dtype float16 overflows in T5's feed-forward layers and gives NaN; use bfloat16 or float32"
+            )
+        return {"bf16": "bfloat16", "fp32": "float32"}.get(str(value), value)
+
+
+class TrainingConfig(Settings):
+    """How it is trained: the paper's section 4.2, and the authors' code where the paper is silent."""
+
+    learning_rate: PositiveFloat = Field(0.3, description="peak learning rate of AdamW (paper 4.2)")
+    weight_decay: NonNegativeFloat = Field(1e-5, description="of AdamW (the authors' code)")
+    batch_size: PositiveInt = Field(16, description="rows per step")
+    epochs: PositiveInt = Field(100, description="passes over the training rows (paper 4.2)")
+    steps: PositiveInt | None = Field(None, description="optimizer updates; overrides epochs")
+    warmup: NonNegativeFloat = Field(
+        0.1, le=1, description="share of the steps with rising rate, then linear decay (the authors' code)"
+    )
+    clip_norm: PositiveFloat = Field(1.0, description="gradient clipping, per run (the authors' code)")
+    batching: Literal["length", "random"] = Field(
+        "length",
+        description="rows of like length together, in random order, or fully random rows (the paper)",
+    )
+
+
+class LoggingConfig(Settings):
+    """What is written down, and when. None of it changes the training."""
+
+    twin: bool = Field(True, description="carry a noise twin, the null of every reading")
+    rank_every: PositiveInt = Field(1, description="steps between rank measures in the log")
+    spectrum_every: PositiveInt = Field(50, description="steps between logged spectra of P and σ")
+    eval_every: PositiveInt | None = Field(
+        None, description="steps between dev evaluations; unset: each epoch (the paper)"
+    )
+    checkpoint_every: PositiveInt | None = Field(
+        None, description="steps between checkpoints; unset: at each evaluation"
+    )
+
+
+SECTIONS: dict[str, type[Settings]] = {
+    "task": TaskConfig,
+    "backbone": BackboneConfig,
+    "training": TrainingConfig,
+    "logging": LoggingConfig,
+}
+"""The sections every method shares; `method` is the sixth part, with a class per method."""
+
+
+class RunConfig(Settings):
+    """One run: a method, trained on a task through a frozen backbone, with one seed."""
+
+    seed: int = Field(42, ge=0, description="of initial factors, batch order, dropout and noise twin")
+    task: TaskConfig = TaskConfig()
+    backbone: BackboneConfig = BackboneConfig()
+    method: SerializeAsAny[MethodConfig] = ProbeConfig()
+    training: TrainingConfig = TrainingConfig()
+    logging: LoggingConfig = LoggingConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _method_class(cls, values: Any) -> Any:
+        """Validate the method section with the class its name asks for."""
+        method = values.get("method") if isinstance(values, Mapping) else None
+        if not isinstance(method, Mapping):
+            return values
+        chosen = config_class(str(method.get("name", "probe")))
+        for key in method:
+            owners = methods_with(key)
+            if key not in chosen.model_fields and owners:
+                raise RankprobeError(
+                    f"method '{chosen.model_fields['name'].default}' has no '{key}'; "
+                    f"methods that have it: {', '.join(owners)}"
+                )
+        return {**values, "method": chosen.parse(method)}
+
+    @classmethod
+    def from_flat(cls, flat: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> Self:
+        """A config from flat settings, the names being those of the flags: `task`, `model`, `bottleneck`, …
+
+        Args:
+            flat: settings by flat name; they override `base`.
+            base: a config tree, as in a TOML file.
+
+        Raises:
+            RankprobeError: an unknown setting (the nearest one is named), one the method does not have,
+                or a value out of range.
+        """
+        places = {name: (section, leaf) for name, section, leaf, _ in leaves()}
+        tree: dict[str, Any] = {key: dict(v) if isinstance(v, Mapping) else v for key, v in (base or {}).items()}
+        if flat.get("method", tree.get("method", {}).get("name")) != tree.get("method", {}).get("name"):
+            tree["method"] = {}  # what the file says about another method does not apply
+        for name, value in flat.items():
+            if name not in places:
+                raise unknown("setting", name, places)
+            section, leaf = places[name]
+            if section:
+                tree.setdefault(section, {})[leaf] = value
+            else:
+                tree[leaf] = value
+        return cls.parse(tree)
+
+    def tree(self) -> dict[str, Any]:
+        """The resolved config as plain data, as saved in the manifest."""
+        return self.model_dump()
+
+    @property
+    def run_id(self) -> str:
+        """`<task>-<method>-<model>-s<seed>-<hash>`; configs that differ anywhere have different ids."""
+        model = self.backbone.model.rstrip("/").rpartition("/")[2].replace(":", "-")
+        digest = hashlib.sha256(json.dumps(self.tree(), sort_keys=True).encode()).hexdigest()
+        return f"{self.task.name}-{self.method.name}-{model}-s{self.seed}-{digest[:6]}"
+
+
+def methods_with(setting: str) -> list[str]:
+    """The methods whose config has `setting`."""
+    return [name for name, (config, _) in METHODS.items() if setting in config.model_fields]
+
+
+def leaves() -> Iterator[tuple[str, str, str, FieldInfo]]:
+    """Every setting as (flat name, section, leaf, field); the method's are the union over methods.
+
+    Flat names are unique: a leaf called `name` takes its section's name.
+    """
+    yield "seed", "", "seed", RunConfig.model_fields["seed"]
+    for section, config in SECTIONS.items():
+        for leaf, field in config.model_fields.items():
+            yield section if leaf == "name" else leaf, section, leaf, field
+        if section == "backbone":
+            yield from _method_leaves()
+
+
+def _method_leaves() -> Iterator[tuple[str, str, str, FieldInfo]]:
+    fields = {leaf: field for config, _ in METHODS.values() for leaf, field in config.model_fields.items()}
+    yield "method", "method", "name", FieldInfo(annotation=str, default="probe", description="see: rankprobe methods")
+    for leaf, field in fields.items():
+        if leaf != "name":
+            yield leaf, "method", leaf, field

@@ -1,0 +1,95 @@
+"""A method with its optimizer: what a run trains, and what its noise twin trains beside it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from rankprobe.prompts.base import Method
+from rankprobe.training.config import TrainingConfig
+
+
+def rate_factor(step: int, total: int, warmup: float) -> float:
+    """Share of the peak learning rate used by update `step` of 1 … `total`.
+
+    Linear warm-up over the first `warmup` share of the steps, then linear decay, as in Hugging Face's
+    `get_linear_schedule_with_warmup`: the first update has rate 0.
+    """
+    done, rising = step - 1, int(warmup * total)
+    if done < rising:
+        return done / max(1, rising)
+    return max(0.0, (total - done) / max(1, total - rising))
+
+
+class Learner:
+    """Applies gradients to a method: AdamW, linear schedule, clipping. One per run, one per twin.
+
+    A run and its twin differ in the gradient that reaches P and in nothing else.
+    """
+
+    def __init__(
+        self, method: Method, backbone: nn.Module, config: TrainingConfig, total_steps: int
+    ) -> None:
+        self.method = method
+        self.backbone = backbone
+        self.config = config
+        self.total_steps = total_steps
+        self.trained = method.trainable(backbone)
+        self.optimizer = torch.optim.AdamW(
+            self.trained.values(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+
+    def copy(self) -> Learner:
+        """A fresh learner whose method starts equal to this one and shares no storage with it."""
+        return Learner(copy.deepcopy(self.method), self.backbone, self.config, self.total_steps)
+
+    def update(self, step: int) -> dict[str, float]:
+        """Clip the gradients, apply update `step` (from 1 on), and clear them.
+
+        Returns:
+            `lr`, `grad_norm` over all factors and `grad_norm_<factor>`, the norms before clipping.
+            Nothing is changed if a norm is not finite.
+        """
+        norms = {name: _gradient_norm(parameter) for name, parameter in self.trained.items()}
+        norm = nn.utils.get_total_norm([p.grad for p in self.trained.values() if p.grad is not None])
+        rate = self.config.learning_rate * rate_factor(step, self.total_steps, self.config.warmup)
+        if torch.isfinite(norm):
+            nn.utils.clip_grads_with_norm_(self.trained.values(), self.config.clip_norm, norm)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self.optimizer.step()
+        self.optimizer.zero_grad()
+        return {
+            "lr": rate,
+            "grad_norm": float(norm),
+            **{f"grad_norm_{name}": value for name, value in norms.items()},
+        }
+
+    def state(self) -> dict[str, Tensor]:
+        """Factors and optimizer moments by name."""
+        tensors = {f"factor.{name}": parameter.detach() for name, parameter in self.trained.items()}
+        for name, parameter in self.trained.items():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer.{name}.{key}"] = value
+        return tensors
+
+    @torch.no_grad()
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up a saved `state`."""
+        for name, parameter in self.trained.items():
+            parameter.copy_(tensors[f"factor.{name}"])
+            prefix = f"optimizer.{name}."
+            moments = {
+                key.removeprefix(prefix): value.to(parameter.device) if value.dim() else value
+                for key, value in tensors.items()
+                if key.startswith(prefix)
+            }
+            if moments:
+                self.optimizer.state[parameter] = moments
+
+
+def _gradient_norm(parameter: nn.Parameter) -> float:
+    return 0.0 if parameter.grad is None else float(torch.linalg.vector_norm(parameter.grad))

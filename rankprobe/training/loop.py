@@ -1,0 +1,173 @@
+"""The loop: K members, one forward and one backward pass, K updates."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from rankprobe.backbone import MemberDropout, TextBatch, check_prompt_matters, losses
+from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
+from rankprobe.training.batching import collate
+from rankprobe.training.evaluation import evaluate
+from rankprobe.training.interrupt import StopRequest
+from rankprobe.training.member import Member
+from rankprobe.training.session import Session
+
+
+def train_members(session: Session, members: Sequence[Member]) -> None:
+    """Train members, all of them at the same step, to the end of the session.
+
+    A member whose loss or gradient stops being finite fails alone; the others go on. With the backbone
+    frozen each member's loss depends on its own prompt only, so one backward pass serves all.
+
+    Raises:
+        RunInterrupted: on SIGINT or SIGTERM, after a checkpoint of every member.
+        RunFailed: one or more members failed; raised when the others have finished.
+    """
+    alive, failures = list(members), []
+    with StopRequest() as stop, _failing_safely(alive):
+        if alive[0].step == 0:
+            _start(session, alive)
+        for step in range(alive[0].step + 1, session.total_steps + 1):
+            gradients_for(session, alive, step)
+            updates = update(alive, step, failures)
+            record(session, alive, step, updates)
+            if session.due(step, session.checkpoint_every) or stop.requested:
+                _checkpoint(alive)
+            if stop.requested and step < session.total_steps:
+                raise _interrupted(alive, step)
+            if not alive:
+                break
+        for member in alive:
+            member.finish()
+    if failures:
+        raise RunFailed("\n".join(failures))
+
+
+def gradients_for(session: Session, members: Sequence[Member], step: int) -> None:
+    """One pass over the K·B sequences of update `step`: leaves loss and ∂L/∂P on each member."""
+    backbone = session.backbone
+    rows = [member.rows(step) for member in members]
+    with _shared_time(members, "training"):
+        batch = collate(session.train, rows, backbone.tokenizer.pad_token_id, backbone.device)
+        prompts = [member.produce() for member in members]
+        with _dropout(session, members, batch, step):
+            values = losses(backbone, prompts, batch)
+            torch.stack(values).sum().backward()
+        for member, value in zip(members, values, strict=True):
+            member.loss = float(value.detach())
+
+
+def update(alive: list[Member], step: int, failures: list[str]) -> list[dict[str, float]]:
+    """Update every member. One that cannot go on leaves `alive`, and its reason joins `failures`.
+
+    Returns:
+        For each member still alive, the row of its update.
+    """
+    rows = []
+    for member in list(alive):
+        try:
+            with member.timed("training"):
+                rows.append(member.update(step))
+        except RunFailed as error:
+            member.stop("failed", str(error))
+            alive.remove(member)
+            failures.append(str(error))
+    return rows
+
+
+def record(
+    session: Session, members: Sequence[Member], step: int, updates: Sequence[dict[str, float]]
+) -> None:
+    """Evaluate if it is due, then let each member's recorder measure and write."""
+    evals: list[list[dict[str, Any]]] = [[] for _ in members]
+    if members and session.due(step, session.eval_every):
+        with _shared_time(members, "evaluation"):
+            prompts = [member.prompt() for member in members]
+            evals = evaluate(session, prompts, members[0].config.training.batch_size, step)
+        for member, rows in zip(members, evals, strict=True):
+            member.note_score(step, rows)
+    for member, update, rows in zip(members, updates, evals, strict=True):
+        with member.timed("recording"):
+            member.recorder.record(step, update, rows)
+
+
+def _start(session: Session, members: Sequence[Member]) -> None:
+    """Step 0: make sure that prompts reach the model, then measure and score the untrained ones."""
+    backbone = session.backbone
+    rows = [member.rows(1) for member in members]
+    batch = collate(session.train, rows, backbone.tokenizer.pad_token_id, backbone.device)
+    check_prompt_matters(backbone, members[0].prompt(), batch)
+    record(session, members, 0, [{} for _ in members])
+    _checkpoint(members)
+
+
+def _checkpoint(members: Sequence[Member]) -> None:
+    for member in members:
+        with member.timed("recording"):
+            member.checkpoint()
+
+
+@contextlib.contextmanager
+def _dropout(
+    session: Session, members: Sequence[Member], batch: TextBatch, step: int
+) -> Iterator[None]:
+    """The backbone in training mode, each member with its own dropout stream, if the config asks for it."""
+    if not members[0].config.backbone.dropout:
+        yield
+        return
+    n = members[0].config.method.prompt_length
+    lengths = {
+        batch.labels.shape[1]: batch.target_lengths,
+        n + batch.input_ids.shape[1]: [n + length for length in batch.source_lengths],
+    }
+    generators = [member.dropout_generator(step) for member in members]
+    session.backbone.model.train()
+    try:
+        with MemberDropout(generators, batch.rows, lengths):
+            yield
+    finally:
+        session.backbone.model.eval()
+
+
+@contextlib.contextmanager
+def _shared_time(members: Sequence[Member], what: str) -> Iterator[None]:
+    """Charge time spent on all members to each in equal parts."""
+    with contextlib.ExitStack() as stack:
+        for member in members:
+            stack.enter_context(member.timed(what, share=len(members)))
+        yield
+
+
+@contextlib.contextmanager
+def _failing_safely(members: Sequence[Member]) -> Iterator[None]:
+    """Whatever ends the loop early is written into the manifests before it goes up."""
+    try:
+        yield
+    except (RunInterrupted, KeyboardInterrupt) as stopped:
+        _stop_all(members, "interrupted", str(stopped) or None)
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        _stop_all(members, "failed", reason)
+        if isinstance(error, OSError):
+            names = " ".join(member.run.id for member in members)
+            raise RunFailed(f"{reason}; mend that, then: rankprobe resume {names}") from error
+        if isinstance(error, RankprobeError):
+            raise
+        raise RunFailed(f"run '{members[0].run.id}' failed ({reason}); --debug shows where") from error
+
+
+def _stop_all(members: Sequence[Member], status: str, reason: str | None) -> None:
+    for member in members:
+        # The disk may be what failed; the manifest then keeps its last state, which a resume can use.
+        with contextlib.suppress(OSError):
+            member.stop(status, reason)
+
+
+def _interrupted(members: Sequence[Member], step: int) -> RunInterrupted:
+    names = " ".join(member.run.id for member in members)
+    return RunInterrupted(f"stopped after step {step}; continue with: rankprobe resume {names}")

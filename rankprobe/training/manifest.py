@@ -1,0 +1,107 @@
+"""The manifest of a run: what was asked for, and where the result came from."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from rankprobe.rank import numerical_rank_rtol
+from rankprobe.training.config import RunConfig
+from rankprobe.training.learner import Learner
+from rankprobe.training.session import Session
+
+PACKAGES = (
+    "rankprobe", "torch", "transformers", "tokenizers", "datasets", "numpy", "scipy", "pandas",
+    "safetensors", "scikit-learn",
+)  # fmt: skip
+
+
+def new_manifest(config: RunConfig, session: Session, learner: Learner) -> dict[str, Any]:
+    """The manifest of a run that has not begun."""
+    backbone, train, validation = session.backbone, session.train, session.validation
+    n, d = config.method.prompt_length, backbone.d_model
+    return {
+        "format": 1,
+        "status": "running",
+        "error": None,
+        "created": now(),
+        "updated": now(),
+        "process": process(),
+        "config": config.tree(),
+        "backbone": {
+            "label": backbone.label,
+            "source": backbone.source,
+            "random_weights": backbone.random_weights,
+            "revision": backbone.revision,
+            "n_parameters": backbone.n_parameters(),
+            "fingerprint": session.backbone_fingerprint,
+            "fingerprint_after": None,
+        },
+        "data": {
+            "label": session.splits["train"].label,
+            "source": session.splits["train"].source,
+            "origin": {name: split.origin for name, split in session.splits.items()},
+            "fingerprint": {name: split.fingerprint for name, split in session.splits.items()},
+            "n_train": len(train),
+            "n_validation": len(validation),
+            "n_shortened": train.n_shortened + validation.n_shortened,
+        },
+        "trainable": {name: parameter.numel() for name, parameter in learner.trained.items()},
+        "trainable_parameters": sum(p.numel() for p in learner.trained.values()),
+        "progress": {"step": 0, "total_steps": session.total_steps},
+        "timings": {},
+        "numerical_rank_rtol": numerical_rank_rtol((n, d)),
+        "selection": "best is chosen and reported on the same validation rows; last is beside it",
+        "versions": versions(),
+        "machine": machine(config.backbone.device),
+        "git_commit": git_commit(),
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of the packages that can change a result."""
+
+    def of(package: str) -> str | None:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return None
+
+    return {"python": platform.python_version(), **{name: of(name) for name in PACKAGES}}
+
+
+def machine(device: str) -> dict[str, Any]:
+    """The hardware, and the thread count, which decides the order of floating-point sums."""
+    named = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
+    return {
+        "platform": platform.platform(),
+        "device": device,
+        "processor": named,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def process() -> dict[str, Any]:
+    """Who is writing a run folder."""
+    return {"pid": os.getpid(), "host": os.uname().nodename}
+
+
+def git_commit() -> str | None:
+    """The commit of the repository in the working directory, if it is one; `+` marks local changes."""
+    try:
+        ask = {"capture_output": True, "text": True, "timeout": 10, "check": True}
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], **ask).stdout.strip()
+        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], **ask).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{commit}+" if changed else commit
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

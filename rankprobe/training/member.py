@@ -1,0 +1,209 @@
+"""One run inside a cohort: its method, its noise twin, its best prompt, and its folder."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rankprobe.backbone import fingerprint
+from rankprobe.errors import RunFailed
+from rankprobe.rank import gaussian_like
+from rankprobe.runs import CHECKPOINT, LOGS, PROMPT, Run
+from rankprobe.runs.checkpoint import load_checkpoint, save_checkpoint, write_tensors
+from rankprobe.runs.files import compact, rewind
+from rankprobe.training.batching import epoch_batches
+from rankprobe.training.config import RunConfig
+from rankprobe.training.learner import Learner
+from rankprobe.training.manifest import now
+from rankprobe.training.recorder import Hook, Recorder
+from rankprobe.training.seeding import numpy_generator, torch_generator
+from rankprobe.training.session import Session
+
+
+class Member:
+    """A run while it trains. Nothing here depends on the other members of its cohort."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        session: Session,
+        learner: Learner,
+        run: Run,
+        hooks: Sequence[Hook] = (),
+    ) -> None:
+        """Take up `run` at its checkpoint, or at step 0 if it has none."""
+        self.config = config
+        self.session = session
+        self.learner = learner
+        self.run = run
+        self.twin = learner.copy() if config.logging.twin else None
+        self.P0 = self.best = self.prompt().clone()
+        self.P = self.P0
+        self.loss = math.nan
+        self.step = 0
+        self.progress: dict[str, Any] = {
+            "step": 0,
+            "total_steps": session.total_steps,
+            "metric": session.task.metrics[0],
+            "majority": session.majority[session.task.metrics[0]],
+            "untrained": None,
+            "best": None,
+            "best_step": None,
+            "last": None,
+        }
+        self.timings = {"training": 0.0, "evaluation": 0.0, "recording": 0.0}
+        self._restore()
+        self._batches: dict[int, list[list[int]]] = {}
+        twins = {"twin_": self.twin.method} if self.twin else {}
+        self.recorder = Recorder(
+            run.path,
+            config.logging,
+            hooks,
+            {"": learner.method} | twins,
+            self.P0,
+            session.total_steps,
+        )
+
+    @contextmanager
+    def timed(self, what: str, share: int = 1) -> Iterator[None]:
+        """Add the seconds spent inside to `timings[what]`, divided by the `share` members they serve."""
+        start = time.perf_counter()
+        yield
+        self.timings[what] += (time.perf_counter() - start) / share
+
+    def rows(self, step: int) -> list[int]:
+        """The training rows of update `step`; they depend on seed and step only."""
+        epoch, position = divmod(step - 1, self.session.steps_per_epoch)
+        if epoch not in self._batches:
+            training, lengths = self.config.training, self.session.train.lengths
+            batches = epoch_batches(
+                lengths, training.batch_size, training.batching, self.config.seed, epoch
+            )
+            self._batches = {epoch: batches}
+        return self._batches[epoch][position]
+
+    def produce(self) -> Tensor:
+        """P for the coming update, (n, d), ready to receive ∂L/∂P."""
+        self.P = self.learner.method()
+        self.P.retain_grad()
+        return self.P
+
+    def prompt(self) -> Tensor:
+        """P as it stands, detached."""
+        with torch.no_grad():
+            return self.learner.method()
+
+    def dropout_generator(self, step: int) -> torch.Generator:
+        return torch_generator(self.config.seed, "dropout", step, self.session.backbone.device)
+
+    def update(self, step: int) -> dict[str, float]:
+        """Apply update `step` to the run and to its twin, whose gradient is noise of the same norm.
+
+        Raises:
+            RunFailed: loss or gradient is not finite; nothing was changed.
+        """
+        size = float(torch.linalg.vector_norm(_gradient(self.P)))
+        loss = self.loss
+        if not (math.isfinite(loss) and math.isfinite(size)):
+            raise RunFailed(
+                f"run '{self.run.id}' failed at step {step}: loss {loss:g}, gradient norm {size:g}; its logs "
+                f"stay in {self.run.path}; try a lower --learning-rate or --dtype float32"
+            )
+        row = {"loss": loss, **self.learner.update(step), "grad_norm_P": size}
+        if self.twin is not None:
+            noise = gaussian_like(
+                tuple(self.P.shape), size, numpy_generator(self.config.seed, "twin", step)
+            )
+            self.twin.method().backward(torch.from_numpy(noise).to(self.P.device, self.P.dtype))
+            self.twin.update(step)
+        self.step = step
+        return row
+
+    def note_score(self, step: int, evals: Sequence[Mapping[str, Any]]) -> None:
+        """Keep the best prompt by the task's first metric; the untrained one is no candidate."""
+        value = next(row["value"] for row in evals if row["metric"] == self.progress["metric"])
+        if step == 0:
+            self.progress["untrained"] = value
+            return
+        self.progress["last"] = value
+        if self.progress["best"] is None or value > self.progress["best"]:
+            self.progress |= {"best": value, "best_step": step}
+            self.best = self.prompt().clone()
+
+    def checkpoint(self) -> None:
+        """Write down everything a resume needs, then the manifest's progress."""
+        self.progress["step"] = self.step
+        tensors = {"P0": self.P0, "best": self.best}
+        tensors |= {f"run.{name}": value for name, value in self.learner.state().items()}
+        if self.twin is not None:
+            tensors |= {f"twin.{name}": value for name, value in self.twin.state().items()}
+        facts = {"logs": self.recorder.sync(), "progress": self.progress, "timings": self.timings}
+        save_checkpoint(self.run.path / CHECKPOINT, tensors, facts)
+        self.run.update({"progress": self.progress, "timings": self.timings, "updated": now()})
+
+    def _restore(self) -> None:
+        """Take up the checkpoint and cut the logs back to it; without one, the logs start empty."""
+        tensors, facts = {}, {"logs": dict.fromkeys(LOGS, 0)}
+        if (self.run.path / CHECKPOINT).exists():
+            tensors, facts = load_checkpoint(self.run.path / CHECKPOINT)
+            device = self.P0.device
+            self.P0, self.best = tensors["P0"].to(device), tensors["best"].to(device)
+            self.learner.load(_below("run.", tensors))
+            if self.twin is not None:
+                self.twin.load(_below("twin.", tensors))
+            self.progress, self.timings = facts["progress"], facts["timings"]
+            self.step = self.progress["step"]
+        for name, length in facts["logs"].items():
+            rewind(self.run.path / f"{name}.jsonl", length)
+
+    def finish(self) -> None:
+        """Write the prompts, compact the logs, and say so in the manifest.
+
+        Raises:
+            RunFailed: the frozen backbone has changed, so the results cannot be trusted.
+        """
+        self.recorder.close()
+        write_tensors(
+            self.run.path / PROMPT,
+            {
+                "P0": self.P0,
+                "best": self.best,
+                "final": self.prompt(),
+                **{f"factor.{name}": p for name, p in self.learner.trained.items()},
+            },
+        )
+        after = fingerprint(self.session.backbone)
+        if after != self.session.backbone_fingerprint:
+            raise RunFailed(
+                f"run '{self.run.id}': the frozen backbone changed during training (fingerprint "
+                f"{self.session.backbone_fingerprint[:12]} became {after[:12]}); do not use its results"
+            )
+        for name in LOGS:
+            compact(self.run.path / name)
+        backbone = {**self.run.manifest["backbone"], "fingerprint_after": after}
+        self.run.update({"status": "finished", "backbone": backbone, "updated": now()})
+
+    def stop(self, status: str, error: str | None = None) -> None:
+        """End the run unfinished (`interrupted` or `failed`); what was logged stays."""
+        self.recorder.close()
+        self.run.update({"status": status, "error": error, "updated": now()})
+
+
+def checkpoint_step(run: Run) -> int:
+    """The step at which a resume of `run` would start."""
+    path = run.path / CHECKPOINT
+    return load_checkpoint(path)[1]["progress"]["step"] if path.exists() else 0
+
+
+def _gradient(P: Tensor) -> Tensor:
+    return torch.zeros_like(P) if P.grad is None else P.grad
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,0 +1,94 @@
+"""What the members of a cohort share: the backbone, the tokenised data, and when things happen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rankprobe.backbone import Backbone, fingerprint, load_backbone
+from rankprobe.errors import RankprobeError
+from rankprobe.tasks import Split, Task, get_task, load_split, majority_scores
+from rankprobe.training.batching import Encoded, encode
+from rankprobe.training.config import RunConfig
+
+
+@dataclass(frozen=True)
+class Session:
+    """Everything that is loaded once for a cohort and never changes while it trains."""
+
+    task: Task
+    splits: dict[str, Split]
+    train: Encoded
+    validation: Encoded
+    answers: list[str]
+    backbone: Backbone
+    backbone_fingerprint: str
+    steps_per_epoch: int
+    total_steps: int
+    eval_every: int
+    checkpoint_every: int
+
+    @property
+    def majority(self) -> dict[str, float]:
+        """What the most frequent label of dev would score, per metric."""
+        return majority_scores(self.task.metrics, self.validation.gold, len(self.task.labels))
+
+    def due(self, step: int, every: int) -> bool:
+        return step % every == 0 or step == self.total_steps
+
+
+def cohort_key(config: RunConfig) -> dict[str, Any]:
+    """What runs must agree on to be trained in one pass."""
+    tree = config.tree()
+    schedule = ("batch_size", "epochs", "steps", "batching")
+    return {
+        "task": tree["task"],
+        "backbone": tree["backbone"],
+        "prompt_length": config.method.prompt_length,
+        **{name: tree["training"][name] for name in schedule},
+        **{name: tree["logging"][name] for name in ("eval_every", "checkpoint_every")},
+    }
+
+
+def open_session(configs: Sequence[RunConfig]) -> Session:
+    """Load data and backbone for a cohort.
+
+    Raises:
+        RankprobeError: the configs cannot share a pass, or data or backbone cannot be loaded.
+    """
+    config, *others = configs
+    for other in others:
+        mine, theirs = cohort_key(config), cohort_key(other)
+        for name in mine:
+            if mine[name] != theirs[name]:
+                raise RankprobeError(
+                    f"runs of one cohort must share '{name}'; got {mine[name]!r} and {theirs[name]!r}"
+                )
+    task = get_task(config.task.name)
+    splits = {name: load_split(task, name, config.task.data) for name in ("train", "validation")}
+    backbone = load_backbone(
+        config.backbone.model,
+        tokenizer=config.backbone.tokenizer,
+        dtype=config.backbone.dtype,
+        seed=config.backbone.model_seed,
+        device=config.backbone.device,
+    )
+    style, limit = config.task.targets, config.task.max_source_length
+    encoded = {name: encode(split, backbone.tokenizer, style, limit) for name, split in splits.items()}
+    per_epoch = -(-len(encoded["train"]) // config.training.batch_size)
+    total = config.training.steps or config.training.epochs * per_epoch
+    eval_every = config.logging.eval_every or per_epoch
+    return Session(
+        task=task,
+        splits=splits,
+        train=encoded["train"],
+        validation=encoded["validation"],
+        answers=task.targets(style),
+        backbone=backbone,
+        backbone_fingerprint=fingerprint(backbone),
+        steps_per_epoch=per_epoch,
+        total_steps=total,
+        eval_every=eval_every,
+        checkpoint_every=config.logging.checkpoint_every or eval_every,
+    )
