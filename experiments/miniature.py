@@ -18,15 +18,35 @@ BUNDLED = Path(__file__).parent.parent / "rankprobe" / "bundled"
 SIZES = {"train": 250, "val": 56}  # as CommitmentBank
 VOCABULARY = 512
 
-PEOPLE = "Anna Boris Clara David Elena Felix Greta Hugo Irene Jonas".split()
-PLACES = "the harbour,the library,the station,the garden,the market,the old mill".split(",")
-THINGS = "the lamp,the ladder,the letter,the kettle,the violin,the map".split(",")
+PEOPLE = ["Anna", "Boris", "Clara", "David", "Elena", "Felix", "Greta", "Hugo", "Irene", "Jonas"]
+PLACES = ["the harbour", "the library", "the station", "the garden", "the market", "the old mill"]
+THINGS = ["the lamp", "the ladder", "the letter", "the kettle", "the violin", "the map"]
 SCENES = ("was tired", "had a long day", "came home late", "waited for news", "sat by the window")
-DEEDS = ("found {thing}", "sold {thing}", "left {place}", "hid {thing} near {place}", "reached {place}")
+DEEDS = (
+    "found {thing}",
+    "sold {thing}",
+    "left {place}",
+    "hid {thing} near {place}",
+    "reached {place}",
+)
 FRAMES = {
-    "entailment": ("knew that {fact}", "was glad that {fact}", "did not know that {fact}", "forgot that {fact}"),
-    "contradiction": ("pretended that {fact}", "wrongly believed that {fact}", "only dreamt that {fact}"),
-    "neutral": ("thought that {fact}", "did not say that {fact}", "asked whether {fact}", "hoped that {fact}"),
+    "entailment": (
+        "knew that {fact}",
+        "was glad that {fact}",
+        "did not know that {fact}",
+        "forgot that {fact}",
+    ),
+    "contradiction": (
+        "pretended that {fact}",
+        "wrongly believed that {fact}",
+        "only dreamt that {fact}",
+    ),
+    "neutral": (
+        "thought that {fact}",
+        "did not say that {fact}",
+        "asked whether {fact}",
+        "hoped that {fact}",
+    ),
 }
 
 
@@ -47,9 +67,7 @@ def rows(seed: int = 20231206) -> dict[str, list[dict[str, object]]]:
         "train": every[: SIZES["train"]],
         "val": every[SIZES["train"] :],
     }
-    return {
-        split: [{**row, "idx": i} for i, row in enumerate(part)] for split, part in numbered.items()
-    }
+    return {split: [{**row, "idx": i} for i, row in enumerate(part)] for split, part in numbered.items()}
 
 
 def tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:

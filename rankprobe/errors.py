@@ -24,9 +24,14 @@ class RunInterrupted(RankprobeError):
     exit_code = 130
 
 
+SHOWN = 40
+"""How many valid names an error lists at most."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> RankprobeError:
     """An error for a name outside a known set, with the nearest valid name first."""
     names = sorted(known)
     close = get_close_matches(name.lower(), names, n=1, cutoff=0.5)
-    hint = f"did you mean '{close[0]}'? " if close else ""
-    return RankprobeError(f"unknown {kind} '{name}': {hint}(valid: {', '.join(names)})")
+    hint = f"; did you mean '{close[0]}'?" if close else ""
+    shown = names if len(names) <= SHOWN else [*names[:SHOWN], "…"]
+    return RankprobeError(f"unknown {kind} '{name}'{hint} (valid: {', '.join(shown)})")

@@ -36,7 +36,7 @@ def explain(error: ValidationError, section: type[Settings]) -> RankprobeError:
     if problem["type"] == "extra_forbidden":
         return unknown("setting", key, section.model_fields)
     if problem["type"] == "value_error":
-        return RankprobeError(str(problem["ctx"]["error"]))
+        return RankprobeError(str(problem.get("ctx", {}).get("error")))
     expected = problem["msg"].removeprefix("Input should be ")
     return RankprobeError(f"{key} is {problem['input']!r}; expected {expected}")
 

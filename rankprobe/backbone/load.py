@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import torch
 from rankprobe.backbone.base import Backbone
 from rankprobe.backbone.shapes import SHAPES, T5_ROWS
 from rankprobe.errors import RankprobeError, unknown
+from rankprobe.hub import first_line, from_hub
 
 BUNDLED_TOKENIZER = Path(__file__).parent.parent / "bundled" / "tokenizer"
-OFFLINE_HINT = "without network, give a local folder: --model FOLDER (or fill the cache under HF_HOME)"
+RANDOM = [f"random:{shape}" for shape in SHAPES]
+KNOWN = [*RANDOM, "t5-small", "t5-base", "t5-large"]
 
 
 def load_backbone(
@@ -48,69 +51,82 @@ def load_backbone(
     return backbone
 
 
-def _random(
-    model: str, shape: str, tokenizer: str | None, dtype: torch.dtype, seed: int
-) -> Backbone:
+def _random(model: str, shape: str, tokenizer: str | None, dtype: torch.dtype, seed: int) -> Backbone:
     from transformers import T5Config, T5ForConditionalGeneration
 
     if shape not in SHAPES:
-        raise unknown("model", model, [f"random:{name}" for name in SHAPES])
+        raise unknown("model", model, RANDOM)
     if tokenizer is None and shape != "tiny":
         raise RankprobeError(
             f"model '{model}' has the real T5 vocabulary and no tokenizer of its own; "
             "give one: --tokenizer FOLDER (or a hub id)"
         )
     pieces = _tokenizer(tokenizer or str(BUNDLED_TOKENIZER))
-    config = T5Config(
-        vocab_size=len(pieces) if shape == "tiny" else max(T5_ROWS, len(pieces)),
-        decoder_start_token_id=pieces.pad_token_id,
-        pad_token_id=pieces.pad_token_id,
-        eos_token_id=pieces.eos_token_id,
-        **SHAPES[shape],
-    )
+    special: dict[str, Any] = {
+        "decoder_start_token_id": pieces.pad_token_id,
+        "pad_token_id": pieces.pad_token_id,
+        "eos_token_id": pieces.eos_token_id,
+    }
+    rows = len(pieces) if shape == "tiny" else max(T5_ROWS, len(pieces))
+    config = T5Config(vocab_size=rows, **special, **SHAPES[shape])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = T5ForConditionalGeneration._from_config(config, attn_implementation="eager")
+        network: Any = T5ForConditionalGeneration._from_config(config, attn_implementation="eager")
     return Backbone(model, "random", network.to(dtype), pieces)
 
 
 def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype) -> Backbone:
     from transformers import AutoModelForSeq2SeqLM
 
-    folder = Path(model).is_dir()
-    if folder and not (Path(model) / "config.json").is_file():
-        raise RankprobeError(f"model folder '{model}' holds no config.json; expected a folder written by save_pretrained")
-    if not folder and (model.startswith((".", "/", "~")) or model.count("/") > 1):
-        raise RankprobeError(f"model folder '{model}' does not exist; give a folder or a hub id such as t5-base")
-    try:
+    def load(local: bool) -> Any:
         # Eager attention: as fast as SDPA for these shapes on CPU, and the one whose dropout is visible.
-        network = AutoModelForSeq2SeqLM.from_pretrained(model, dtype=dtype, attn_implementation="eager")
-    except OSError as error:
-        raise _unreachable("model", model, error) from None
-    except ValueError as error:
-        raise RankprobeError(f"model '{model}' is no encoder-decoder that transformers can load: {_first_line(error)}") from None
-    pieces = _tokenizer(tokenizer or model)
+        return AutoModelForSeq2SeqLM.from_pretrained(
+            model,
+            dtype=dtype,
+            attn_implementation="eager",
+            local_files_only=local,
+            adapter_kwargs={"local_files_only": local},
+        )
+
+    if Path(model).is_dir():
+        try:
+            network = load(True)
+        except (OSError, ValueError) as error:
+            raise RankprobeError(
+                f"model folder '{model}' holds no encoder-decoder that transformers can load "
+                f"({first_line(error)}); expected what save_pretrained writes"
+            ) from None
+        return Backbone(model, "folder", network, _tokenizer(tokenizer or model))
+    if model.startswith((".", "/", "~")):
+        raise RankprobeError(
+            f"model folder '{model}' does not exist; give a folder or a hub id such as t5-base"
+        )
+    close = [name for name in get_close_matches(model, KNOWN, n=1) if name != model]
+    meant = f"did you mean '{close[0]}'? or " if close else ""
+    network = from_hub(
+        load, "model", model, dataset=False, offline=f"{meant}give a local folder: --model FOLDER"
+    )
     revision = getattr(network.config, "_commit_hash", None)
-    return Backbone(model, "folder" if folder else "hub", network, pieces, revision)
+    return Backbone(model, "hub", network, _tokenizer(tokenizer or model), revision)
 
 
 def _tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer
 
-    if Path(name).exists() and not (Path(name) / "tokenizer_config.json").is_file():
+    if not Path(name).exists():
+        return from_hub(
+            lambda local: AutoTokenizer.from_pretrained(name, local_files_only=local),
+            "tokenizer",
+            name,
+            dataset=False,
+            offline="give a local folder: --tokenizer FOLDER",
+        )
+    if not (Path(name) / "tokenizer_config.json").is_file():
         raise RankprobeError(f"tokenizer '{name}' is no folder with a tokenizer_config.json")
     try:
         return AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
-        raise _unreachable("tokenizer", name, error) from None
-
-
-def _unreachable(kind: str, name: str, error: Exception) -> RankprobeError:
-    return RankprobeError(f"{kind} '{name}' cannot be loaded ({_first_line(error)}); {OFFLINE_HINT}")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")
+        raise RankprobeError(f"tokenizer '{name}' cannot be loaded ({first_line(error)})") from None
 
 
 def _check_spliceable(backbone: Backbone) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from rankprobe.backbone.base import Backbone
 from rankprobe.backbone.splice import splice
@@ -53,7 +53,7 @@ def losses(backbone: Backbone, prompts: Sequence[Tensor], batch: TextBatch) -> l
     logits = logits if logits.dtype == torch.float64 else logits.float()
     members = zip(logits.split(list(batch.rows)), batch.labels.split(list(batch.rows)), strict=True)
     return [
-        F.cross_entropy(member.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+        functional.cross_entropy(member.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
         for member, labels in members
     ]
 
@@ -85,9 +85,7 @@ def check_prompt_matters(backbone: Backbone, prompt: Tensor, batch: TextBatch) -
     """
     first = (batch.input_ids[:1], batch.attention_mask[:1], batch.labels[:1])
     one = TextBatch([1], batch.source_lengths[:1], batch.target_lengths[:1], *first)
-    if torch.equal(
-        label_logits(backbone, [prompt], one), label_logits(backbone, [prompt[:0]], one)
-    ):
+    if torch.equal(label_logits(backbone, [prompt], one), label_logits(backbone, [prompt[:0]], one)):
         raise RankprobeError(
             f"model '{backbone.name}' gives the same logits with and without the prompt, so nothing "
             "would be learned; check how it handles inputs_embeds"

@@ -20,6 +20,7 @@ def splice(
     """Prepend each member's prompt to its rows of text, in embedding space, encoder side only.
 
     Args:
+        backbone: the frozen model.
         prompts: K matrices (n, d), one per member of the cohort; n may be 0.
         rows: K counts; the first `rows[0]` rows of text belong to member 0, and so on.
         input_ids: (R, T) with R = sum(rows), padded on the right.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -12,48 +12,52 @@ from rankprobe.settings import Settings
 class MethodConfig(Settings):
     """What every method has: a name and a prompt length."""
 
-    name: str
-    prompt_length: PositiveInt = Field(100, description="tokens of the soft prompt, n (paper 4.2)")
+    name: Any
+    prompt_length: PositiveInt = Field(default=100, description="Prompt tokens, n (paper 4.2)")
 
 
 class FactorConfig(MethodConfig):
-    """How the random factors of a reparameterised prompt start."""
+    """How the random factors of a reparameterised prompt start.
+
+    The paper (4.2) says Gaussian and gives no scale; we take N(0, 1). The authors' released code draws
+    U(−0.5, 0.5): `factor_init="uniform", factor_scale=0.5`.
+    """
 
     factor_init: Literal["normal", "uniform"] = Field(
-        "normal",
-        description="distribution of the factors (paper 4.2: Gaussian; the authors' code: uniform)",
+        default="normal", description="Factors: normal (paper 4.2) or uniform (authors' code)"
     )
     factor_scale: PositiveFloat = Field(
-        1.0,
-        description="standard deviation (normal) or half-width (uniform) of the factors; the paper "
-        "gives none, the authors' code has 0.5 with uniform",
+        default=1.0, description="Their standard deviation, or half-width if uniform (ours)"
     )
 
 
 class ProbeConfig(FactorConfig):
-    """The paper's probe, P = U · ReLU(diag σ) · V (equation 3)."""
+    """The paper's probe: P = U · ReLU(diag σ) · V.
+
+    The paper (2.2) starts σ "with positive values" and says no more; we take ones, so that every entry
+    starts at the same distance from zero.
+    """
 
     name: Literal["probe"] = "probe"
     rank: PositiveInt | None = Field(
-        None, description="diagonal entries, r; unset: min(n, d), as in the paper"
+        default=None, description="Diagonal entries, r; unset: min(n, d) (paper 2.2)"
     )
     sigma_init: Literal["ones", "uniform", "half-normal"] = Field(
-        "ones",
-        description="initial σ: ones, U(0, 1) or |N(0, 1)|; the paper says only 'positive values'",
+        default="ones", description="Initial σ: ones (ours), uniform on (0, 1), or half-normal"
     )
 
 
 class DPTConfig(FactorConfig):
-    """Decomposed prompt tuning, P = A · B (equation 5)."""
+    """Decomposed prompt tuning: P = A · B."""
 
     name: Literal["dpt"] = "dpt"
-    bottleneck: PositiveInt = Field(10, description="inner width of A · B, b (paper 4.2)")
+    bottleneck: PositiveInt = Field(default=10, description="Inner width of A · B, b (paper 4.2)")
 
 
 class VanillaConfig(MethodConfig):
-    """Prompt tuning of Lester et al. (2021): P itself is trained."""
+    """Prompt tuning of Lester et al. (2021): P itself."""
 
     name: Literal["vanilla"] = "vanilla"
     vocabulary: PositiveInt = Field(
-        5000, description="initial rows are drawn from this many most frequent pieces (Lester et al.)"
+        default=5000, description="Most frequent pieces the first rows are drawn from (Lester)"
     )

@@ -15,9 +15,7 @@ def random_factor(
     return (torch.rand(shape, generator=generator, dtype=dtype) * 2 - 1) * scale
 
 
-def positive_diagonal(
-    generator: torch.Generator, size: int, kind: str, dtype: torch.dtype
-) -> Tensor:
+def positive_diagonal(generator: torch.Generator, size: int, kind: str, dtype: torch.dtype) -> Tensor:
     """Initial σ, (r,): 1 for `ones`, U(0, 1) for `uniform`, |N(0, 1)| for `half-normal`."""
     if kind == "uniform":
         return torch.rand(size, generator=generator, dtype=dtype)

@@ -25,9 +25,7 @@ class Vanilla(Method):
 
     @classmethod
     def create(cls, config: VanillaConfig, vocabulary: Tensor, generator: torch.Generator) -> Self:
-        return cls(
-            sampled_vocabulary(generator, vocabulary[: config.vocabulary], config.prompt_length)
-        )
+        return cls(sampled_vocabulary(generator, vocabulary[: config.vocabulary], config.prompt_length))
 
     def forward(self) -> Tensor:
         # A copy, so that ∂L/∂P can be read off the output as for every other method.

@@ -16,7 +16,7 @@ def singular_values(matrix: ArrayLike) -> NDArray[np.float64]:
     Raises:
         RankprobeError: an entry is NaN or infinite.
     """
-    return np.linalg.svd(_checked(matrix), compute_uv=False)
+    return np.asarray(np.linalg.svd(_checked(matrix), compute_uv=False), dtype=np.float64)
 
 
 def gram_singular_values(matrix: ArrayLike) -> NDArray[np.float64]:
@@ -40,5 +40,7 @@ def _checked(matrix: ArrayLike) -> NDArray[np.float64]:
     if m.ndim < 2:
         raise RankprobeError(f"expected a matrix (n, d) or a stack of them, got shape {m.shape}")
     if not np.isfinite(m).all():
-        raise RankprobeError(f"a matrix of shape {m.shape} holds NaN or infinite entries; its rank is undefined")
+        raise RankprobeError(
+            f"a matrix of shape {m.shape} holds NaN or infinite entries; its rank is undefined"
+        )
     return m

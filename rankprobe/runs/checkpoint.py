@@ -32,7 +32,9 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             names = list(file.keys())
             return {name: file.get_tensor(name) for name in names}, json.loads(file.metadata()["facts"])
     except (OSError, SafetensorError) as error:
-        raise RankprobeError(f"checkpoint {path} cannot be read ({error}); start over with --overwrite") from None
+        raise RankprobeError(
+            f"checkpoint {path} cannot be read ({error}); start over with --overwrite"
+        ) from None
 
 
 def write_tensors(

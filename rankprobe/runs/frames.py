@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.runs.folder import LOGS, Run, list_runs, status_of
@@ -84,11 +85,15 @@ def _joined(logs: list[pd.DataFrame], runs: pd.DataFrame, config: pd.DataFrame) 
     if not filled:
         return pd.DataFrame(columns=["run_id", "step"])
     which = np.repeat(np.arange(len(logs)), [len(log) for log in logs])
-    beside = {"run_id": pd.Categorical.from_codes(which, runs["run_id"])}
+    beside: dict[str, Any] = {"run_id": _categorical(which, runs["run_id"].tolist())}
     for column, values in config.items():
         if values.map(lambda value: isinstance(value, str)).any():
             codes, categories = pd.factorize(values)
-            beside[str(column)] = pd.Categorical.from_codes(codes[which], categories)
+            beside[str(column)] = _categorical(codes[which], list(categories))
         else:
             beside[str(column)] = values.to_numpy()[which]
     return pd.concat([pd.DataFrame(beside), pd.concat(filled, ignore_index=True)], axis=1)
+
+
+def _categorical(codes: NDArray[np.intp], categories: list[Any]) -> pd.Categorical:
+    return pd.Categorical.from_codes(codes, pd.Index(categories))

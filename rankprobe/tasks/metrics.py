@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 INVALID = -1
 """Class id of a prediction outside the label set. It counts as wrong, and is counted."""
@@ -24,9 +25,7 @@ def macro_f1(gold: Sequence[int], predicted: Sequence[int], n_labels: int) -> fl
     from sklearn.metrics import f1_score
 
     labels = list(range(n_labels))
-    return 100 * float(
-        f1_score(gold, predicted, labels=labels, average="macro", zero_division=0)
-    )
+    return 100 * float(f1_score(gold, predicted, labels=labels, average="macro", zero_division=0))  # pyright: ignore[reportArgumentType]
 
 
 METRICS: dict[str, Callable[[Sequence[int], Sequence[int], int], float]] = {

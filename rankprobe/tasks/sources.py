@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from rankprobe.errors import RankprobeError
+from rankprobe.hub import from_hub
 from rankprobe.tasks.base import Example, Task
 
 SPLITS = {"train": "train", "validation": "val"}
@@ -17,7 +18,7 @@ SPLITS = {"train": "train", "validation": "val"}
 
 HUB_ID = "aps/super_glue"
 HUB_REVISION = "3de24cf8022e94f4ee4b9d55a6f539891524d646"
-"""The Parquet conversion of SuperGLUE; earlier revisions need a script that datasets >= 4 refuses."""
+"""The Parquet conversion of SuperGLUE. Pinned, so that one download serves for good, also offline."""
 
 BUNDLED = Path(__file__).parent.parent / "bundled"
 
@@ -97,15 +98,22 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[str, object]]:
                 raise RankprobeError(f"{path}:{number}: not a line of JSON in UTF-8 ({error})") from None
 
 
-def _hub_rows(task: Task, split: str) -> Iterable[tuple[str, object]]:
-    from datasets import load_dataset
+def _hub_rows(task: Task, split: str) -> Iterator[tuple[str, object]]:
+    from datasets import Dataset
+    from huggingface_hub import hf_hub_download
 
-    try:
-        table = load_dataset(HUB_ID, task.name, split=split, revision=HUB_REVISION)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise RankprobeError(
-            f"{task.title} cannot be had from the hub as {HUB_ID} ({reason}); without network, give a "
-            f"local folder: --data FOLDER with {task.folder}/train.jsonl and val.jsonl"
-        ) from None
-    return ((f"{HUB_ID}/{task.name}/{split} row {i}", dict(row)) for i, row in enumerate(table))
+    name = f"{task.name}/{split}-00000-of-00001.parquet"
+    path = from_hub(
+        lambda local: hf_hub_download(
+            HUB_ID, name, repo_type="dataset", revision=HUB_REVISION, local_files_only=local
+        ),
+        "data set",
+        HUB_ID,
+        dataset=True,
+        offline=f"give a local folder: --data FOLDER with {task.folder}/train.jsonl and val.jsonl",
+    )
+    table = Dataset.from_parquet(path, keep_in_memory=True)
+    names = tuple(getattr(table.features.get("label"), "names", task.labels))
+    if names != task.labels:
+        raise RankprobeError(f"{HUB_ID}/{name}: class ids stand for {names}; expected {task.labels}")
+    return ((f"{HUB_ID}/{name} row {i}", row) for i, row in enumerate(table))

@@ -144,9 +144,7 @@ def _train_fresh(configs: Sequence[RunConfig], paths: Sequence[Path], hooks: Seq
 def _learner(config: RunConfig, session: Session) -> Learner:
     backbone = session.backbone
     method = build(config.method, backbone.vocabulary(), torch_generator(config.seed, "init"))
-    return Learner(
-        method.to(backbone.device), backbone.model, config.training, session.total_steps
-    )
+    return Learner(method.to(backbone.device), backbone.model, config.training, session.total_steps)
 
 
 def _check_existing(path: Path, if_exists: IfExists) -> None:
@@ -165,7 +163,8 @@ def _check_not_running(run: Run) -> None:
     if status_of(manifest) == "running" and manifest["process"] != process():
         writer = manifest["process"]
         raise RankprobeError(
-            f"run '{run.id}' is being written by process {writer['pid']} on {writer['host']}; wait for it, or stop it"
+            f"run '{run.id}' is being written by process {writer['pid']} on {writer['host']}; "
+            "wait for it, or stop it"
         )
 
 

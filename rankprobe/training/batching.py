@@ -82,9 +82,7 @@ def epoch_batches(
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def collate(
-    data: Encoded, members: Sequence[Sequence[int]], pad_id: int, device: torch.device
-) -> TextBatch:
+def collate(data: Encoded, members: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> TextBatch:
     """One batch of K members' rows, member after member, padded on the right to the longest."""
     rows = [row for member in members for row in member]
     sources = [data.sources[row] for row in rows]

@@ -7,8 +7,15 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SerializeAsAny
-from pydantic import field_validator, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    SerializeAsAny,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from rankprobe.errors import RankprobeError, unknown
@@ -17,44 +24,42 @@ from rankprobe.settings import Settings, absolute
 
 
 class TaskConfig(Settings):
-    """What is trained on."""
+    """What is trained on.
 
-    name: str = Field("cb", description="the task; see: rankprobe tasks")
-    data: str = Field(
-        "bundled",
-        description="'bundled' (our miniature), 'hub' (SuperGLUE, pinned) or a folder of official JSONL; "
-        "other models than random:tiny want the latter two",
-    )
+    `data` is `bundled` (our miniature of the task), `hub` (SuperGLUE itself, pinned), or a folder of the
+    official release.
+    """
+
+    name: str = Field(default="cb", description="See: rankprobe tasks")
+    data: str = Field(default="bundled", description="bundled, hub, or a folder of official JSONL")
     targets: Literal["digits", "words"] = Field(
-        "digits", description="label texts: class ids (the authors' code) or names (T5)"
+        default="digits", description="Label texts: digits (authors' code) or words (T5)"
     )
     max_source_length: PositiveInt = Field(
-        256, description="source tokens, prompt not counted (the authors' code)"
+        default=256, description="Source tokens without the prompt (authors' code)"
     )
 
     _absolute = field_validator("data")(absolute)
 
 
 class BackboneConfig(Settings):
-    """What is frozen."""
+    """What is frozen.
+
+    The authors' code leaves the backbone's dropout active while the prompt trains; the paper does not
+    mention it. It is off here unless asked for: its noise alone pushes entries of σ below zero, which is
+    the very thing the probe counts.
+    """
 
     model: str = Field(
-        "random:tiny",
-        description="hub id, folder, or random:<tiny|t5-small|t5-base|t5-large> for random weights",
+        default="random:tiny", description="Hub id, folder, or random:tiny|t5-small|t5-base|t5-large"
     )
-    tokenizer: str | None = Field(
-        None, description="hub id or folder; unset: the model's own", validate_default=False
-    )
+    tokenizer: str | None = Field(default=None, description="Hub id or folder; unset: the model's own")
     dtype: Literal["float32", "bfloat16", "float64"] = Field(
-        "float32", description="of the frozen weights; the prompt stays float32"
+        default="float32", description="Frozen weights: float32, bfloat16 or float64"
     )
-    dropout: bool = Field(
-        False,
-        description="leave the backbone's dropout active in training, as the authors' code does; off by "
-        "default, for its noise alone drives σ down",
-    )
-    model_seed: int = Field(0, description="seed of the weights of random:<shape>")
-    device: str = Field("cpu", description="torch device of backbone and prompt: cpu, cuda, cuda:1, mps")
+    dropout: bool = Field(default=False, description="Backbone dropout in training (authors' code: on)")
+    model_seed: int = Field(default=0, description="Seed of the weights of random:…")
+    device: str = Field(default="cpu", description="cpu, cuda, cuda:1, mps")
 
     _absolute = field_validator("model", "tokenizer")(absolute)
 
@@ -63,40 +68,43 @@ class BackboneConfig(Settings):
     def _no_float16(cls, value: object) -> object:
         if value in ("float16", "fp16", "half"):
             raise ValueError(
-                "dtype float16 overflows in T5's feed-forward layers and gives NaN; use bfloat16 or float32"
+                f"dtype is {value!r}: float16 overflows in T5's feed-forward layers and gives NaN; use "
+                "bfloat16 or float32"
             )
         return {"bf16": "bfloat16", "fp32": "float32"}.get(str(value), value)
 
 
 class TrainingConfig(Settings):
-    """How it is trained: the paper's section 4.2, and the authors' code where the paper is silent."""
+    """How it is trained: the paper's section 4.2, and the authors' code where the paper is silent.
 
-    learning_rate: PositiveFloat = Field(0.3, description="peak learning rate of AdamW (paper 4.2)")
-    weight_decay: NonNegativeFloat = Field(1e-5, description="of AdamW (the authors' code)")
-    batch_size: PositiveInt = Field(16, description="rows per step")
-    epochs: PositiveInt = Field(100, description="passes over the training rows (paper 4.2)")
-    steps: PositiveInt | None = Field(None, description="optimizer updates; overrides epochs")
+    Differs: rows of like length are batched together (less padding); `batching="random"` is the paper's.
+    """
+
+    learning_rate: PositiveFloat = Field(default=0.3, description="Peak rate of AdamW (paper 4.2)")
+    weight_decay: NonNegativeFloat = Field(default=1e-5, description="Of AdamW (authors' code)")
+    batch_size: PositiveInt = Field(default=16, description="Rows per step (ours)")
+    epochs: PositiveInt = Field(default=100, description="Passes over the training rows (paper 4.2)")
+    steps: PositiveInt | None = Field(default=None, description="Optimizer updates; overrides --epochs")
     warmup: NonNegativeFloat = Field(
-        0.1, le=1, description="share of the steps with rising rate, then linear decay (the authors' code)"
+        default=0.1, le=1, description="Share of steps with rising rate, then linear decay (authors' code)"
     )
-    clip_norm: PositiveFloat = Field(1.0, description="gradient clipping, per run (the authors' code)")
+    clip_norm: PositiveFloat = Field(default=1.0, description="Gradient clipping, per run (authors' code)")
     batching: Literal["length", "random"] = Field(
-        "length",
-        description="rows of like length together, in random order, or fully random rows (the paper)",
+        default="length", description="Batches of like length, or random (authors' code)"
     )
 
 
 class LoggingConfig(Settings):
     """What is written down, and when. None of it changes the training."""
 
-    twin: bool = Field(True, description="carry a noise twin, the null of every reading")
-    rank_every: PositiveInt = Field(1, description="steps between rank measures in the log")
-    spectrum_every: PositiveInt = Field(50, description="steps between logged spectra of P and σ")
+    twin: bool = Field(default=True, description="Carry a noise twin, the null of every reading")
+    rank_every: PositiveInt = Field(default=1, description="Steps between rank measures")
+    spectrum_every: PositiveInt = Field(default=50, description="Steps between spectra of P, ΔP and σ")
     eval_every: PositiveInt | None = Field(
-        None, description="steps between dev evaluations; unset: each epoch (the paper)"
+        default=None, description="Steps between dev evaluations; unset: an epoch (authors' code)"
     )
     checkpoint_every: PositiveInt | None = Field(
-        None, description="steps between checkpoints; unset: at each evaluation"
+        default=None, description="Steps between checkpoints; unset: at each evaluation"
     )
 
 
@@ -112,7 +120,7 @@ SECTIONS: dict[str, type[Settings]] = {
 class RunConfig(Settings):
     """One run: a method, trained on a task through a frozen backbone, with one seed."""
 
-    seed: int = Field(42, ge=0, description="of initial factors, batch order, dropout and noise twin")
+    seed: int = Field(default=42, ge=0, description="Of initial factors, batch order, dropout and noise twin")
     task: TaskConfig = TaskConfig()
     backbone: BackboneConfig = BackboneConfig()
     method: SerializeAsAny[MethodConfig] = ProbeConfig()
@@ -138,7 +146,7 @@ class RunConfig(Settings):
 
     @classmethod
     def from_flat(cls, flat: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> Self:
-        """A config from flat settings, the names being those of the flags: `task`, `model`, `bottleneck`, …
+        """A config from flat settings, the names being those of the flags: `task`, `model`, and so on.
 
         Args:
             flat: settings by flat name; they override `base`.
@@ -149,7 +157,9 @@ class RunConfig(Settings):
                 or a value out of range.
         """
         places = {name: (section, leaf) for name, section, leaf, _ in leaves()}
-        tree: dict[str, Any] = {key: dict(v) if isinstance(v, Mapping) else v for key, v in (base or {}).items()}
+        tree: dict[str, Any] = {
+            key: dict(v) if isinstance(v, Mapping) else v for key, v in (base or {}).items()
+        }
         if flat.get("method", tree.get("method", {}).get("name")) != tree.get("method", {}).get("name"):
             tree["method"] = {}  # what the file says about another method does not apply
         for name, value in flat.items():
@@ -194,7 +204,12 @@ def leaves() -> Iterator[tuple[str, str, str, FieldInfo]]:
 
 def _method_leaves() -> Iterator[tuple[str, str, str, FieldInfo]]:
     fields = {leaf: field for config, _ in METHODS.values() for leaf, field in config.model_fields.items()}
-    yield "method", "method", "name", FieldInfo(annotation=str, default="probe", description="see: rankprobe methods")
+    yield (
+        "method",
+        "method",
+        "name",
+        FieldInfo(annotation=str, default="probe", description="See: rankprobe methods"),
+    )
     for leaf, field in fields.items():
         if leaf != "name":
             yield leaf, "method", leaf, field

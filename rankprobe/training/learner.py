@@ -30,9 +30,7 @@ class Learner:
     A run and its twin differ in the gradient that reaches P and in nothing else.
     """
 
-    def __init__(
-        self, method: Method, backbone: nn.Module, config: TrainingConfig, total_steps: int
-    ) -> None:
+    def __init__(self, method: Method, backbone: nn.Module, config: TrainingConfig, total_steps: int) -> None:
         self.method = method
         self.backbone = backbone
         self.config = config

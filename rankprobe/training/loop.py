@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from rankprobe.backbone import MemberDropout, TextBatch, check_prompt_matters, losses
 from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
@@ -28,7 +29,9 @@ def train_members(session: Session, members: Sequence[Member]) -> None:
         RunFailed: one or more members failed; raised when the others have finished.
     """
     alive, failures = list(members), []
-    with StopRequest() as stop, _failing_safely(alive):
+    # One thread for numpy's BLAS: its idle threads spin, and slow torch's threefold on two cores.
+    blas = threadpool_limits(1, user_api="blas")
+    with blas, StopRequest() as stop, _failing_safely(alive):
         if alive[0].step == 0:
             _start(session, alive)
         for step in range(alive[0].step + 1, session.total_steps + 1):
@@ -112,9 +115,7 @@ def _checkpoint(members: Sequence[Member]) -> None:
 
 
 @contextlib.contextmanager
-def _dropout(
-    session: Session, members: Sequence[Member], batch: TextBatch, step: int
-) -> Iterator[None]:
+def _dropout(session: Session, members: Sequence[Member], batch: TextBatch, step: int) -> Iterator[None]:
     """The backbone in training mode, each member with its own dropout stream, if the config asks for it."""
     if not members[0].config.backbone.dropout:
         yield

@@ -82,9 +82,7 @@ class Member:
         epoch, position = divmod(step - 1, self.session.steps_per_epoch)
         if epoch not in self._batches:
             training, lengths = self.config.training, self.session.train.lengths
-            batches = epoch_batches(
-                lengths, training.batch_size, training.batching, self.config.seed, epoch
-            )
+            batches = epoch_batches(lengths, training.batch_size, training.batching, self.config.seed, epoch)
             self._batches = {epoch: batches}
         return self._batches[epoch][position]
 
@@ -117,9 +115,7 @@ class Member:
             )
         row = {"loss": loss, **self.learner.update(step), "grad_norm_P": size}
         if self.twin is not None:
-            noise = gaussian_like(
-                tuple(self.P.shape), size, numpy_generator(self.config.seed, "twin", step)
-            )
+            noise = gaussian_like(tuple(self.P.shape), size, numpy_generator(self.config.seed, "twin", step))
             self.twin.method().backward(torch.from_numpy(noise).to(self.P.device, self.P.dtype))
             self.twin.update(step)
         self.step = step

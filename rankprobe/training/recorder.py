@@ -146,9 +146,7 @@ class Recorder:
         return columns
 
 
-def _measures(
-    spectra: Mapping[str, NDArray[np.float64]], shape: tuple[int, ...]
-) -> dict[str, float]:
+def _measures(spectra: Mapping[str, NDArray[np.float64]], shape: tuple[int, ...]) -> dict[str, float]:
     """Each measure of each matrix, `<matrix>_<measure>`, from one stack of singular values."""
     stack = np.stack(list(spectra.values()))
     values = {name: function(stack, (shape[0], shape[1])) for name, function in MEASURES.items()}

@@ -1,0 +1,5 @@
+"""`python -m rankprobe`."""
+
+from rankprobe.cli import main
+
+main()

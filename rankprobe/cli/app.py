@@ -1,0 +1,189 @@
+"""The commands. Each parses, builds, calls the library, and prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from rankprobe.cli.options import build_config, with_settings
+from rankprobe.errors import RankprobeError
+
+app = typer.Typer(
+    help="Measure the intrinsic rank of soft prompts, and see how far a reading can be trusted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda word: word.replace("_", "-"),
+    },
+)
+
+RunsDir = Annotated[Path, typer.Option(help="Where run folders live")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file of settings; flags override it")]
+Seeds = Annotated[
+    list[int] | None, typer.Option("--seed", help="Repeat it to train several runs in one pass [42]")
+]
+Name = Annotated[str | None, typer.Option(help="Run id; unset: made from the settings")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run if its folder exists")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start over if its folder exists")]
+
+
+@app.callback()
+def debug(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors")] = False,
+) -> None:
+    """Options of all commands; `main` acts on them."""
+
+
+def probe(
+    settings: dict[str, Any],
+    config: ConfigFile = None,
+    seed: Seeds = None,
+    runs_dir: RunsDir = Path("runs"),
+    name: Name = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train the paper's rank probe, with its noise twin beside it."""
+    train({**settings, "method": "probe"}, config, seed, runs_dir, name, resume, overwrite)
+
+
+def train(
+    settings: dict[str, Any],
+    config: ConfigFile = None,
+    seed: Seeds = None,
+    runs_dir: RunsDir = Path("runs"),
+    name: Name = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a soft prompt by any method; see: rankprobe methods."""
+    if resume and overwrite:
+        raise RankprobeError("--resume and --overwrite exclude each other; give one")
+    if name and seed and len(seed) > 1:
+        raise RankprobeError(f"--name {name} fits one run, and there are {len(seed)} seeds; leave it out")
+    seeds = [{"seed": s} for s in seed or []] or [{}]
+    configs = [build_config({**settings, **each}, config) for each in seeds]
+    if_exists = "resume" if resume else "overwrite" if overwrite else "error"
+    _train(configs, runs_dir, name, if_exists)
+
+
+def _train(configs: list, runs_dir: Path, name: str | None, if_exists: Any) -> None:
+    from rankprobe.cli.progress import Watch
+    from rankprobe.cli.show import summary
+    from rankprobe.training.api import train_cohort
+
+    console = Console()
+    with Watch(console) as watch:
+        runs = train_cohort(
+            configs,
+            runs_dir=runs_dir,
+            names=[name] if name else None,
+            if_exists=if_exists,
+            hooks=[watch],
+        )
+    for run in runs:
+        summary(console, run)
+
+
+app.command()(with_settings(probe, without=("seed", "method"), method="probe"))
+app.command()(with_settings(train, without=("seed",)))
+
+
+@app.command(name="resume")
+def resume_command(
+    run: Annotated[list[str], typer.Argument(help="Run ids, or paths of run folders.")],
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Continue runs that were interrupted, killed, or failed."""
+    from rankprobe.cli.progress import Watch
+    from rankprobe.cli.show import summary
+    from rankprobe.runs import find_run
+    from rankprobe.training.api import resume
+
+    console = Console()
+    found = [find_run(name, runs_dir) for name in run]
+    with Watch(console) as watch:
+        resume(found, hooks=[watch])
+    for each in found:
+        summary(console, each)
+
+
+@app.command()
+def plot(
+    figure: Annotated[list[str] | None, typer.Argument(help="fig3, fig9; unset: all.")] = None,
+    run: Annotated[list[str] | None, typer.Option("--run", help="Only this run; repeatable.")] = None,
+    runs_dir: RunsDir = Path("runs"),
+    output: Annotated[Path, typer.Option(help="Folder for PNG, SVG and provenance.")] = Path("figures"),
+) -> None:
+    """Draw the paper's figures from logged runs, beside their noise twins."""
+    from rankprobe.cli.show import saved
+    from rankprobe.errors import unknown
+    from rankprobe.plots import FIGURES, save
+    from rankprobe.runs import load_runs
+
+    for name in figure or []:
+        if name not in FIGURES:
+            raise unknown("figure", name, FIGURES)
+    frames = load_runs(runs_dir, only=run)
+    console = Console()
+    for name in figure or FIGURES:
+        saved(console, save(FIGURES[name](frames), name, frames, output))
+
+
+@app.command()
+def runs(runs_dir: RunsDir = Path("runs")) -> None:
+    """List runs with their last readings."""
+    from rankprobe.cli.show import runs_table
+    from rankprobe.runs import load_runs
+
+    console = Console()
+    console.print(runs_table(load_runs(runs_dir)))
+
+
+@app.command()
+def methods() -> None:
+    """List methods and their trainable parameters at n = 100."""
+    from rankprobe.prompts import METHODS
+    from rankprobe.prompts.count import WIDTHS, trainable_parameters
+
+    table = Table("method", *WIDTHS, "what it trains", box=None, header_style="bold", pad_edge=False)
+    for name, (config, _) in METHODS.items():
+        counts = [f"{trainable_parameters(name, width):,}" for width in WIDTHS.values()]
+        table.add_row(name, *counts, (config.__doc__ or "").splitlines()[0])
+    Console().print(table)
+
+
+@app.command()
+def tasks() -> None:
+    """List tasks, their labels, metrics and sources."""
+    from rankprobe.tasks import TASKS
+
+    table = Table("task", "labels", "metrics", "sources", box=None, header_style="bold", pad_edge=False)
+    for task in TASKS.values():
+        sources = f"bundled (miniature), hub, FOLDER/{task.folder}/{{train,val}}.jsonl"
+        table.add_row(task.name, ", ".join(task.labels), ", ".join(task.metrics), sources)
+    Console().print(table)
+
+
+@app.command()
+def env() -> None:
+    """Print versions and hardware, for bug reports."""
+    from rankprobe.training.manifest import machine, versions
+
+    table = Table.grid(padding=(0, 3))
+    for name, value in {**versions(), **machine("cpu"), **_accelerators()}.items():
+        table.add_row(name, str(value))
+    Console().print(table, highlight=False)
+
+
+def _accelerators() -> dict[str, object]:
+    import torch
+
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {"cuda": ", ".join(names) or "none", "mps": torch.backends.mps.is_available()}

@@ -1,0 +1,80 @@
+"""What a person sees while a run goes on: a live line on a terminal, else a line per evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from rankprobe.training.recorder import StepRecord
+
+
+class Watch:
+    """A hook that shows step, loss, dev score, majority rate, and positive entries with the twin's."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.live = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[facts]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.tasks: dict[str, TaskID] = {}
+        self.dev: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        self.live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.live.stop()
+
+    def __call__(self, record: StepRecord) -> None:
+        if record.evals:
+            first = record.evals[0]
+            self.dev[record.run_id] = (
+                f"dev {first['metric']} {first['value']:.1f} (majority {first['majority']:.1f})"
+            )
+        facts = " · ".join(
+            part for part in (_loss(record.row), self.dev.get(record.run_id, ""), _signs(record.row)) if part
+        )
+        if record.run_id not in self.tasks:
+            self.tasks[record.run_id] = self.live.add_task(record.run_id, total=record.total_steps, facts="")
+        self.live.update(self.tasks[record.run_id], completed=record.step, facts=facts)
+        if record.evals and not self.console.is_terminal:
+            self.console.print(
+                f"{record.run_id}  step {record.step}/{record.total_steps}  {facts}",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+def _loss(row: Mapping[str, Any]) -> str:
+    return f"loss {row['loss']:.3f}" if "loss" in row else ""
+
+
+def _signs(row: Mapping[str, Any]) -> str:
+    if "n_positive" not in row:
+        return ""
+    twin = f" (twin {row['twin_n_positive']})" if "twin_n_positive" in row else ""
+    return f"positive {row['n_positive']}{twin}"

@@ -1,0 +1,59 @@
+"""The Hugging Face hub, asked politely: the local cache first, then one quick question, then the download."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from rankprobe.errors import RankprobeError
+
+Found = TypeVar("Found")
+TIMEOUT = 10
+"""Seconds to wait for the hub's first answer."""
+
+
+def from_hub(load: Callable[[bool], Found], what: str, hub_id: str, *, dataset: bool, offline: str) -> Found:
+    """What `load(local_files_only)` gives: from the cache if it is there, else from the hub.
+
+    Without a network the clients retry for a minute before they give up; one question decides sooner.
+
+    Args:
+        load: called with True (cache only), then, if that fails and the hub answers, with False.
+        what: for messages, as `model` or `tokenizer`.
+        hub_id: the repository.
+        dataset: whether it is a dataset repository.
+        offline: what a user without network can do instead.
+
+    Raises:
+        RankprobeError: not in the cache, and the hub does not answer or has no such repository.
+    """
+    try:
+        return load(True)
+    except (OSError, ValueError):
+        _ask(what, hub_id, dataset, offline)
+    try:
+        return load(False)
+    except (OSError, ValueError) as error:
+        raise RankprobeError(f"{what} '{hub_id}' cannot be loaded ({first_line(error)}); {offline}") from None
+
+
+def _ask(what: str, hub_id: str, dataset: bool, offline: str) -> None:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+    api = HfApi()
+    try:
+        (api.dataset_info if dataset else api.model_info)(hub_id, timeout=TIMEOUT)
+    except (RepositoryNotFoundError, HFValidationError):
+        raise RankprobeError(f"{what} '{hub_id}' is not on the hub, or is private; {offline}") from None
+    except Exception as error:  # the HTTP client's own classes differ between versions of the hub's library
+        raise RankprobeError(
+            f"{what} '{hub_id}' is not in the cache and the hub cannot be reached ({first_line(error)}); "
+            f"{offline}"
+        ) from None
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, without its full stop."""
+    text = str(error).strip()
+    return text.splitlines()[0].rstrip(".") if text else type(error).__name__

@@ -1,0 +1,73 @@
+"""Which runs belong on one panel, and what the panel is called. Frames in, frames out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from rankprobe.errors import RankprobeError
+from rankprobe.runs import Frames
+
+_NOT_CONFIG = {
+    "run_id", "status", "seed", "data_label", "model_label", "random_weights", "trainable_parameters",
+    "step", "total_steps", "metric", "majority", "untrained", "best", "best_step", "last", "path",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed only: one panel.
+
+    `title` names data and weights, and whatever setting tells this group from another of the same name.
+    """
+
+    title: str
+    method: str
+    run_ids: list[str]
+    steps: pd.DataFrame
+
+    def band(self, column: str) -> pd.DataFrame:
+        """`column` over steps: mean, min and max over the runs, indexed by step; rows without it dropped."""
+        if column not in self.steps:
+            return pd.DataFrame(columns=["mean", "min", "max"])
+        present = self.steps[["step", column]].dropna()
+        return present.groupby("step")[column].agg(["mean", "min", "max"])
+
+
+def groups(frames: Frames) -> list[Group]:
+    """The groups of all runs that have logged a step, in order of run id.
+
+    Raises:
+        RankprobeError: there are none.
+    """
+    if frames.steps.empty:
+        raise RankprobeError("no logged steps to draw; train a run first: rankprobe probe")
+    runs = frames.runs[frames.runs["run_id"].isin(frames.steps["run_id"].unique())]
+    config = [c for c in runs if c not in _NOT_CONFIG and not str(c).endswith("_seconds")]
+    keyed = runs.groupby(config, dropna=False, sort=False)
+    members = [part for _, part in keyed]
+    names = [_name(part.iloc[0]) for part in members]
+    found = []
+    for name, part in zip(names, members, strict=True):
+        twins = pd.concat([m for n, m in zip(names, members, strict=True) if n == name])
+        ids = part["run_id"].tolist()
+        found.append(
+            Group(
+                title="\n".join([*name, *_differing(part.iloc[0], twins[config])]),
+                method=str(part["method"].iloc[0]),
+                run_ids=ids,
+                steps=frames.steps[frames.steps["run_id"].isin(ids)],
+            )
+        )
+    return found
+
+
+def _name(run: pd.Series) -> tuple[str, str]:
+    return f"{run['method']} on {run['data_label']}", str(run["model_label"])
+
+
+def _differing(run: pd.Series, alike: pd.DataFrame) -> list[str]:
+    """`setting = value` for each setting in which groups of the same name differ."""
+    varying = [str(c) for c in alike if alike[c].nunique(dropna=False) > 1]
+    return [", ".join(f"{column} = {run[column]}" for column in varying)] if varying else []
