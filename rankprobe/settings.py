@@ -32,13 +32,21 @@ class Settings(BaseModel):
 def explain(error: ValidationError, section: type[Settings]) -> RankprobeError:
     """The first problem of a pydantic error as one line: the setting, what came, what was expected."""
     problem = error.errors()[0]
-    key = str(problem["loc"][-1]) if problem["loc"] else section.__name__
+    *sections, leaf = [str(part) for part in problem["loc"]] or [section.__name__]
     if problem["type"] == "extra_forbidden":
-        return unknown("setting", key, section.model_fields)
+        return unknown("setting", leaf, _within(section, sections).model_fields)
     if problem["type"] == "value_error":
         return RankprobeError(str(problem.get("ctx", {}).get("error")))
+    key = " ".join([*sections, leaf]) if leaf == "name" else leaf
     expected = problem["msg"].removeprefix("Input should be ")
     return RankprobeError(f"{key} is {problem['input']!r}; expected {expected}")
+
+
+def _within(section: type[Settings], path: list[str]) -> type[Settings]:
+    """The config class that stands at `path` below `section`."""
+    for name in path:
+        section = section.model_fields[name].annotation or section
+    return section
 
 
 def absolute(value: str | None) -> str | None:

@@ -59,8 +59,8 @@ def measure(matrix: ArrayLike) -> pd.Series:
     """Every measure of one matrix (n, d), by name.
 
     >>> import numpy as np
-    >>> measure(np.eye(3, 5)).to_dict()
-    {'numerical_rank': 3.0, 'erank_rv': 3.0, 'stable_rank': 3.0}
+    >>> measure(np.diag([2.0, 1.0, 1.0])).round(2).to_dict()
+    {'numerical_rank': 3.0, 'erank_rv': 2.83, 'stable_rank': 1.5}
 
     Raises:
         RankprobeError: not a matrix, or an entry is NaN or infinite.

@@ -95,5 +95,5 @@ def _joined(logs: list[pd.DataFrame], runs: pd.DataFrame, config: pd.DataFrame) 
     return pd.concat([pd.DataFrame(beside), pd.concat(filled, ignore_index=True)], axis=1)
 
 
-def _categorical(codes: NDArray[np.intp], categories: list[Any]) -> pd.Categorical:
+def _categorical(codes: NDArray[np.intp], categories: list[Any]) -> Any:
     return pd.Categorical.from_codes(codes, pd.Index(categories))

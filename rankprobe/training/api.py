@@ -111,7 +111,7 @@ def resume(runs: Sequence[Run], *, hooks: Sequence[Hook] = ()) -> list[Run]:
     for run in (run for run in runs if run.status != "finished"):
         _check_not_running(run)
         key = cohort_key(RunConfig.parse(run.manifest["config"]))
-        groups.setdefault(json.dumps([key, checkpoint_step(run)]), []).append(run)
+        groups.setdefault(json.dumps([key, checkpoint_step(run)], sort_keys=True), []).append(run)
     for group in groups.values():
         _train_on(group, hooks)
     return list(runs)

@@ -32,7 +32,7 @@ def train_members(session: Session, members: Sequence[Member]) -> None:
     # One thread for numpy's BLAS: its idle threads spin, and slow torch's threefold on two cores.
     blas = threadpool_limits(1, user_api="blas")
     with blas, StopRequest() as stop, _failing_safely(alive):
-        if alive[0].step == 0:
+        if alive[0].fresh:
             _start(session, alive)
         for step in range(alive[0].step + 1, session.total_steps + 1):
             gradients_for(session, alive, step)

@@ -33,6 +33,7 @@ def new_manifest(config: RunConfig, session: Session, learner: Learner) -> dict[
         "created": now(),
         "updated": now(),
         "process": process(),
+        "seed": config.seed,
         "config": config.tree(),
         "backbone": {
             "label": backbone.label,

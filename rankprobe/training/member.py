@@ -145,8 +145,9 @@ class Member:
 
     def _restore(self) -> None:
         """Take up the checkpoint and cut the logs back to it; without one, the logs start empty."""
-        tensors, facts = {}, {"logs": dict.fromkeys(LOGS, 0)}
-        if (self.run.path / CHECKPOINT).exists():
+        facts: dict[str, Any] = {"logs": dict.fromkeys(LOGS, 0)}
+        self.fresh = not (self.run.path / CHECKPOINT).exists()
+        if not self.fresh:
             tensors, facts = load_checkpoint(self.run.path / CHECKPOINT)
             device = self.P0.device
             self.P0, self.best = tensors["P0"].to(device), tensors["best"].to(device)
@@ -191,10 +192,10 @@ class Member:
         self.run.update({"status": status, "error": error, "updated": now()})
 
 
-def checkpoint_step(run: Run) -> int:
-    """The step at which a resume of `run` would start."""
+def checkpoint_step(run: Run) -> int | None:
+    """The step at which a resume of `run` would start; None without a checkpoint."""
     path = run.path / CHECKPOINT
-    return load_checkpoint(path)[1]["progress"]["step"] if path.exists() else 0
+    return load_checkpoint(path)[1]["progress"]["step"] if path.exists() else None
 
 
 def _gradient(P: Tensor) -> Tensor:

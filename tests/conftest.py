@@ -1,0 +1,48 @@
+"""Small and offline: a random two-layer T5, the bundled rows, CPU."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import matplotlib as mpl
+import pytest
+
+mpl.use("Agg")
+
+from rankprobe.backbone import load_backbone
+from rankprobe.training.config import RunConfig
+
+SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
+QUICK = {"prompt_length": 8, "steps": 6, "batch_size": 8, "eval_every": 3, "spectrum_every": 2}
+
+
+def quick(**settings) -> RunConfig:
+    """A config that trains in about a second."""
+    return RunConfig.from_flat({**QUICK, **settings})
+
+
+@pytest.fixture(scope="session")
+def backbone():
+    return load_backbone("random:tiny")
+
+
+@pytest.fixture(scope="session")
+def backbone64():
+    return load_backbone("random:tiny", dtype="float64")
+
+
+@pytest.fixture
+def superglue():
+    if not SHARED.is_dir():
+        pytest.skip(f"the official SuperGLUE rows are not at {SHARED}")
+    return SHARED / "superglue"
+
+
+@pytest.fixture
+def t5_tokenizer():
+    if not SHARED.is_dir():
+        pytest.skip(f"the T5 tokenizer is not at {SHARED}")
+    return SHARED / "t5-tokenizer"

@@ -1,0 +1,179 @@
+"""What is on disk is never half-written, and reads back as it was."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from rankprobe.errors import RankprobeError
+from rankprobe.runs import Run, create_run, find_run, list_runs, load_runs
+from rankprobe.runs.checkpoint import load_checkpoint, save_checkpoint
+from rankprobe.runs.files import AppendLog, compact, read_log, rewind, write_atomically
+
+MANIFEST = {
+    "status": "finished",
+    "process": {"pid": os.getpid(), "host": os.uname().nodename},
+    "config": {"seed": 1, "task": {"name": "cb"}, "method": {"name": "probe", "prompt_length": 4}},
+    "data": {"label": "miniature CB"},
+    "backbone": {"label": "random:tiny (random weights)", "random_weights": True},
+    "trainable_parameters": 12,
+    "progress": {"step": 2, "total_steps": 2},
+    "timings": {"training": 1.5},
+}
+
+
+def make_run(root, name, **changes):
+    return create_run(root / name, {**MANIFEST, **changes})
+
+
+def test_a_log_reads_while_it_is_written_and_the_same_after_compaction(tmp_path):
+    log = AppendLog(tmp_path / "steps.jsonl")
+    log.write([{"step": 0, "n": 3, "erank": 0.1 + 0.2}, {"step": 1, "n": 2, "erank": 1 / 3, "loss": 1e-300}])
+    live = read_log(tmp_path / "steps")
+    log.close()
+    compact(tmp_path / "steps")
+    compact(tmp_path / "steps")
+    assert not (tmp_path / "steps.jsonl").exists()
+    pd.testing.assert_frame_equal(read_log(tmp_path / "steps"), live, check_exact=True)
+    assert live["erank"].tolist() == [0.1 + 0.2, 1 / 3]
+    assert live["n"].dtype == np.int64
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32(1), np.int64(3), torch.tensor(1)])
+def test_a_log_refuses_what_would_read_back_differently(tmp_path, value):
+    log = AppendLog(tmp_path / "steps.jsonl")
+    with pytest.raises((TypeError, ValueError)):
+        log.write([{"step": value}])
+    assert not (tmp_path / "steps.jsonl").exists()
+
+
+def test_a_torn_last_line_is_left_out_with_a_warning(tmp_path):
+    (tmp_path / "steps.jsonl").write_text('{"step": 0}\n{"step": 1}\n{"st')
+    with pytest.warns(UserWarning, match=r"steps.jsonl: torn last line left out"):
+        assert read_log(tmp_path / "steps")["step"].tolist() == [0, 1]
+
+
+def test_rewinding_drops_what_came_after_a_checkpoint(tmp_path):
+    log = AppendLog(tmp_path / "steps.jsonl")
+    log.write([{"step": 0}])
+    length = log.sync()
+    log.write([{"step": 1}])
+    log.close()
+    rewind(tmp_path / "steps.jsonl", length)
+    assert read_log(tmp_path / "steps")["step"].tolist() == [0]
+    rewind(tmp_path / "compacted.jsonl", length)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "manifest.json"
+    path.write_text("old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(path, b"new")
+    assert path.read_text() == "old"
+
+
+def test_checkpoints_round_trip_bit_for_bit(tmp_path):
+    tensors = {"a": torch.randn(3, 4), "step": torch.tensor(7.0), "shared": torch.arange(4.0)}
+    tensors["alias"] = tensors["shared"]
+    save_checkpoint(tmp_path / "checkpoint" / "state", tensors, {"step": 3, "x": 0.1})
+    loaded, facts = load_checkpoint(tmp_path / "checkpoint" / "state")
+    assert facts == {"step": 3, "x": 0.1}
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    path = tmp_path / "checkpoint" / "state"
+    save_checkpoint(path, {"a": torch.ones(9)}, {})
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(RankprobeError, match=r"checkpoint .*state cannot be read .*--overwrite"):
+        load_checkpoint(path)
+
+
+def test_a_run_folder_is_born_with_its_manifest_and_only_once(tmp_path):
+    run = make_run(tmp_path, "a")
+    assert run.manifest == MANIFEST
+    with pytest.raises(RankprobeError, match="continue it with --resume, start over with --overwrite"):
+        make_run(tmp_path, "a")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_run_whose_process_is_gone_was_killed(tmp_path):
+    host = os.uname().nodename
+    alive = {"pid": os.getpid(), "host": host}
+    assert make_run(tmp_path, "a", status="running", process=alive).status == "running"
+    assert (
+        make_run(tmp_path, "b", status="running", process={"pid": 2**22 + 1, "host": host}).status == "killed"
+    )
+    assert (
+        make_run(tmp_path, "c", status="running", process={"pid": 1, "host": "elsewhere"}).status == "running"
+    )
+
+
+def test_finding_runs(tmp_path):
+    run = make_run(tmp_path, "cb-probe-1")
+    (tmp_path / "no-run").mkdir()
+    assert list_runs(tmp_path) == [run]
+    assert find_run("cb-probe-1", tmp_path) == run
+    assert find_run(str(run.path), "elsewhere") == run
+    with pytest.raises(RankprobeError, match="unknown run 'cb-prob-1'; did you mean 'cb-probe-1'?"):
+        find_run("cb-prob-1", tmp_path)
+    with pytest.raises(RankprobeError, match="there are no runs in"):
+        find_run("x", tmp_path / "no-run")
+
+
+def write_log(run: Run, name: str, rows):
+    (run.path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_frames_join_the_config_of_each_run(tmp_path):
+    first = make_run(tmp_path, "a")
+    config = {"seed": 2, "task": {"name": "cb"}, "method": {"name": "dpt", "bottleneck": 10}}
+    second = make_run(tmp_path, "b", status="running", config=config)
+    write_log(first, "steps", [{"step": 0, "n_positive": 4}, {"step": 1, "n_positive": 3}])
+    write_log(second, "steps", [{"step": 0, "loss": 0.5}])
+    frames = load_runs(tmp_path)
+    assert frames.runs["status"].tolist() == ["finished", "running"]
+    assert frames.steps["run_id"].tolist() == ["a", "a", "b"]
+    assert frames.steps["method"].tolist() == ["probe", "probe", "dpt"]
+    assert frames.steps["seed"].tolist() == [1, 1, 2]
+    assert frames.steps["bottleneck"].tolist()[2] == 10
+    assert frames.steps.query("method == 'probe'")["n_positive"].tolist() == [4, 3]
+    assert frames.spectra.empty
+    assert load_runs(tmp_path, only=["b"]).runs["run_id"].tolist() == ["b"]
+
+
+def test_an_unreadable_manifest_leaves_the_others(tmp_path):
+    make_run(tmp_path, "a")
+    (make_run(tmp_path, "b").path / "manifest.json").write_text("{")
+    with pytest.warns(UserWarning, match="left out: .*b/manifest.json cannot be read"):
+        assert load_runs(tmp_path).runs["run_id"].tolist() == ["a"]
+
+
+def test_no_runs_at_all(tmp_path):
+    assert load_runs(tmp_path).runs.empty
+    with pytest.raises(RankprobeError, match="no folder .* train one first: rankprobe probe"):
+        load_runs(tmp_path / "nowhere")
+    with pytest.raises(RankprobeError, match="unknown run 'x'"):
+        load_runs(tmp_path, only=["x"])
+
+
+def test_prompts_by_name(tmp_path):
+    run = make_run(tmp_path, "a")
+    with pytest.raises(RankprobeError, match=r"run 'a' \(finished\) has no prompt.safetensors yet"):
+        run.prompt()
+    from safetensors.numpy import save_file
+
+    save_file({"final": np.ones((2, 3))}, run.path / "prompt.safetensors")
+    assert run.prompt().shape == (2, 3)
+    with pytest.raises(RankprobeError, match="unknown prompt 'finl'; did you mean 'final'?"):
+        run.prompt("finl")

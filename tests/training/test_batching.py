@@ -1,0 +1,86 @@
+"""Rows become batches without loss, and truncation never cuts the hypothesis."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rankprobe.tasks import load_split
+from rankprobe.tasks.base import Example
+from rankprobe.tasks.cb import CB
+from rankprobe.tasks.sources import Split
+from rankprobe.training.batching import Encoded, collate, encode, epoch_batches
+from rankprobe.training.seeding import torch_generator
+
+
+@pytest.mark.parametrize("batching", ["length", "random"])
+def test_every_row_occurs_once_an_epoch(batching):
+    lengths = [(7 * i) % 50 + 5 for i in range(103)]
+    batches = epoch_batches(lengths, 16, batching, seed=1, epoch=0)
+    assert sorted(row for batch in batches for row in batch) == list(range(103))
+    assert sorted(map(len, batches)) == [7] + 6 * [16]
+    assert batches == epoch_batches(lengths, 16, batching, seed=1, epoch=0)
+    assert batches != epoch_batches(lengths, 16, batching, seed=1, epoch=1)
+    assert batches != epoch_batches(lengths, 16, batching, seed=2, epoch=0)
+
+
+def test_batches_by_length_pad_less():
+    lengths = [(37 * i) % 90 + 5 for i in range(160)]
+
+    def padded(batching):
+        return sum(
+            len(batch) * max(lengths[row] for row in batch)
+            for batch in epoch_batches(lengths, 16, batching, seed=1, epoch=0)
+        )
+
+    assert padded("length") < 1.15 * sum(lengths) < padded("random")
+
+
+def test_rows_meet_others_in_the_next_epoch():
+    lengths = [20 + i % 10 for i in range(64)]
+    first, second = ({frozenset(b) for b in epoch_batches(lengths, 8, "length", 1, e)} for e in (0, 1))
+    assert not first & second
+
+
+def test_encoding(backbone):
+    split = load_split(CB, "train", "bundled")
+    data = encode(split, backbone.tokenizer, "digits", 256)
+    eos = backbone.tokenizer.eos_token_id
+    assert len(data) == 250
+    assert data.n_shortened == 0
+    assert all(ids[-1] == eos for ids in data.sources + data.targets)
+    text = backbone.tokenizer.decode(data.sources[0], skip_special_tokens=True)
+    assert text.strip() == CB.source(split.examples[0].fields)
+
+
+def test_long_rows_lose_the_start_of_the_premise_only(backbone):
+    fields = {"premise": " ".join(f"word{i}" for i in range(60)), "hypothesis": "the kettle was sold"}
+    split = Split(CB, "train", "folder", "x", [Example(fields, 0)])
+    (whole,) = encode(split, backbone.tokenizer, "digits", 10_000).sources
+    data = encode(split, backbone.tokenizer, "digits", 64)
+    text = backbone.tokenizer.decode(data.sources[0], skip_special_tokens=True).strip()
+    assert data.n_shortened == 1
+    assert len(whole) > 64 >= len(data.sources[0]) > 56
+    assert text.startswith("premise: word")
+    assert text.endswith("word59 hypothesis: the kettle was sold")
+    tight = encode(split, backbone.tokenizer, "digits", 12).sources[0]
+    assert len(tight) <= 12
+    assert tight[-1] == backbone.tokenizer.eos_token_id
+
+
+def test_collating_members():
+    data = Encoded([[5, 6, 1], [7, 1], [8, 9, 9, 1]], [[3, 1], [4, 1], [3, 4, 1]], [0, 1, 2], 0)
+    batch = collate(data, [[0, 1], [2]], pad_id=0, device=torch.device("cpu"))
+    assert batch.input_ids.tolist() == [[5, 6, 1, 0], [7, 1, 0, 0], [8, 9, 9, 1]]
+    assert batch.attention_mask.tolist() == [[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1]]
+    assert batch.labels.tolist() == [[3, 1, -100], [4, 1, -100], [3, 4, 1]]
+    assert (batch.rows, batch.source_lengths, batch.target_lengths) == ([2, 1], [3, 4], [2, 3])
+
+
+def test_streams_are_separate_and_repeatable():
+    def draw(*key):
+        return torch.rand(3, generator=torch_generator(*key)).tolist()
+
+    assert draw(1, "init") == draw(1, "init")
+    keys = [(1, "init"), (2, "init"), (1, "dropout"), (1, "init", 1), (2**40, "init")]
+    assert len({tuple(draw(*key)) for key in keys}) == len(keys)

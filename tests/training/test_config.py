@@ -1,0 +1,95 @@
+"""The config: the paper's defaults, strictness, and one flat name per setting."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from rankprobe.errors import RankprobeError
+from rankprobe.prompts import METHODS
+from rankprobe.training.config import RunConfig, leaves
+
+
+def test_defaults_are_the_papers_protocol():
+    flat = RunConfig()
+    assert flat.method.model_dump() == {
+        "name": "probe", "prompt_length": 100, "rank": None, "sigma_init": "ones",
+        "factor_init": "normal", "factor_scale": 1.0,
+    }  # fmt: skip
+    assert flat.training.model_dump() == {
+        "learning_rate": 0.3, "weight_decay": 1e-5, "batch_size": 16, "epochs": 100, "steps": None,
+        "warmup": 0.1, "clip_norm": 1.0, "batching": "length",
+    }  # fmt: skip
+    assert (flat.task.max_source_length, flat.task.targets, flat.seed) == (256, "digits", 42)
+    assert not flat.backbone.dropout
+
+
+def test_flat_names_are_unique_and_reach_their_leaf():
+    names = [name for name, *_ in leaves()]
+    assert len(set(names)) == len(names)
+    config = RunConfig.from_flat({"method": "dpt", "bottleneck": 3, "seed": 5, "data": "hub"})
+    assert config.method.model_dump()["bottleneck"] == 3
+    assert (config.seed, config.task.data) == (5, "hub")
+
+
+def test_a_saved_config_is_the_config():
+    for method in METHODS:
+        config = RunConfig.from_flat({"method": method, "learning_rate": 0.01})
+        assert RunConfig.parse(config.tree()) == config
+
+
+def test_flags_override_a_file_and_another_method_drops_its_settings():
+    file = {"seed": 3, "method": {"name": "dpt", "bottleneck": 4}, "training": {"epochs": 7, "batch_size": 2}}
+    config = RunConfig.from_flat({"epochs": 9}, base=file)
+    assert (config.seed, config.training.epochs, config.training.batch_size) == (3, 9, 2)
+    assert config.method.model_dump()["bottleneck"] == 4
+    assert RunConfig.from_flat({"method": "vanilla"}, base=file).method.name == "vanilla"
+    assert file["method"] == {"name": "dpt", "bottleneck": 4}
+
+
+def test_run_ids_tell_configs_apart():
+    ids = {RunConfig.from_flat(flat).run_id for flat in ({}, {"seed": 1}, {"warmup": 0.2}, {"method": "dpt"})}
+    assert len(ids) == 4
+    assert RunConfig().run_id == RunConfig().run_id
+    assert re.fullmatch(r"cb-probe-random-tiny-s42-[0-9a-f]{6}", RunConfig().run_id)
+
+
+@pytest.mark.parametrize(
+    ("flat", "message"),
+    [
+        ({"lerning_rate": 1}, "unknown setting 'lerning_rate'; did you mean 'learning_rate'?"),
+        ({"method": "vanila"}, "unknown method 'vanila'; did you mean 'vanilla'?"),
+        ({"method": "vanilla", "bottleneck": 5}, "method 'vanilla' has no 'bottleneck'; methods that have it: dpt"),
+        ({"bottleneck": 5}, "method 'probe' has no 'bottleneck'; methods that have it: dpt"),
+        ({"prompt_length": 0}, "prompt_length is 0; expected greater than 0"),
+        ({"method": "dpt", "bottleneck": -1}, "bottleneck is -1; expected greater than 0"),
+        ({"steps": 0}, "steps is 0; expected greater than 0"),
+        ({"steps": 2.5}, "steps is 2.5; expected a valid integer"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan; expected a finite number"),
+        ({"warmup": 1.5}, "warmup is 1.5; expected less than or equal to 1"),
+        ({"targets": "letters"}, "targets is 'letters'; expected 'digits' or 'words'"),
+        ({"dtype": "float16"}, "float16 overflows in T5's feed-forward layers and gives NaN; use bfloat16 or float32"),
+    ],
+)  # fmt: skip
+def test_bad_settings(flat, message):
+    with pytest.raises(RankprobeError, match=re.escape(message)):
+        RunConfig.from_flat(flat)
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"trainin": {}}, "unknown setting 'trainin'; did you mean 'training'?"),
+        ({"training": {"epoch": 3}}, "unknown setting 'epoch'; did you mean 'epochs'?"),
+        ({"task": {"name": 3}}, "task name is 3; expected a valid string"),
+    ],
+)
+def test_bad_files(tree, message):
+    with pytest.raises(RankprobeError, match=re.escape(message)):
+        RunConfig.from_flat({}, base=tree)
+
+
+def test_every_setting_says_what_it_is():
+    for name, _, _, field in leaves():
+        assert field.description, name

@@ -1,0 +1,357 @@
+"""The loop trains what it should, measures without touching, and fails in good order."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from transformers import get_linear_schedule_with_warmup
+
+import rankprobe as rp
+from conftest import quick
+from rankprobe import rank
+from rankprobe.backbone import fingerprint
+from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
+from rankprobe.prompts import METHODS
+from rankprobe.training import loop, member
+from rankprobe.training.api import _learner
+from rankprobe.training.learner import rate_factor
+from rankprobe.training.session import open_session
+
+
+def trained(tmp_path, name="run", **settings):
+    hooks = settings.pop("hooks", ())
+    return rp.train(quick(**settings), runs_dir=tmp_path, name=name, hooks=hooks)
+
+
+def trajectory(run) -> np.ndarray:
+    """Everything about the training that a diagnostic could disturb."""
+    steps = run.log("steps")
+    return np.concatenate([run.prompt("final").ravel(), run.prompt("best").ravel(), steps["loss"].dropna()])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_step_changes_the_declared_parameters_and_nothing_else(tmp_path, method):
+    config = quick(method=method, steps=1, warmup=0, eval_every=1)
+    session = open_session([config])
+    before = {name: tensor.clone() for name, tensor in session.backbone.model.state_dict().items()}
+    learner = _learner(config, session)
+    start = {name: p.detach().clone() for name, p in learner.method.named_parameters()}
+    run = rp.runs.create_run(tmp_path / "run", {**_manifest(config, session, learner)})
+    one = member.Member(config, session, learner, run)
+    loop.gradients_for(session, [one], 1)
+    one.update(1)
+    after = session.backbone.model.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    assert all(p.grad is None for p in session.backbone.model.parameters())
+    assert all(not torch.equal(p, start[name]) for name, p in learner.method.named_parameters())
+    assert set(learner.trained) == set(start)
+
+
+def _manifest(config, session, learner):
+    from rankprobe.training.manifest import new_manifest
+
+    return new_manifest(config, session, learner)
+
+
+def test_a_run_folder_is_complete(tmp_path):
+    run = trained(tmp_path)
+    names = {str(p.relative_to(run.path)) for p in run.path.rglob("*") if p.is_file()}
+    assert names == {
+        "manifest.json", "steps.parquet", "spectra.parquet", "evals.parquet", "prompt.safetensors",
+        "checkpoint/state.safetensors",
+    }  # fmt: skip
+    manifest = run.manifest
+    assert manifest["status"] == "finished"
+    assert manifest["backbone"]["fingerprint"] == manifest["backbone"]["fingerprint_after"]
+    assert manifest["backbone"]["label"] == "random:tiny (random weights)"
+    assert manifest["data"]["label"] == "miniature CB"
+    assert manifest["trainable"] == {"U": 64, "sigma": 8, "V": 1024}
+    assert manifest["config"]["training"]["steps"] == 6
+    assert manifest["numerical_rank_rtol"] == rank.numerical_rank_rtol((8, 128))
+    assert manifest["versions"]["torch"] == torch.__version__
+    assert manifest["seed"] == 42
+    assert set(run.tensors()) == {"P0", "best", "final", "factor.U", "factor.sigma", "factor.V"}
+    evals = run.log("evals")
+    assert evals["step"].unique().tolist() == [0, 3, 6]
+    assert set(evals["metric"]) == {"accuracy", "macro_f1"}
+    assert (evals["n_examples"] == 56).all()
+    majority = evals.query("metric == 'accuracy'")["majority"]
+    np.testing.assert_allclose(majority, 100 * 31 / 56)
+
+
+def test_logged_readings_are_those_of_the_prompt(tmp_path):
+    run = trained(tmp_path)
+    steps, spectra, tensors = run.log("steps"), run.log("spectra"), run.tensors()
+    assert steps["step"].tolist() == list(range(7))
+    assert steps["loss"].isna().tolist() == [True] + 6 * [False]
+    last, P = steps.iloc[-1], tensors["final"]
+    U, sigma, V = (tensors[f"factor.{name}"] for name in ("U", "sigma", "V"))
+    np.testing.assert_allclose(P, (U * np.maximum(sigma, 0)) @ V, rtol=1e-4, atol=1e-5)
+    for name, value in rank.measure(P).items():
+        assert last[f"P_{name}"] == pytest.approx(value, rel=1e-5)
+    for name, value in rank.measure(P - tensors["P0"]).items():
+        assert last[f"dP_{name}"] == pytest.approx(value, rel=1e-4)
+    assert last["n_positive"] == (sigma > 0).sum()
+    assert last["n_positive"] + last["n_negative"] + last["n_zero"] == 8
+    first = steps.iloc[0]
+    assert first["n_positive"] == 8
+    assert first["dP_numerical_rank"] == first["dP_erank_rv"] == 0
+    final = spectra.query("step == 6")
+    assert set(final["matrix"]) == {"P", "dP", "sigma", "twin_P", "twin_dP", "twin_sigma"}
+    assert spectra["step"].unique().tolist() == [0, 2, 4, 6]
+    np.testing.assert_allclose(final.query("matrix == 'P'")["value"], rank.singular_values(P), rtol=1e-4, atol=1e-5)  # fmt: skip
+    np.testing.assert_array_equal(final.query("matrix == 'sigma'")["value"], sigma.astype(float))
+
+
+def test_gradient_norms_belong_to_their_factors(tmp_path):
+    steps = trained(tmp_path).log("steps").iloc[1:]
+    parts = steps[["grad_norm_U", "grad_norm_sigma", "grad_norm_V"]]
+    np.testing.assert_allclose((parts**2).sum(axis=1) ** 0.5, steps["grad_norm"], rtol=1e-5)
+    assert (steps["grad_norm_P"] > 0).all()
+
+
+def test_measuring_never_changes_the_training(tmp_path):
+    seen = []
+
+    def meddle(record):
+        record.prompt.zero_()
+        for factor in record.factors.values():
+            factor.zero_()
+        torch.rand(5), np.random.default_rng().random(5)
+        seen.append(record.step)
+
+    plain = trained(tmp_path, "plain", twin=False, rank_every=100, spectrum_every=100)
+    full = trained(tmp_path, "full", rank_every=1, spectrum_every=1, eval_every=3, hooks=[meddle])
+    often = trained(tmp_path, "often", checkpoint_every=1)
+    assert seen == list(range(7))
+    np.testing.assert_array_equal(trajectory(full), trajectory(plain))
+    np.testing.assert_array_equal(trajectory(often), trajectory(plain))
+    assert "twin_n_positive" not in plain.log("steps")
+    assert plain.log("steps")["P_erank_rv"].notna().tolist() == [True] + 5 * [False] + [True]
+
+
+def test_hooks_see_each_step_and_add_columns(tmp_path):
+    def hook(record):
+        assert record.run_id == "run"
+        assert record.row["step"] == record.step
+        assert bool(record.evals) == (record.step in (0, 3, 6))
+        assert set(record.factors) == {"U", "sigma", "V"}
+        return {"largest": float(record.prompt.abs().max())}
+
+    run = trained(tmp_path, hooks=[hook])
+    assert run.log("steps")["largest"].iloc[-1] == pytest.approx(np.abs(run.prompt()).max())
+
+
+def test_the_twin_starts_equal_and_gets_noise_of_the_gradients_norm(tmp_path, monkeypatch):
+    noises = []
+
+    def spy(shape, norm, rng):
+        noises.append(rank.gaussian_like(shape, norm, rng))
+        return noises[-1]
+
+    monkeypatch.setattr(member, "gaussian_like", spy)
+    steps = trained(tmp_path).log("steps")
+    measures = [c for c in steps if c.startswith("P_") or c.startswith("n_")]
+    for column in measures:
+        assert steps[column].iloc[0] == steps[f"twin_{column}"].iloc[0]
+    norms = [np.linalg.norm(noise) for noise in noises]
+    np.testing.assert_allclose(norms, steps["grad_norm_P"].iloc[1:], rtol=1e-5)
+    assert not np.allclose(noises[0], noises[1])
+    assert steps["P_erank_rv"].iloc[-1] != steps["twin_P_erank_rv"].iloc[-1]
+
+
+def test_noise_alone_kills_entries_at_the_papers_rate_and_none_at_a_thirtieth(tmp_path):
+    """The reason for twins: the count falls without any task."""
+    settings = {"prompt_length": 32, "steps": 150, "eval_every": 1000, "batch_size": 2}
+    paper = trained(tmp_path, "paper", **settings).log("steps").iloc[-1]
+    slow = trained(tmp_path, "slow", **settings, learning_rate=0.01).log("steps").iloc[-1]
+    assert paper["twin_n_positive"] < 30
+    assert slow["twin_n_positive"] == 32
+
+
+def test_schedule_is_hugging_faces():
+    total, warmup = 37, 0.1
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = get_linear_schedule_with_warmup(optimizer, int(warmup * total), total)
+    for step in range(1, total + 1):
+        assert rate_factor(step, total, warmup) == pytest.approx(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+
+
+def test_clipping_is_at_the_norm(tmp_path):
+    loose = trained(tmp_path, "loose", clip_norm=1e9).prompt()
+    np.testing.assert_array_equal(trained(tmp_path, "default").prompt(), loose)
+    assert trained(tmp_path, "default2").log("steps")["grad_norm"].max() < 1
+    assert not np.array_equal(trained(tmp_path, "tight", clip_norm=1e-6).prompt(), loose)
+
+
+def test_best_is_kept_by_the_first_metric_and_last_beside_it(tmp_path, monkeypatch):
+    scores = iter([99.0, 10.0, 30.0, 20.0])
+    prompts = []
+
+    def fake(session, current, batch_size, step):
+        value = next(scores)
+        prompts.append(current[0].numpy().copy())
+        row = {"step": step, "metric": "accuracy", "value": value, "majority": 50.0}
+        return [[row, {**row, "metric": "macro_f1", "value": 100 - value}]]
+
+    monkeypatch.setattr(loop, "evaluate", fake)
+    run = trained(tmp_path, eval_every=2)
+    progress = run.manifest["progress"]
+    assert (progress["untrained"], progress["best"], progress["best_step"], progress["last"]) == (
+        99,
+        30,
+        4,
+        20,
+    )
+    np.testing.assert_array_equal(run.prompt("best"), prompts[2])
+    np.testing.assert_array_equal(run.prompt("P0"), prompts[0])
+
+
+def test_load_runs_reads_a_run_that_goes_on(tmp_path):
+    seen = []
+
+    def peek(record):
+        frames = rp.load_runs(tmp_path)
+        seen.append((frames.runs["status"][0], len(frames.steps)))
+
+    trained(tmp_path, hooks=[peek])
+    assert seen == [("running", step) for step in range(7)]
+
+
+def test_nan_loss_fails_the_run_and_keeps_its_logs(tmp_path, monkeypatch):
+    real = loop.losses
+
+    def losses(backbone, prompts, batch, calls=iter(range(99))):
+        values = real(backbone, prompts, batch)
+        return [v * float("nan") for v in values] if next(calls) == 3 else values
+
+    monkeypatch.setattr(loop, "losses", losses)
+    with pytest.raises(RunFailed, match=r"run 'run' failed at step 4: loss nan, .*; its logs stay in .*run"):
+        trained(tmp_path)
+    (run,) = rp.list_runs(tmp_path)
+    assert run.manifest["status"] == "failed"
+    assert "step 4: loss nan" in run.manifest["error"]
+    assert run.log("steps")["step"].tolist() == [0, 1, 2, 3]
+
+
+def test_a_nan_member_fails_alone(tmp_path, monkeypatch):
+    alone = trained(tmp_path, "alone", seed=2)
+    real = loop.losses
+
+    def losses(backbone, prompts, batch):
+        values = real(backbone, prompts, batch)
+        return [values[0] * float("nan"), values[1]] if len(values) == 2 else values
+
+    monkeypatch.setattr(loop, "losses", losses)
+    configs = [quick(seed=1), quick(seed=2)]
+    with pytest.raises(RunFailed, match="run 'a' failed at step 1"):
+        rp.train_cohort(configs, runs_dir=tmp_path, names=["a", "b"])
+    statuses = {run.id: run.status for run in rp.list_runs(tmp_path)}
+    assert statuses == {"alone": "finished", "a": "failed", "b": "finished"}
+    np.testing.assert_allclose(rp.find_run("b", tmp_path).prompt(), alone.prompt(), atol=1e-3)
+
+
+def test_a_backbone_that_moved_fails_the_run(tmp_path, monkeypatch):
+    def nudge(record):
+        if record.step == 5:
+            with torch.no_grad():
+                session.backbone.model.shared.weight[4, 4] += 1e-3
+
+    session = open_session([quick()])
+    monkeypatch.setattr("rankprobe.training.api.open_session", lambda _: session)
+    with pytest.raises(RunFailed, match="the frozen backbone changed during training"):
+        trained(tmp_path, hooks=[nudge])
+    assert rp.find_run("run", tmp_path).status == "failed"
+    assert fingerprint(session.backbone) != session.backbone_fingerprint
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_request_ends_the_step_and_checkpoints(tmp_path, number):
+    def stop(record):
+        if record.step == 2:
+            os.kill(os.getpid(), number)
+
+    whole = trained(tmp_path, "whole")
+    with pytest.raises(RunInterrupted, match="stopped after step 2; continue with: rankprobe resume run"):
+        trained(tmp_path, hooks=[stop])
+    run = rp.find_run("run", tmp_path)
+    assert run.manifest["status"] == "interrupted"
+    assert run.manifest["progress"]["step"] == 2
+    rp.resume([run])
+    assert_equal_runs(run, whole)
+
+
+def assert_equal_runs(one, other):
+    """Logs and prompts equal, bit for bit."""
+    for name in ("steps", "spectra", "evals"):
+        pd.testing.assert_frame_equal(one.log(name), other.log(name), check_exact=True)
+    ours, theirs = one.tensors(), other.tensors()
+    assert set(ours) == set(theirs)
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name])
+
+
+def test_a_full_disk_fails_with_the_next_move(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    def fill(record):
+        if record.step == 3:
+            monkeypatch.setattr("rankprobe.runs.files.os.fsync", full)
+
+    whole = trained(tmp_path, "whole", checkpoint_every=2)
+    with pytest.raises(RunFailed, match="No space left on device; mend that, then: rankprobe resume run"):
+        trained(tmp_path, hooks=[fill], checkpoint_every=2)
+    monkeypatch.undo()
+    run = rp.find_run("run", tmp_path)
+    rp.resume([run])
+    assert_equal_runs(run, whole)
+
+
+def test_resume_refuses_other_data(tmp_path):
+    def stop(record):
+        if record.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    data = tmp_path / "data" / "CB"
+    data.mkdir(parents=True)
+    rows = [{"premise": f"p {i}", "hypothesis": "h", "label": i % 3} for i in range(20)]
+    for split in ("train", "val"):
+        (data / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(RunInterrupted):
+        trained(tmp_path / "runs", data=str(data), hooks=[stop])
+    run = rp.find_run("run", tmp_path / "runs")
+    rows[0]["premise"] = "another"
+    (data / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(RankprobeError, match="run 'run' cannot be resumed: its data is not what it was"):
+        rp.resume([run])
+    assert run.manifest["status"] == "interrupted"
+
+
+def test_existing_runs(tmp_path):
+    first = trained(tmp_path)
+    with pytest.raises(RankprobeError, match=r"run exists \(finished\); continue it with --resume"):
+        trained(tmp_path)
+    created = first.manifest["created"], first.log("steps")
+    rp.train(quick(), runs_dir=tmp_path, name="run", if_exists="resume")
+    assert first.manifest["created"] == created[0]
+    pd.testing.assert_frame_equal(first.log("steps"), created[1])
+    rp.train(quick(seed=9), runs_dir=tmp_path, name="run", if_exists="overwrite")
+    assert first.manifest["seed"] == 9
+    (tmp_path / "other").mkdir()
+    with pytest.raises(RankprobeError, match="other exists and is no run folder"):
+        rp.train(quick(), runs_dir=tmp_path, name="other", if_exists="overwrite")
+
+
+def test_bfloat16_backbones_train_float32_prompts(tmp_path):
+    run = trained(tmp_path, dtype="bfloat16")
+    assert run.prompt().dtype == np.float32
+    assert run.status == "finished"

@@ -1,0 +1,76 @@
+"""SIGKILL at any instant, then resume: logs and prompts equal an undisturbed run's, bit for bit."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import rankprobe as rp
+from conftest import quick
+from test_loop import assert_equal_runs
+from killed import KILLED
+
+SCRIPT = Path(__file__).parent / "killed.py"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return rp.train(quick(**KILLED), runs_dir=tmp_path_factory.mktemp("undisturbed"), name="run")
+
+
+def start(runs_dir, where, count) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(runs_dir), where, str(count)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("where", "count"),
+    [
+        ("hook", 0),  # before the first row and the first checkpoint
+        ("hook", 13),  # between checkpoints
+        ("hook", 40),  # in the last step
+        ("fsync", 9),  # inside a checkpoint: the logs are synced one after another
+        ("replace", 4),  # the checkpoint is written aside and not yet renamed
+        ("replaced", 4),  # the checkpoint is new, the manifest is old
+        ("replaced", 21),  # compaction: a log stands as JSONL and as Parquet
+        ("replace", 23),  # compaction: two logs are Parquet, the third is not
+    ],
+)
+def test_killed_at(tmp_path, undisturbed, where, count):
+    child = start(tmp_path, where, count)
+    output, _ = child.communicate(timeout=120)
+    assert child.returncode == -signal.SIGKILL, output
+    run = rp.find_run("run", tmp_path)
+    assert run.status == "killed"
+    rp.resume([run])
+    assert run.status == "finished"
+    assert_equal_runs(run, undisturbed)
+
+
+def test_killed_by_somebody_else_twice(tmp_path, undisturbed):
+    kills = random.Random().sample(range(1, 36), 2)
+    for step in sorted(kills):
+        child = start(tmp_path, "resume" if (tmp_path / "run").exists() else "never", 0)
+        while child.poll() is None and steps_logged(tmp_path) < step:
+            time.sleep(0.002)
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+    run = rp.find_run("run", tmp_path)
+    assert run.status == "killed", f"kills at {kills}"
+    rp.resume([run])
+    assert_equal_runs(run, undisturbed)
+
+
+def steps_logged(runs_dir: Path) -> int:
+    log = runs_dir / "run" / "steps.jsonl"
+    return log.read_bytes().count(b"\n") if log.exists() else 0
