@@ -45,7 +45,8 @@ def explain(error: ValidationError, section: type[Settings]) -> RankprobeError:
 def _within(section: type[Settings], path: list[str]) -> type[Settings]:
     """The config class that stands at `path` below `section`."""
     for name in path:
-        section = section.model_fields[name].annotation or section
+        below = section.model_fields[name].annotation
+        section = below if isinstance(below, type) and issubclass(below, Settings) else section
     return section
 
 

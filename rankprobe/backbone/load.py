@@ -38,8 +38,10 @@ def load_backbone(
         device: a torch device.
 
     Raises:
-        RankprobeError: unknown or unreachable model or tokenizer, or a model that cannot be spliced.
+        RankprobeError: unknown or unreachable model, tokenizer or device, or a model that cannot be
+            spliced.
     """
+    _check_device(device)
     kind, _, shape = model.partition(":")
     weights = getattr(torch, dtype)
     if kind == "random":
@@ -127,6 +129,15 @@ def _tokenizer(name: str) -> Any:
         return AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise RankprobeError(f"tokenizer '{name}' cannot be loaded ({first_line(error)})") from None
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise RankprobeError(
+            f"device '{device}' cannot be used ({first_line(error)}); see what there is: rankprobe env"
+        ) from None
 
 
 def _check_spliceable(backbone: Backbone) -> None:

@@ -50,17 +50,21 @@ def groups(frames: Frames) -> list[Group]:
     names = [_name(part.iloc[0]) for part in members]
     found = []
     for name, part in zip(names, members, strict=True):
-        twins = pd.concat([m for n, m in zip(names, members, strict=True) if n == name])
+        alike = pd.concat([m for n, m in zip(names, members, strict=True) if n == name])
         ids = part["run_id"].tolist()
         found.append(
             Group(
-                title="\n".join([*name, *_differing(part.iloc[0], twins[config])]),
+                title="\n".join([*name, *_differing(part.iloc[0], alike[config]), *_seeds(len(ids))]),
                 method=str(part["method"].iloc[0]),
                 run_ids=ids,
                 steps=frames.steps[frames.steps["run_id"].isin(ids)],
             )
         )
     return found
+
+
+def _seeds(count: int) -> list[str]:
+    return [f"mean of {count} seeds, band: least to greatest"] if count > 1 else []
 
 
 def _name(run: pd.Series) -> tuple[str, str]:

@@ -86,6 +86,9 @@ def train_cohort(
     paths = [Path(runs_dir) / run_id for run_id in ids]
     if len(set(ids)) < len(ids):
         raise RankprobeError(f"two runs of a cohort have the same id: {', '.join(ids)}; change a seed")
+    for run_id in ids:
+        if Path(run_id).name != run_id or run_id.startswith("."):
+            raise RankprobeError(f"run name '{run_id}' is no plain folder name; choose another --name")
     existing = [path for path in paths if path.exists()]
     for path in existing:
         _check_existing(path, if_exists)
@@ -125,13 +128,13 @@ def _train_on(runs: Sequence[Run], hooks: Sequence[Hook]) -> None:
     members = []
     for run, config in zip(runs, configs, strict=True):
         run.update({"status": "running", "error": None, "process": process()})
-        members.append(Member(config, session, _learner(config, session), run, hooks))
+        members.append(Member(config, session, new_learner(config, session), run, hooks))
     train_members(session, members)
 
 
 def _train_fresh(configs: Sequence[RunConfig], paths: Sequence[Path], hooks: Sequence[Hook]) -> None:
     session = open_session(configs)
-    learners = [_learner(config, session) for config in configs]
+    learners = [new_learner(config, session) for config in configs]
     members = []
     for config, path, learner in zip(configs, paths, learners, strict=True):
         if path.exists():
@@ -141,7 +144,8 @@ def _train_fresh(configs: Sequence[RunConfig], paths: Sequence[Path], hooks: Seq
     train_members(session, members)
 
 
-def _learner(config: RunConfig, session: Session) -> Learner:
+def new_learner(config: RunConfig, session: Session) -> Learner:
+    """The method that `config` names, in its initial state, with its optimizer."""
     backbone = session.backbone
     method = build(config.method, backbone.vocabulary(), torch_generator(config.seed, "init"))
     return Learner(method.to(backbone.device), backbone.model, config.training, session.total_steps)

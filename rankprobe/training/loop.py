@@ -28,22 +28,22 @@ def train_members(session: Session, members: Sequence[Member]) -> None:
         RunInterrupted: on SIGINT or SIGTERM, after a checkpoint of every member.
         RunFailed: one or more members failed; raised when the others have finished.
     """
-    alive, failures = list(members), []
+    alive, failures = list(members), list[str]()
     # One thread for numpy's BLAS: its idle threads spin, and slow torch's threefold on two cores.
     blas = threadpool_limits(1, user_api="blas")
     with blas, StopRequest() as stop, _failing_safely(alive):
+        step = alive[0].step
         if alive[0].fresh:
-            _start(session, alive)
-        for step in range(alive[0].step + 1, session.total_steps + 1):
+            _start(session, alive, failures)
+        while alive and step < session.total_steps:
+            step += 1
             gradients_for(session, alive, step)
             updates = update(alive, step, failures)
-            record(session, alive, step, updates)
+            record(session, alive, step, updates, failures)
             if session.due(step, session.checkpoint_every) or stop.requested:
                 _checkpoint(alive)
             if stop.requested and step < session.total_steps:
                 raise _interrupted(alive, step)
-            if not alive:
-                break
         for member in alive:
             member.finish()
     if failures:
@@ -65,46 +65,51 @@ def gradients_for(session: Session, members: Sequence[Member], step: int) -> Non
 
 
 def update(alive: list[Member], step: int, failures: list[str]) -> list[dict[str, float]]:
-    """Update every member. One that cannot go on leaves `alive`, and its reason joins `failures`.
-
-    Returns:
-        For each member still alive, the row of its update.
-    """
+    """Update every member; returns, for each that is still alive, the row of its update."""
     rows = []
     for member in list(alive):
-        try:
-            with member.timed("training"):
-                rows.append(member.update(step))
-        except RunFailed as error:
-            member.stop("failed", str(error))
-            alive.remove(member)
-            failures.append(str(error))
+        with _failing_alone(alive, member, step, failures), member.timed("training"):
+            rows.append(member.update(step))
     return rows
 
 
 def record(
-    session: Session, members: Sequence[Member], step: int, updates: Sequence[dict[str, float]]
+    session: Session,
+    alive: list[Member],
+    step: int,
+    updates: Sequence[dict[str, float]],
+    failures: list[str],
 ) -> None:
     """Evaluate if it is due, then let each member's recorder measure and write."""
-    evals: list[list[dict[str, Any]]] = [[] for _ in members]
-    if members and session.due(step, session.eval_every):
-        with _shared_time(members, "evaluation"):
-            prompts = [member.prompt() for member in members]
-            evals = evaluate(session, prompts, members[0].config.training.batch_size, step)
-        for member, rows in zip(members, evals, strict=True):
+    evals: list[list[dict[str, Any]]] = [[] for _ in alive]
+    if alive and session.due(step, session.eval_every):
+        with _shared_time(alive, "evaluation"):
+            prompts = [member.prompt() for member in alive]
+            evals = evaluate(session, prompts, alive[0].config.training.batch_size, step)
+        for member, rows in zip(alive, evals, strict=True):
             member.note_score(step, rows)
-    for member, update, rows in zip(members, updates, evals, strict=True):
-        with member.timed("recording"):
-            member.recorder.record(step, update, rows)
+    for member, row, rows in zip(list(alive), updates, evals, strict=True):
+        with _failing_alone(alive, member, step, failures), member.timed("recording"):
+            member.recorder.record(step, row, rows)
 
 
-def _start(session: Session, members: Sequence[Member]) -> None:
+@contextlib.contextmanager
+def _failing_alone(alive: list[Member], member: Member, step: int, failures: list[str]) -> Iterator[None]:
+    """A member that fails in here leaves `alive`, and its reason joins `failures`; the others go on."""
+    try:
+        yield
+    except RunFailed as error:
+        failures.append(member.fail(step, str(error)))
+        alive.remove(member)
+
+
+def _start(session: Session, members: list[Member], failures: list[str]) -> None:
     """Step 0: make sure that prompts reach the model, then measure and score the untrained ones."""
     backbone = session.backbone
     rows = [member.rows(1) for member in members]
     batch = collate(session.train, rows, backbone.tokenizer.pad_token_id, backbone.device)
     check_prompt_matters(backbone, members[0].prompt(), batch)
-    record(session, members, 0, [{} for _ in members])
+    record(session, members, 0, [{} for _ in members], failures)
     _checkpoint(members)
 
 

@@ -106,20 +106,24 @@ class Member:
         Raises:
             RunFailed: loss or gradient is not finite; nothing was changed.
         """
-        size = float(torch.linalg.vector_norm(_gradient(self.P)))
-        loss = self.loss
-        if not (math.isfinite(loss) and math.isfinite(size)):
-            raise RunFailed(
-                f"run '{self.run.id}' failed at step {step}: loss {loss:g}, gradient norm {size:g}; its logs "
-                f"stay in {self.run.path}; try a lower --learning-rate or --dtype float32"
-            )
-        row = {"loss": loss, **self.learner.update(step), "grad_norm_P": size}
+        size = self.gradient_size()
+        if not (math.isfinite(self.loss) and math.isfinite(size)):
+            raise RunFailed(f"loss {self.loss:g}, gradient norm {size:g}")
+        row = {"loss": self.loss, **self.learner.update(step), "grad_norm_P": size}
+        self.update_twin(step, size)
+        self.step = step
+        return row
+
+    def gradient_size(self) -> float:
+        """Frobenius norm of ∂L/∂P; 0 if the loss does not depend on P."""
+        return 0.0 if self.P.grad is None else float(torch.linalg.vector_norm(self.P.grad))
+
+    def update_twin(self, step: int, size: float) -> None:
+        """Apply update `step` to the noise twin: a Gaussian ∂L/∂P of norm `size`, fresh each step."""
         if self.twin is not None:
             noise = gaussian_like(tuple(self.P.shape), size, numpy_generator(self.config.seed, "twin", step))
             self.twin.method().backward(torch.from_numpy(noise).to(self.P.device, self.P.dtype))
             self.twin.update(step)
-        self.step = step
-        return row
 
     def note_score(self, step: int, evals: Sequence[Mapping[str, Any]]) -> None:
         """Keep the best prompt by the task's first metric; the untrained one is no candidate."""
@@ -186,6 +190,15 @@ class Member:
         backbone = {**self.run.manifest["backbone"], "fingerprint_after": after}
         self.run.update({"status": "finished", "backbone": backbone, "updated": now()})
 
+    def fail(self, step: int, reason: str) -> str:
+        """End the run as failed; returns the reason, with what to do next."""
+        message = (
+            f"run '{self.run.id}' failed at step {step}: {reason}; its logs stay in {self.run.path}; "
+            "try a lower --learning-rate or --dtype float32"
+        )
+        self.stop("failed", message)
+        return message
+
     def stop(self, status: str, error: str | None = None) -> None:
         """End the run unfinished (`interrupted` or `failed`); what was logged stays."""
         self.recorder.close()
@@ -196,10 +209,6 @@ def checkpoint_step(run: Run) -> int | None:
     """The step at which a resume of `run` would start; None without a checkpoint."""
     path = run.path / CHECKPOINT
     return load_checkpoint(path)[1]["progress"]["step"] if path.exists() else None
-
-
-def _gradient(P: Tensor) -> Tensor:
-    return torch.zeros_like(P) if P.grad is None else P.grad
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

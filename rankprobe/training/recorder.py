@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rankprobe.errors import RunFailed
 from rankprobe.prompts.base import Method
 from rankprobe.rank import MEASURES, gram_singular_values, revived, sign_counts
 from rankprobe.runs.files import AppendLog
@@ -84,7 +85,11 @@ class Recorder:
     def record(
         self, step: int, update: Mapping[str, float], evals: Sequence[Mapping[str, Any]]
     ) -> dict[str, Any]:
-        """Measure the state after `step`, call the hooks, and append to the logs. Returns the row."""
+        """Measure the state after `step`, call the hooks, and append to the logs; returns the row.
+
+        Raises:
+            RunFailed: the prompt is not finite; nothing was written.
+        """
         row = {"step": step, **update, **self._signs()}
         ranks_due = step % self.config.rank_every == 0 or step == self.total_steps
         spectrum_due = step % self.config.spectrum_every == 0 or step == self.total_steps
@@ -119,6 +124,9 @@ class Recorder:
 
     def _spectra(self) -> dict[str, NDArray[np.float64]]:
         prompts = {f"{prefix}P": _numpy(method()) for prefix, method in self.methods.items()}
+        for name, P in prompts.items():
+            if not np.isfinite(P).all():
+                raise RunFailed(f"{name} holds NaN or infinite entries")
         moved = {f"{name[:-1]}dP": P - self.initial for name, P in prompts.items()}
         matrices = prompts | moved
         stack = gram_singular_values(np.stack(list(matrices.values())))

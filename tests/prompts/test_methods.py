@@ -71,10 +71,10 @@ def test_gradients(name):
     method = make(name, n=4, d=5)
     names, values = zip(*method.named_parameters(), strict=True)
 
-    def P(*parameters):
+    def prompt(*parameters):
         return torch.func.functional_call(method, dict(zip(names, parameters, strict=True)))
 
-    assert torch.autograd.gradcheck(P, [v.detach().requires_grad_() for v in values])
+    assert torch.autograd.gradcheck(prompt, [v.detach().requires_grad_() for v in values])
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from conftest import QUICK, quick
+
 from rankprobe.errors import RankprobeError
 from rankprobe.sweeps import grid, pack, run_all
 

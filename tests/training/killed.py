@@ -17,8 +17,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import rankprobe as rp
 from conftest import quick
+
+import rankprobe as rp
 
 KILLED = {"steps": 40, "eval_every": 7, "checkpoint_every": 5, "spectrum_every": 4, "dropout": True}
 

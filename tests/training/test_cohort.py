@@ -11,9 +11,9 @@ import signal
 
 import numpy as np
 import pytest
+from conftest import quick
 
 import rankprobe as rp
-from conftest import quick
 from rankprobe.errors import RankprobeError, RunInterrupted
 
 SETTINGS = {"dtype": "float64", "steps": 12, "eval_every": 4}

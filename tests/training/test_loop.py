@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import quick
 from transformers import get_linear_schedule_with_warmup
 
 import rankprobe as rp
-from conftest import quick
 from rankprobe import rank
 from rankprobe.backbone import fingerprint
 from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
 from rankprobe.prompts import METHODS
 from rankprobe.training import loop, member
-from rankprobe.training.api import _learner
+from rankprobe.training.api import new_learner
 from rankprobe.training.learner import rate_factor
 from rankprobe.training.session import open_session
 
@@ -40,7 +40,7 @@ def test_one_step_changes_the_declared_parameters_and_nothing_else(tmp_path, met
     config = quick(method=method, steps=1, warmup=0, eval_every=1)
     session = open_session([config])
     before = {name: tensor.clone() for name, tensor in session.backbone.model.state_dict().items()}
-    learner = _learner(config, session)
+    learner = new_learner(config, session)
     start = {name: p.detach().clone() for name, p in learner.method.named_parameters()}
     run = rp.runs.create_run(tmp_path / "run", {**_manifest(config, session, learner)})
     one = member.Member(config, session, learner, run)
@@ -229,7 +229,9 @@ def test_load_runs_reads_a_run_that_goes_on(tmp_path):
 def test_nan_loss_fails_the_run_and_keeps_its_logs(tmp_path, monkeypatch):
     real = loop.losses
 
-    def losses(backbone, prompts, batch, calls=iter(range(99))):
+    calls = iter(range(99))
+
+    def losses(backbone, prompts, batch):
         values = real(backbone, prompts, batch)
         return [v * float("nan") for v in values] if next(calls) == 3 else values
 

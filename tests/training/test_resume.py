@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import quick
+from killed import KILLED
+from test_loop import assert_equal_runs
 
 import rankprobe as rp
-from conftest import quick
-from test_loop import assert_equal_runs
-from killed import KILLED
 
 SCRIPT = Path(__file__).parent / "killed.py"
 

@@ -1,0 +1,116 @@
+"""The commands, end to end on the bundled task."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import rankprobe as rp
+from rankprobe.cli import main
+
+QUICK = ["--prompt-length", "8", "--steps", "6", "--batch-size", "8", "--spectrum-every", "2"]
+
+
+def run(*arguments: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert not stop.value.code
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    return tmp_path
+
+
+def test_probe_then_plot_then_runs(here, capsys):
+    run("probe", *QUICK)
+    told = capsys.readouterr().out
+    (one,) = rp.list_runs("runs")
+    steps = one.log("steps").iloc[-1]
+    assert f"{one.id}  step 6/6  loss" in told
+    assert "data                    miniature CB (ours, not SuperGLUE), 250 train, 56 dev" in told
+    assert "weights                 random:tiny (random weights): readings say nothing" in told
+    assert f"8 → {steps['n_positive']:.0f}" in told
+    assert f"noise twin 8 → {steps['twin_n_positive']:.0f}" in told
+    assert "majority 55.4" in told
+    assert f"runs/{one.id}" in told
+    run("plot")
+    assert {path.name for path in (here / "figures").iterdir()} == {
+        "fig3.png", "fig3.svg", "fig3.json", "fig9.png", "fig9.svg", "fig9.json",
+    }  # fmt: skip
+    capsys.readouterr()
+    run("runs")
+    table = capsys.readouterr().out
+    assert one.id in table
+    assert "6/6" in table
+    assert f"{steps['n_positive']:.0f} ({steps['twin_n_positive']:.0f})" in table
+    run("probe", *QUICK, "--resume")
+    run("resume", one.id)
+
+
+def test_train_by_method_seeds_and_file(here):
+    (here / "dpt.toml").write_text(
+        'seed = 3\n[method]\nname = "dpt"\nbottleneck = 2\n[training]\nwarmup = 0.5\n'
+    )
+    run("train", "--config", "dpt.toml", *QUICK, "--warmup", "0.25")
+    run("train", "--method", "vanilla", "--seed", "1", "--seed", "2", *QUICK)
+    runs = rp.load_runs("runs").runs.set_index("run_id").sort_values(["method", "seed"])
+    assert runs["method"].tolist() == ["dpt", "vanilla", "vanilla"]
+    assert runs["seed"].tolist() == [3, 1, 2]
+    assert runs["bottleneck"].iloc[0] == 2
+    assert runs["warmup"].tolist() == [0.25, 0.1, 0.1]
+    assert runs["trainable_parameters"].tolist() == [2 * (8 + 128), 8 * 128, 8 * 128]
+
+
+def test_flags_with_underscores_are_the_same_flags(here):
+    run("probe", "--prompt_length", "4", "--steps", "1", "--name", "one", "--runs_dir", "elsewhere")
+    assert rp.find_run("one", "elsewhere").prompt().shape == (4, 128)
+
+
+def test_lists(here, capsys):
+    for command, words in (
+        ("methods", ["dpt", "6,120", "8,680", "11,240", "51,200", "76,800", "102,400", "probe"]),
+        ("tasks", ["cb", "entailment, contradiction, neutral", "accuracy, macro_f1"]),
+        ("env", ["torch", "transformers", "threads"]),
+    ):
+        run(command)
+        told = capsys.readouterr().out
+        assert all(word in told for word in words)
+
+
+def test_help_groups_options_and_names_every_setting(here, capsys):
+    from rankprobe.training.config import leaves
+
+    run("train", "--help")
+    told = capsys.readouterr().out
+    for panel in ("Task", "Backbone", "Method", "Training", "Logging"):
+        assert f"─ {panel} ─" in told
+    for name, *_ in leaves():
+        assert f"--{name.replace('_', '-')}" in told
+    run()
+    assert "Train the paper's rank probe" in capsys.readouterr().out
+
+
+def test_what_only_reads_needs_no_torch(tmp_path):
+    """So `--help`, `runs` and `plot` are quick, and work where torch does not."""
+    code = (
+        "import sys, rankprobe, rankprobe.cli.app, rankprobe.plots, rankprobe.runs, rankprobe.rank\n"
+        "rankprobe.load_runs\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'sklearn'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_official_rows_and_tokenizer(here, superglue, t5_tokenizer):
+    arguments = ["--data", str(superglue), "--tokenizer", str(t5_tokenizer), "--targets", "words"]
+    run("probe", *QUICK, *arguments, "--name", "one")
+    manifest = rp.find_run("one").manifest
+    assert manifest["data"]["label"] == "CB"
+    assert manifest["data"]["n_shortened"] == 3
+    assert manifest["data"]["source"] == "folder"

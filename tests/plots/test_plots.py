@@ -1,0 +1,127 @@
+"""Figures hold the curves of the frames they were given: artists are checked, not pixels."""
+
+from __future__ import annotations
+
+import json
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+from rankprobe.errors import RankprobeError
+from rankprobe.plots import fig3, fig9, groups, save
+from rankprobe.plots.style import COLOURS
+from rankprobe.runs import Frames
+
+STEPS = 5
+
+
+def frames(*runs: dict) -> Frames:
+    """Recorded frames of runs given as config changes; curves depend on the seed in a known way."""
+    summaries, steps = [], []
+    for i, changes in enumerate(runs):
+        config = {"method": "probe", "seed": 1, "task": "cb", "learning_rate": 0.3, **changes}
+        labels = {"data_label": "miniature CB", "model_label": "random:tiny (random weights)"}
+        progress = {"status": "finished", "step": STEPS - 1, "total_steps": STEPS - 1}
+        summaries.append({"run_id": f"run{i}", **config, **labels, **progress})
+        step = np.arange(STEPS)
+        columns = {"step": step, "P_numerical_rank": 100 - step, "P_erank_rv": 50.0 - step}
+        columns |= {"twin_P_numerical_rank": 90 - step, "twin_P_erank_rv": 40.0 - step}
+        if config["method"] == "probe":
+            columns |= {"n_positive": 100 - config["seed"] * step, "n_negative": config["seed"] * step}
+            columns |= {"twin_n_positive": 100 - 2 * step, "twin_n_negative": 2 * step}
+        steps.append(pd.DataFrame({"run_id": f"run{i}", **config, **columns}))
+    empty = pd.DataFrame(columns=["run_id", "step"])
+    return Frames(pd.DataFrame(summaries), pd.concat(steps, ignore_index=True), empty, empty)
+
+
+def curves(axes) -> dict[str, list[float]]:
+    return {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
+
+
+def test_fig3_draws_each_sign_beside_its_twin():
+    figure = fig3(frames({}))
+    (axes,) = figure.axes
+    assert curves(axes) == {
+        "n_positive": [100, 99, 98, 97, 96],
+        "n_negative": [0, 1, 2, 3, 4],
+        "twin_n_positive": [100, 98, 96, 94, 92],
+        "twin_n_negative": [0, 2, 4, 6, 8],
+    }
+    styles = {line.get_label(): line.get_linestyle() for line in axes.get_lines()}
+    assert styles["n_positive"] == "-" != styles["twin_n_positive"]
+    assert axes.get_title() == "probe on miniature CB\nrandom:tiny (random weights)"
+    assert axes.get_xlabel() == "step (optimizer updates)"
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "positive", "positive, noise twin", "negative", "negative, noise twin",
+    ]  # fmt: skip
+
+
+def test_seeds_share_a_panel_as_mean_and_band():
+    figure = fig3(frames({"seed": 1}, {"seed": 3}))
+    (axes,) = figure.axes
+    assert curves(axes)["n_positive"] == [100, 98, 96, 94, 92]
+    band = axes.collections[-1].get_paths()[0].vertices
+    assert band[:, 1].min() == 0
+    assert axes.get_title().endswith("mean of 2 seeds, band: least to greatest")
+
+
+def test_other_settings_have_panels_of_their_own_and_say_which():
+    figure = fig3(frames({}, {"learning_rate": 0.01}))
+    assert [axes.get_title().splitlines()[-1] for axes in figure.axes] == [
+        "learning_rate = 0.3",
+        "learning_rate = 0.01",
+    ]
+
+
+def test_fig9_draws_ranks_of_every_method():
+    figure = fig9(frames({}, {"method": "dpt"}))
+    upper, beside, lower, other = figure.axes
+    assert set(curves(upper)) == {"n_positive", "n_negative", "twin_n_positive", "twin_n_negative"}
+    assert not beside.get_lines()
+    assert beside.texts[0].get_text() == "no diagonal"
+    assert curves(lower) == curves(other)
+    assert curves(lower)["P_numerical_rank"] == [100, 99, 98, 97, 96]
+    assert curves(lower)["twin_P_erank_rv"] == [40, 39, 38, 37, 36]
+    assert lower.get_ylabel() == "rank of P"
+
+
+def test_many_groups_wrap():
+    figure = fig3(frames(*({"learning_rate": 0.1 * i} for i in range(1, 7))))
+    assert len([axes for axes in figure.axes if axes.get_lines()]) == 6
+
+
+def test_what_cannot_be_drawn_says_what_to_do():
+    with pytest.raises(RankprobeError, match="fig3 needs a run of the probe, and there is none; train one"):
+        fig3(frames({"method": "dpt"}))
+    empty = pd.DataFrame(columns=["run_id", "step"])
+    with pytest.raises(RankprobeError, match="no logged steps to draw; train a run first"):
+        groups(Frames(empty, empty, empty, empty))
+
+
+def test_a_twin_is_lighter_than_its_run():
+    for run, twin in COLOURS.values():
+        grey = [np.dot(mpl.colors.to_rgb(colour), [0.299, 0.587, 0.114]) for colour in (run, twin)]
+        assert grey[1] - grey[0] > 0.25
+
+
+def test_saved_figures_name_their_runs_and_repeat_byte_for_byte(tmp_path):
+    one = frames({"seed": 1}, {"seed": 2})
+    paths = save(fig3(one), "fig3", one, tmp_path / "a")
+    again = save(fig3(one), "fig3", one, tmp_path / "b")
+    assert [path.name for path in paths] == ["fig3.png", "fig3.svg", "fig3.json"]
+    assert [p.read_bytes() for p in paths] == [p.read_bytes() for p in again]
+    provenance = json.loads(paths[2].read_text())
+    assert [run["run_id"] for run in provenance["runs"]] == ["run0", "run1"]
+    assert provenance["runs"][0]["model_label"] == "random:tiny (random weights)"
+
+
+def test_drawing_changes_no_global_state():
+    before = dict(mpl.rcParams)
+    fig3(frames({}))
+    assert dict(mpl.rcParams) == before
+    import matplotlib.pyplot as plt
+
+    assert not plt.get_fignums()
