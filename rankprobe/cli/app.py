@@ -142,8 +142,7 @@ def runs(runs_dir: RunsDir = Path("runs")) -> None:
     from rankprobe.cli.show import runs_table
     from rankprobe.runs import load_runs
 
-    console = Console()
-    console.print(runs_table(load_runs(runs_dir)))
+    typer.echo(runs_table(load_runs(runs_dir)))
 
 
 @app.command()

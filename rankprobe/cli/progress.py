@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from rankprobe.training.recorder import StepRecord
 
 
+LINES = 20
+
+
 class Watch:
     """A hook that shows step, loss, dev score, majority rate, and positive entries with the twin's."""
 
@@ -36,6 +39,7 @@ class Watch:
         )
         self.tasks: dict[str, TaskID] = {}
         self.dev: dict[str, str] = {}
+        self.said: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         self.live.start()
@@ -61,12 +65,19 @@ class Watch:
         if record.run_id not in self.tasks:
             self.tasks[record.run_id] = self.live.add_task(record.run_id, total=record.total_steps, facts="")
         self.live.update(self.tasks[record.run_id], completed=record.step, facts=facts)
-        if record.evals and not self.console.is_terminal:
+        if record.evals and not self.console.is_terminal and self._line_due(record):
+            self.said[record.run_id] = record.step
             self.console.print(
                 f"{record.run_id}  step {record.step}/{record.total_steps}  {facts}",
                 highlight=False,
                 soft_wrap=True,
             )
+
+    def _line_due(self, record: StepRecord) -> bool:
+        """About `LINES` plain lines a run, whatever its length: always the first and the last."""
+        ended = record.step == record.total_steps
+        last = self.said.get(record.run_id)
+        return ended or last is None or record.step - last >= record.total_steps / LINES
 
 
 def _loss(row: Mapping[str, Any]) -> str:

@@ -7,38 +7,40 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
-from rich.table import Table
 
 from rankprobe.runs import Frames, Run, load_runs
 
+READINGS = {
+    "n_positive": "positive entries of σ",
+    "P_numerical_rank": "numerical rank of P",
+    "P_erank_rv": "effective rank of P",
+    "P_stable_rank": "stable rank of P",
+}
+
 
 def summary(console: Console, run: Run) -> None:
-    """What a finished run found: each reading beside its null, each score beside the majority's."""
+    """What a run found: each reading beside its null, each score beside the majority's."""
     frames = load_runs(run.path.parent, only=[run.id])
     row, first, last = frames.runs.iloc[0], frames.steps.iloc[0], frames.steps.iloc[-1]
-    console.print(f"\n[bold]{run.id}[/bold]  {row['status']} after {row['step']} steps")
-    facts = Table.grid(padding=(0, 3))
-    facts.add_row("data", _data(run))
-    facts.add_row("weights", _weights(row))
-    for label, column in (
-        ("positive entries of σ", "n_positive"),
-        ("numerical rank of P", "P_numerical_rank"),
-        ("effective rank of P", "P_erank_rv"),
-        ("stable rank of P", "P_stable_rank"),
-    ):
-        if column in frames.steps:
-            facts.add_row(
-                label,
-                _change(first, last, column),
-                _change(first, last, f"twin_{column}", "noise twin "),
-            )
-    name = row["metric"]
-    scores = f"best {row['best']:.1f} at step {row['best_step']:.0f}, last {row['last']:.1f}"
-    facts.add_row(f"dev {name}", scores, f"untrained {row['untrained']:.1f}, majority {row['majority']:.1f}")
-    facts.add_row("logs", str(run.path))
-    facts.add_row("next", f"rankprobe plot --runs-dir {run.path.parent}")
-    console.print(facts, highlight=False)
-    console.print("best was chosen on the rows it is reported on; last was not", style="dim")
+    best = f"best {row['best']:.1f} at step {row['best_step']:.0f}, last {row['last']:.1f}"
+    nulls = f"untrained {row['untrained']:.1f}, majority {row['majority']:.1f}"
+    readings = [
+        (name, _change(first, last, column), _change(first, last, f"twin_{column}", "noise twin "))
+        for column, name in READINGS.items()
+        if column in frames.steps
+    ]
+    lines = [
+        ("data", _data(run), ""),
+        ("weights", _weights(row), ""),
+        *readings,
+        (f"dev {row['metric']}", best, f"{nulls} (best was chosen on these rows, last was not)"),
+        ("logs", str(run.path), ""),
+        ("next", f"rankprobe plot --runs-dir {run.path.parent}", ""),
+    ]
+    console.print(f"\n[bold]{run.id}[/bold]  {row['status']} after {row['step']} steps", soft_wrap=True)
+    for label, value, null in lines:
+        text = f"  {label:<22} {value:<{29 if null else 0}} {null}".rstrip()
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _data(run: Run) -> str:
@@ -59,39 +61,40 @@ def _change(first: pd.Series, last: pd.Series, column: str, prefix: str = "") ->
 
 
 def _number(value: Any) -> str:
+    if value is None or pd.isna(value):
+        return "-"
     return f"{value:.0f}" if float(value).is_integer() else f"{value:.1f}"
 
 
-def runs_table(frames: Frames) -> Table:
-    """One line per run, with the readings of its last logged step."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("run", "status", "data", "model"):
-        table.add_column(name, overflow="fold")
-    for name in ("step", "positive (twin)", "erank (twin)", "best", "last", "majority"):
-        table.add_column(name, justify="right")
-    latest = (
-        {}
-        if frames.steps.empty
-        else {str(run_id): part.iloc[-1] for run_id, part in frames.steps.groupby("run_id", observed=True)}
-    )
-    for _, run in frames.runs.iterrows():
+def runs_table(frames: Frames) -> str:
+    """One line per run, with the readings of its last logged step; never wrapped or shortened."""
+    if frames.runs.empty:
+        return "no runs yet; train one: rankprobe probe"
+    latest: dict[str, pd.Series] = {}
+    if not frames.steps.empty:
+        for run_id, part in frames.steps.groupby("run_id", observed=True):
+            latest[str(run_id)] = part.iloc[-1]
+    rows = []
+    for run in frames.runs.to_dict("records"):
         last = latest.get(run["run_id"], pd.Series(dtype=object))
-        table.add_row(
-            run["run_id"],
-            run["status"],
-            run["data_label"],
-            run["model_label"],
-            f"{last.get('step', 0)}/{run['total_steps']}",
-            _with_twin(last, "n_positive"),
-            _with_twin(last, "P_erank_rv"),
-            *(_number(run[name]) if pd.notna(run.get(name)) else "" for name in ("best", "last", "majority")),
+        rows.append(
+            {
+                "run": run["run_id"],
+                "status": run["status"],
+                "data": run["data_label"],
+                "model": run["model_label"],
+                "step": f"{last.get('step', 0)}/{run['total_steps']}",
+                "positive (twin)": _with_twin(last, "n_positive"),
+                "erank (twin)": _with_twin(last, "P_erank_rv"),
+                **{name: _number(run.get(name)) for name in ("best", "last", "majority")},
+            }
         )
-    return table
+    return pd.DataFrame(rows).to_string(index=False)
 
 
 def _with_twin(last: pd.Series, column: str) -> str:
     if pd.isna(last.get(column)):
-        return ""
+        return "-"
     twin = last.get(f"twin_{column}")
     return _number(last[column]) + (f" ({_number(twin)})" if pd.notna(twin) else "")
 

@@ -15,6 +15,9 @@ from rankprobe.runs import Frames
 SIGNS = {"n_positive": "positive", "n_negative": "negative"}
 RANKS = {"P_numerical_rank": "numerical rank", "P_erank_rv": "effective rank"}
 PANEL = (3.4, 2.5)
+LEGEND = 4.8
+"""Inches: a panel, and the least width that holds the legend."""
+
 COLUMNS = 4
 
 
@@ -83,7 +86,7 @@ def _grid(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
     figure, axes = plt.subplots(
         rows,
         columns,
-        figsize=(PANEL[0] * columns, PANEL[1] * rows + 0.6),
+        figsize=(max(PANEL[0] * columns, LEGEND), PANEL[1] * rows + 0.6),
         layout="constrained",
         squeeze=False,
     )
@@ -102,7 +105,7 @@ def _curves(axes: Axes, group: Group, columns: dict[str, str]) -> None:
         _curve(axes, group, f"twin_{column}", twin_colour, TWIN)
         _curve(axes, group, column, run_colour, RUN)
     axes.set_xlabel("step (optimizer updates)")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=-2)  # so that a curve at zero is not hidden by the axis
 
 
 def _curve(axes: Axes, group: Group, column: str, colour: str, line: dict) -> None:

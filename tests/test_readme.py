@@ -1,0 +1,57 @@
+"""What the README shows works."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import rankprobe as rp
+from rankprobe.training.config import RunConfig
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_python_examples_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rp.probe(prompt_length=8, steps=3)
+    pandas, library = blocks("python")
+    exec(compile(pandas, "README", "exec"), {})
+    assert "kept_beyond_noise" in capsys.readouterr().out
+    exec(compile(library, "README", "exec"), {})
+    assert "numerical_rank" in capsys.readouterr().out
+    assert "largest_entry" in rp.load_runs("runs").steps
+
+
+def test_the_config_file_is_valid():
+    (file,) = blocks("toml")
+    config = RunConfig.from_flat({}, base=tomllib.loads(file))
+    assert config.method.name == "dpt"
+
+
+def test_documented_columns_are_logged(tmp_path):
+    steps = rp.probe(prompt_length=8, steps=2, runs_dir=tmp_path).log("steps")
+    table = README.split("| column | meaning |")[1].split("\n\n")[0]
+    for name in re.findall(r"`(\w+)`", table):
+        assert name in steps, name
+    for prefix in ("dP_", "twin_"):
+        assert any(column.startswith(prefix) for column in steps)
+
+
+def test_every_flag_in_the_readme_exists(capsys, monkeypatch):
+    from rankprobe.cli import main
+
+    monkeypatch.setenv("COLUMNS", "200")
+    told = ""
+    for command in (["train"], ["plot"], ["resume"]):
+        with pytest.raises(SystemExit):
+            main([*command, "--help"])
+        told += capsys.readouterr().out
+    for flag in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)):
+        assert flag in told, flag
