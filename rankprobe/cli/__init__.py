@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from rankprobe.errors import RankprobeError
+from rankprobe.errors import RankprobeError, RunInterrupted
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -26,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         warnings.showwarning = _one_line
         try:
             code = app(args=given or ["--help"], standalone_mode=False)
+        except RunInterrupted as stopped:
+            code = _say(str(stopped), stopped.exit_code, kind="")
         except RankprobeError as error:
             code = _say(str(error), error.exit_code)
         except usage_error as error:
@@ -39,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _say(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)  # noqa: T201
+def _say(message: str, code: int, kind: str = "error: ") -> int:
+    print(f"{kind}{message}", file=sys.stderr)  # noqa: T201
     return code
 
 

@@ -79,7 +79,7 @@ def _train(configs: list, runs_dir: Path, name: str | None, if_exists: Any) -> N
     from rankprobe.training.api import train_cohort
 
     console = Console()
-    with Watch(console) as watch:
+    with Watch(console, several=len(configs) > 1) as watch:
         runs = train_cohort(
             configs,
             runs_dir=runs_dir,
@@ -108,7 +108,7 @@ def resume_command(
 
     console = Console()
     found = [find_run(name, runs_dir) for name in run]
-    with Watch(console) as watch:
+    with Watch(console, several=len(found) > 1) as watch:
         resume(found, hooks=[watch])
     for each in found:
         summary(console, each)

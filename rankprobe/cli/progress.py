@@ -7,14 +7,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 if TYPE_CHECKING:
     from rankprobe.training.recorder import StepRecord
@@ -26,14 +20,15 @@ LINES = 20
 class Watch:
     """A hook that shows step, loss, dev score, majority rate, and positive entries with the twin's."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, several: bool) -> None:
+        """`several` runs are named beside their lines; one needs no name."""
         self.console = console
+        self.several = several
+        line = "step {task.completed:.0f}/{task.total:.0f}  {task.fields[facts]}"
         self.live = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[facts]}"),
-            TimeRemainingColumn(),
+            TextColumn(line, table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.description}", table_column=Column(overflow="crop", max_width=40)),
             console=console,
             disable=not console.is_terminal,
         )
@@ -56,14 +51,13 @@ class Watch:
     def __call__(self, record: StepRecord) -> None:
         if record.evals:
             first = record.evals[0]
-            self.dev[record.run_id] = (
-                f"dev {first['metric']} {first['value']:.1f} (majority {first['majority']:.1f})"
-            )
-        facts = " · ".join(
+            self.dev[record.run_id] = f"dev {first['value']:.1f} (majority {first['majority']:.1f})"
+        facts = "  ".join(
             part for part in (_loss(record.row), self.dev.get(record.run_id, ""), _signs(record.row)) if part
         )
         if record.run_id not in self.tasks:
-            self.tasks[record.run_id] = self.live.add_task(record.run_id, total=record.total_steps, facts="")
+            name = record.run_id if self.several else ""
+            self.tasks[record.run_id] = self.live.add_task(name, total=record.total_steps, facts="")
         self.live.update(self.tasks[record.run_id], completed=record.step, facts=facts)
         if record.evals and not self.console.is_terminal and self._line_due(record):
             self.said[record.run_id] = record.step
@@ -88,4 +82,4 @@ def _signs(row: Mapping[str, Any]) -> str:
     if "n_positive" not in row:
         return ""
     twin = f" (twin {row['twin_n_positive']})" if "twin_n_positive" in row else ""
-    return f"positive {row['n_positive']}{twin}"
+    return f"σ>0 {row['n_positive']}{twin}"

@@ -33,7 +33,8 @@ def summary(console: Console, run: Run) -> None:
         ("data", _data(run), ""),
         ("weights", _weights(row), ""),
         *readings,
-        (f"dev {row['metric']}", best, f"{nulls} (best was chosen on these rows, last was not)"),
+        (f"dev {row['metric']}", best, nulls),
+        ("", "(best was chosen on the rows it is reported on, last was not)", ""),
         ("logs", str(run.path), ""),
         ("next", f"rankprobe plot --runs-dir {run.path.parent}", ""),
     ]
@@ -50,7 +51,7 @@ def _data(run: Run) -> str:
 
 
 def _weights(row: pd.Series) -> str:
-    warning = ": readings say nothing about a trained model" if row["random_weights"] else ""
+    warning = ": no reading of a language model" if row["random_weights"] else ""
     return f"{row['model_label']}{warning}"
 
 

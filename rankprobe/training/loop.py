@@ -160,8 +160,7 @@ def _failing_safely(members: Sequence[Member]) -> Iterator[None]:
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         _stop_all(members, "failed", reason)
         if isinstance(error, OSError):
-            names = " ".join(member.run.id for member in members)
-            raise RunFailed(f"{reason}; mend that, then: rankprobe resume {names}") from error
+            raise RunFailed(f"{reason}; mend that, then: {_resume(members)}") from error
         if isinstance(error, RankprobeError):
             raise
         raise RunFailed(f"run '{members[0].run.id}' failed ({reason}); --debug shows where") from error
@@ -175,5 +174,8 @@ def _stop_all(members: Sequence[Member], status: str, reason: str | None) -> Non
 
 
 def _interrupted(members: Sequence[Member], step: int) -> RunInterrupted:
-    names = " ".join(member.run.id for member in members)
-    return RunInterrupted(f"stopped after step {step}; continue with: rankprobe resume {names}")
+    return RunInterrupted(f"stopped after step {step}; continue with: {_resume(members)}")
+
+
+def _resume(members: Sequence[Member]) -> str:
+    return "rankprobe resume " + " ".join(str(member.run.path) for member in members)

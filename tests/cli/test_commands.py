@@ -33,7 +33,7 @@ def test_probe_then_plot_then_runs(here, capsys):
     steps = one.log("steps").iloc[-1]
     assert f"{one.id}  step 6/6  loss" in told
     assert "  data                   miniature CB (ours, not SuperGLUE), 250 train, 56 dev" in told
-    assert "  weights                random:tiny (random weights): readings say nothing" in told
+    assert "  weights                random:tiny (random weights): no reading of a language model" in told
     assert f"8 → {steps['n_positive']:.0f}" in told
     assert f"noise twin 8 → {steps['twin_n_positive']:.0f}" in told
     assert "majority 55.4" in told

@@ -282,7 +282,7 @@ def test_a_stop_request_ends_the_step_and_checkpoints(tmp_path, number):
             os.kill(os.getpid(), number)
 
     whole = trained(tmp_path, "whole")
-    with pytest.raises(RunInterrupted, match="stopped after step 2; continue with: rankprobe resume run"):
+    with pytest.raises(RunInterrupted, match="stopped after step 2; continue with: rankprobe resume .*/run"):
         trained(tmp_path, hooks=[stop])
     run = rp.find_run("run", tmp_path)
     assert run.manifest["status"] == "interrupted"
@@ -310,7 +310,7 @@ def test_a_full_disk_fails_with_the_next_move(tmp_path, monkeypatch):
             monkeypatch.setattr("rankprobe.runs.files.os.fsync", full)
 
     whole = trained(tmp_path, "whole", checkpoint_every=2)
-    with pytest.raises(RunFailed, match="No space left on device; mend that, then: rankprobe resume run"):
+    with pytest.raises(RunFailed, match="No space left on device; mend that, then: rankprobe resume .*/run"):
         trained(tmp_path, hooks=[fill], checkpoint_every=2)
     monkeypatch.undo()
     run = rp.find_run("run", tmp_path)
