@@ -82,7 +82,7 @@ class TrainingConfig(Settings):
 
     learning_rate: PositiveFloat = Field(default=0.3, description="Peak rate of AdamW (paper 4.2)")
     weight_decay: NonNegativeFloat = Field(default=1e-5, description="Of AdamW (authors' code)")
-    batch_size: PositiveInt = Field(default=16, description="Rows per step (ours)")
+    batch_size: PositiveInt = Field(default=16, description="Rows per step (authors' README)")
     epochs: PositiveInt = Field(default=100, description="Passes over the training rows (paper 4.2)")
     steps: PositiveInt | None = Field(default=None, description="Optimizer updates; overrides --epochs")
     warmup: NonNegativeFloat = Field(
