@@ -88,9 +88,6 @@ def read_log(path: Path) -> pd.DataFrame:
 def compact(path: Path) -> None:
     """Turn the log `<path>.jsonl` into `<path>.parquet`; repeating it after a kill does no harm."""
     jsonl = path.with_suffix(".jsonl")
-    if not jsonl.exists():
-        return
-    parquet = path.with_suffix(".parquet")
-    parquet.unlink(missing_ok=True)
-    write_atomically(parquet, read_log(path).to_parquet(index=False))
-    jsonl.unlink()
+    if jsonl.exists():
+        write_atomically(path.with_suffix(".parquet"), read_log(path).to_parquet(index=False))
+        jsonl.unlink()
