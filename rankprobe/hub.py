@@ -28,11 +28,11 @@ def from_hub(load: Callable[[bool], Found], what: str, hub_id: str, *, dataset: 
         RankprobeError: not in the cache, and the hub does not answer or has no such repository.
     """
     try:
-        return load(True)
-    except (OSError, ValueError):
-        _ask(what, hub_id, dataset, offline)
-    try:
-        return load(False)
+        try:
+            return load(True)
+        except OSError:
+            _ask(what, hub_id, dataset, offline)
+            return load(False)
     except (OSError, ValueError) as error:
         raise RankprobeError(f"{what} '{hub_id}' cannot be loaded ({first_line(error)}); {offline}") from None
 

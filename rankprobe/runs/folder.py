@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.runs.files import read_log, write_json
+from rankprobe.runs.lock import is_being_written
 
 MANIFEST = "manifest.json"
 PROMPT = "prompt.safetensors"
@@ -43,8 +44,9 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`running`, `finished`, `failed`, `interrupted`; `killed` if its process is gone."""
-        return status_of(self.manifest)
+        """`running`, `finished`, `failed`, `interrupted`, or `killed`: said to run, with no one writing."""
+        status = self.manifest["status"]
+        return "killed" if status == "running" and not is_being_written(self.path) else status
 
     def update(self, changes: Mapping[str, Any]) -> None:
         """Replace keys of the manifest, atomically."""
@@ -72,24 +74,6 @@ class Run:
         if which not in tensors:
             raise unknown("prompt", which, tensors)
         return tensors[which]
-
-
-def status_of(manifest: Mapping[str, Any]) -> str:
-    """The manifest's status, corrected where the process that wrote it is gone."""
-    status, process = manifest["status"], manifest["process"]
-    if status == "running" and process["host"] == os.uname().nodename:
-        return "running" if Path(f"/proc/{process['pid']}").exists() or _alive(process["pid"]) else "killed"
-    return status
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def create_run(path: Path, manifest: Mapping[str, Any]) -> Run:

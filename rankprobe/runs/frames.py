@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rankprobe.errors import RankprobeError, unknown
-from rankprobe.runs.folder import LOGS, Run, list_runs, status_of
+from rankprobe.runs.folder import LOGS, Run, list_runs
 from rankprobe.settings import flatten
 
 
@@ -67,7 +67,7 @@ def _readable(run: Run) -> dict[str, Any] | None:
 def _summary(run: Run, manifest: dict[str, Any]) -> dict[str, Any]:
     return {
         "run_id": run.id,
-        "status": status_of(manifest),
+        "status": run.status,
         **flatten(manifest["config"]),
         "data_label": manifest["data"]["label"],
         "model_label": manifest["backbone"]["label"],

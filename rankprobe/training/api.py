@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
 from rankprobe.errors import RankprobeError
 from rankprobe.prompts import build
 from rankprobe.runs import Run, create_run
-from rankprobe.runs.folder import status_of
+from rankprobe.runs.lock import is_being_written, writing
 from rankprobe.training.config import RunConfig
 from rankprobe.training.learner import Learner
 from rankprobe.training.loop import train_members
@@ -112,36 +113,39 @@ def resume(runs: Sequence[Run], *, hooks: Sequence[Hook] = ()) -> list[Run]:
     """
     groups: dict[str, list[Run]] = {}
     for run in (run for run in runs if run.status != "finished"):
-        _check_not_running(run)
         key = cohort_key(RunConfig.parse(run.manifest["config"]))
-        groups.setdefault(json.dumps([key, checkpoint_step(run)], sort_keys=True), []).append(run)
+        groups.setdefault(json.dumps([key, checkpoint_step(run)]), []).append(run)
     for group in groups.values():
-        _train_on(group, hooks)
+        _continue(group, hooks)
     return list(runs)
 
 
-def _train_on(runs: Sequence[Run], hooks: Sequence[Hook]) -> None:
+def _continue(runs: Sequence[Run], hooks: Sequence[Hook]) -> None:
     configs = [RunConfig.parse(run.manifest["config"]) for run in runs]
     session = open_session(configs)
     for run in runs:
         _check_unchanged(run, session)
-    members = []
-    for run, config in zip(runs, configs, strict=True):
-        run.update({"status": "running", "error": None, "process": process()})
-        members.append(Member(config, session, new_learner(config, session), run, hooks))
-    train_members(session, members)
+    with ExitStack() as locks:
+        members = []
+        for run, config in zip(runs, configs, strict=True):
+            locks.enter_context(writing(run.path))
+            run.update({"status": "running", "error": None, "process": process()})
+            members.append(Member(config, session, new_learner(config, session), run, hooks))
+        train_members(session, members)
 
 
 def _train_fresh(configs: Sequence[RunConfig], paths: Sequence[Path], hooks: Sequence[Hook]) -> None:
     session = open_session(configs)
     learners = [new_learner(config, session) for config in configs]
-    members = []
-    for config, path, learner in zip(configs, paths, learners, strict=True):
-        if path.exists():
-            shutil.rmtree(path)
-        run = create_run(path, new_manifest(config, session, learner))
-        members.append(Member(config, session, learner, run, hooks))
-    train_members(session, members)
+    with ExitStack() as locks:
+        members = []
+        for config, path, learner in zip(configs, paths, learners, strict=True):
+            if path.exists():
+                shutil.rmtree(path)
+            run = create_run(path, new_manifest(config, session, learner))
+            locks.enter_context(writing(run.path))
+            members.append(Member(config, session, learner, run, hooks))
+        train_members(session, members)
 
 
 def new_learner(config: RunConfig, session: Session) -> Learner:
@@ -159,17 +163,8 @@ def _check_existing(path: Path, if_exists: IfExists) -> None:
             f"{path} exists ({Run(path).status}); continue it with --resume, start over with --overwrite, "
             "or choose another --name"
         )
-    _check_not_running(Run(path))
-
-
-def _check_not_running(run: Run) -> None:
-    manifest = run.manifest
-    if status_of(manifest) == "running" and manifest["process"] != process():
-        writer = manifest["process"]
-        raise RankprobeError(
-            f"run '{run.id}' is being written by process {writer['pid']} on {writer['host']}; "
-            "wait for it, or stop it"
-        )
+    if is_being_written(path):
+        raise RankprobeError(f"{path} is being written by another process; wait for it, or stop it")
 
 
 def _check_unchanged(run: Run, session: Session) -> None:

@@ -179,4 +179,4 @@ def _sigma(method: Method) -> NDArray[np.float64] | None:
 
 
 def _numpy(tensor: Tensor) -> NDArray[np.float64]:
-    return tensor.detach().to("cpu", torch.float64, copy=True).numpy()
+    return tensor.detach().cpu().numpy().astype(np.float64)

@@ -14,10 +14,10 @@ from rankprobe.errors import RankprobeError
 from rankprobe.runs import Run, create_run, find_run, list_runs, load_runs
 from rankprobe.runs.checkpoint import load_checkpoint, save_checkpoint
 from rankprobe.runs.files import AppendLog, compact, read_log, rewind, write_atomically
+from rankprobe.runs.lock import writing
 
 MANIFEST = {
     "status": "finished",
-    "process": {"pid": os.getpid(), "host": os.uname().nodename},
     "config": {"seed": 1, "task": {"name": "cb"}, "method": {"name": "probe", "prompt_length": 4}},
     "data": {"label": "miniature CB"},
     "backbone": {"label": "random:tiny (random weights)", "random_weights": True},
@@ -108,16 +108,18 @@ def test_a_run_folder_is_born_with_its_manifest_and_only_once(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_run_whose_process_is_gone_was_killed(tmp_path):
-    host = os.uname().nodename
-    alive = {"pid": os.getpid(), "host": host}
-    assert make_run(tmp_path, "a", status="running", process=alive).status == "running"
-    assert (
-        make_run(tmp_path, "b", status="running", process={"pid": 2**22 + 1, "host": host}).status == "killed"
-    )
-    assert (
-        make_run(tmp_path, "c", status="running", process={"pid": 1, "host": "elsewhere"}).status == "running"
-    )
+def test_a_run_that_nobody_writes_was_killed(tmp_path):
+    run = make_run(tmp_path, "a", status="running")
+    assert run.status == "killed"
+    with writing(run.path):
+        assert run.status == "running"
+        with (
+            pytest.raises(RankprobeError, match="a is being written by another process; wait for it"),
+            writing(run.path),
+        ):
+            pass
+    assert run.status == "killed"
+    assert make_run(tmp_path, "b").status == "finished"
 
 
 def test_finding_runs(tmp_path):
@@ -139,11 +141,11 @@ def write_log(run: Run, name: str, rows):
 def test_frames_join_the_config_of_each_run(tmp_path):
     first = make_run(tmp_path, "a")
     config = {"seed": 2, "task": {"name": "cb"}, "method": {"name": "dpt", "bottleneck": 10}}
-    second = make_run(tmp_path, "b", status="running", config=config)
+    second = make_run(tmp_path, "b", status="interrupted", config=config)
     write_log(first, "steps", [{"step": 0, "n_positive": 4}, {"step": 1, "n_positive": 3}])
     write_log(second, "steps", [{"step": 0, "loss": 0.5}])
     frames = load_runs(tmp_path)
-    assert frames.runs["status"].tolist() == ["finished", "running"]
+    assert frames.runs["status"].tolist() == ["finished", "interrupted"]
     assert frames.steps["run_id"].tolist() == ["a", "a", "b"]
     assert frames.steps["method"].tolist() == ["probe", "probe", "dpt"]
     assert frames.steps["seed"].tolist() == [1, 1, 2]

@@ -338,6 +338,19 @@ def test_resume_refuses_other_data(tmp_path):
     assert run.manifest["status"] == "interrupted"
 
 
+def test_a_run_that_is_being_written_is_left_alone(tmp_path):
+    config = quick()
+
+    def intrude(record):
+        for if_exists in ("resume", "overwrite"):
+            with pytest.raises(RankprobeError, match="is being written by another process"):
+                rp.train(config, runs_dir=tmp_path, name="run", if_exists=if_exists)
+        with pytest.raises(RankprobeError, match="is being written by another process"):
+            rp.resume([rp.find_run("run", tmp_path)])
+
+    assert rp.train(config, runs_dir=tmp_path, name="run", hooks=[intrude]).status == "finished"
+
+
 def test_existing_runs(tmp_path):
     first = trained(tmp_path)
     with pytest.raises(RankprobeError, match=r"run exists \(finished\); continue it with --resume"):
