@@ -13,6 +13,7 @@ from rankprobe.errors import RankprobeError
 from rankprobe.prompts import build
 from rankprobe.runs import Run, create_run
 from rankprobe.runs.lock import is_being_written, writing
+from rankprobe.settings import flatten
 from rankprobe.training.config import RunConfig
 from rankprobe.training.learner import Learner
 from rankprobe.training.loop import train_members
@@ -90,9 +91,9 @@ def train_cohort(
     for run_id in ids:
         if Path(run_id).name != run_id or run_id.startswith("."):
             raise RankprobeError(f"run name '{run_id}' is no plain folder name; choose another --name")
-    existing = [path for path in paths if path.exists()]
-    for path in existing:
-        _check_existing(path, if_exists)
+    for config, path in zip(configs, paths, strict=True):
+        if path.exists():
+            _check_existing(config, path, if_exists)
     fresh = [i for i, path in enumerate(paths) if if_exists == "overwrite" or not path.exists()]
     if fresh:
         _train_fresh([configs[i] for i in fresh], [paths[i] for i in fresh], hooks)
@@ -126,11 +127,14 @@ def _continue(runs: Sequence[Run], hooks: Sequence[Hook]) -> None:
     for run in runs:
         _check_unchanged(run, session)
     with ExitStack() as locks:
-        members = []
-        for run, config in zip(runs, configs, strict=True):
+        for run in runs:
             locks.enter_context(writing(run.path))
+        members = [
+            Member(config, session, new_learner(config, session), run, hooks)
+            for config, run in zip(configs, runs, strict=True)
+        ]
+        for run in runs:
             run.update({"status": "running", "error": None, "process": process()})
-            members.append(Member(config, session, new_learner(config, session), run, hooks))
         train_members(session, members)
 
 
@@ -141,7 +145,8 @@ def _train_fresh(configs: Sequence[RunConfig], paths: Sequence[Path], hooks: Seq
         members = []
         for config, path, learner in zip(configs, paths, learners, strict=True):
             if path.exists():
-                shutil.rmtree(path)
+                with writing(path):
+                    shutil.rmtree(path)
             run = create_run(path, new_manifest(config, session, learner))
             locks.enter_context(writing(run.path))
             members.append(Member(config, session, learner, run, hooks))
@@ -155,16 +160,25 @@ def new_learner(config: RunConfig, session: Session) -> Learner:
     return Learner(method.to(backbone.device), backbone.model, config.training, session.total_steps)
 
 
-def _check_existing(path: Path, if_exists: IfExists) -> None:
+def _check_existing(config: RunConfig, path: Path, if_exists: IfExists) -> None:
     if not (path / "manifest.json").is_file():
         raise RankprobeError(f"{path} exists and is no run folder; choose another --name or --runs-dir")
+    run = Run(path)
     if if_exists == "error":
         raise RankprobeError(
-            f"{path} exists ({Run(path).status}); continue it with --resume, start over with --overwrite, "
+            f"{path} exists ({run.status}); continue it with --resume, start over with --overwrite, "
             "or choose another --name"
         )
     if is_being_written(path):
         raise RankprobeError(f"{path} is being written by another process; wait for it, or stop it")
+    then, now = flatten(run.manifest["config"]), flatten(config.tree())
+    differing = [name for name in now if if_exists == "resume" and then.get(name) != now[name]]
+    if differing:
+        name = differing[0]
+        raise RankprobeError(
+            f"{path} was started with {name} {then.get(name)!r}, not {now[name]!r}; resume it with its own "
+            "settings (rankprobe resume), or choose another --name"
+        )
 
 
 def _check_unchanged(run: Run, session: Session) -> None:

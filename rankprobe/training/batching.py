@@ -22,11 +22,16 @@ LENGTH_JITTER = 0.1
 
 @dataclass(frozen=True)
 class Encoded:
-    """A tokenised split: source and target ids per example, gold class ids, rows that were shortened."""
+    """A tokenised split.
+
+    Source and target ids and gold class id per example; the tokens of the longest label, whether or not an
+    example has it; how many rows were shortened.
+    """
 
     sources: list[list[int]]
     targets: list[list[int]]
     gold: list[int]
+    longest_label: int
     n_shortened: int
 
     def __len__(self) -> int:
@@ -46,7 +51,8 @@ def encode(split: Split, tokenizer: Any, style: TargetStyle, max_length: int) ->
     for i in too_long:
         sources[i] = _shortened(split.task, split.examples[i], tokenizer, max_length)
     gold = [example.label for example in split.examples]
-    return Encoded(sources, [label_ids[label] for label in gold], gold, len(too_long))
+    targets = [label_ids[label] for label in gold]
+    return Encoded(sources, targets, gold, max(map(len, label_ids)), len(too_long))
 
 
 def _shortened(task: Task, example: Example, tokenizer: Any, max_length: int) -> list[int]:

@@ -157,9 +157,14 @@ class RunConfig(Settings):
                 or a value out of range.
         """
         places = {name: (section, leaf) for name, section, leaf, _ in leaves()}
-        tree: dict[str, Any] = {
-            key: dict(v) if isinstance(v, Mapping) else v for key, v in (base or {}).items()
-        }
+        tree: dict[str, Any] = {}
+        for key, value in (base or {}).items():
+            section, leaf = places.get(key, ("", ""))
+            if section and not isinstance(value, Mapping):
+                raise RankprobeError(
+                    f"{key} = {value!r} belongs in the table [{section}], as {leaf} = {value!r}"
+                )
+            tree[key] = dict(value) if isinstance(value, Mapping) else value
         if flat.get("method", tree.get("method", {}).get("name")) != tree.get("method", {}).get("name"):
             tree["method"] = {}  # what the file says about another method does not apply
         for name, value in flat.items():

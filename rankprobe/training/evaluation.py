@@ -18,13 +18,12 @@ def predictions(session: Session, prompts: Sequence[Tensor], batch_size: int) ->
     """Each prompt's predicted class ids over the whole validation split; `INVALID` outside the label set."""
     data, backbone = session.validation, session.backbone
     ids = {text: label for label, text in enumerate(session.answers)}
-    longest = max(map(len, data.targets))
     by_length = np.argsort(data.lengths, kind="stable")
     predicted = [[INVALID] * len(data) for _ in prompts]
     for start in range(0, len(data), batch_size):
         rows = by_length[start : start + batch_size].tolist()
         batch = collate(data, [rows] * len(prompts), backbone.tokenizer.pad_token_id, backbone.device)
-        for member, texts in enumerate(decode(backbone, prompts, batch, longest)):
+        for member, texts in enumerate(decode(backbone, prompts, batch, data.longest_label)):
             for row, text in zip(rows, texts, strict=True):
                 predicted[member][row] = ids.get(text, INVALID)
     return predicted

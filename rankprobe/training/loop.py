@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
-from rankprobe.backbone import MemberDropout, TextBatch, check_prompt_matters, losses
+from rankprobe.backbone import MemberDropout, TextBatch, check_prompt_matters, fingerprint, losses
 from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
 from rankprobe.training.batching import collate
 from rankprobe.training.evaluation import evaluate
@@ -44,8 +44,10 @@ def train_members(session: Session, members: Sequence[Member]) -> None:
                 _checkpoint(alive)
             if stop.requested and step < session.total_steps:
                 raise _interrupted(alive, step)
-        for member in alive:
-            member.finish()
+        after = fingerprint(session.backbone)
+        while alive:
+            alive[0].finish(after)
+            alive.pop(0)
     if failures:
         raise RunFailed("\n".join(failures))
 
@@ -149,21 +151,21 @@ def _shared_time(members: Sequence[Member], what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _failing_safely(members: Sequence[Member]) -> Iterator[None]:
-    """Whatever ends the loop early is written into the manifests before it goes up."""
+def _failing_safely(alive: Sequence[Member]) -> Iterator[None]:
+    """Whatever ends the loop early is written into the manifests of the unfinished before it goes up."""
     try:
         yield
     except (RunInterrupted, KeyboardInterrupt) as stopped:
-        _stop_all(members, "interrupted", str(stopped) or None)
+        _stop_all(alive, "interrupted", str(stopped) or None)
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        _stop_all(members, "failed", reason)
+        _stop_all(alive, "failed", reason)
         if isinstance(error, OSError):
-            raise RunFailed(f"{reason}; mend that, then: {_resume(members)}") from error
+            raise RunFailed(f"{reason}; mend that, then: {_resume(alive)}") from error
         if isinstance(error, RankprobeError):
             raise
-        raise RunFailed(f"run '{members[0].run.id}' failed ({reason}); --debug shows where") from error
+        raise RunFailed(f"run '{alive[0].run.id}' failed ({reason}); --debug shows where") from error
 
 
 def _stop_all(members: Sequence[Member], status: str, reason: str | None) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rankprobe.backbone import fingerprint
 from rankprobe.errors import RunFailed
 from rankprobe.rank import gaussian_like
 from rankprobe.runs import CHECKPOINT, LOGS, PROMPT, Run
@@ -163,12 +162,21 @@ class Member:
         for name, length in facts["logs"].items():
             rewind(self.run.path / f"{name}.jsonl", length)
 
-    def finish(self) -> None:
+    def finish(self, backbone_fingerprint: str) -> None:
         """Write the prompts, compact the logs, and say so in the manifest.
+
+        Args:
+            backbone_fingerprint: of the backbone as it is after training.
 
         Raises:
             RunFailed: the frozen backbone has changed, so the results cannot be trusted.
         """
+        before = self.session.backbone_fingerprint
+        if backbone_fingerprint != before:
+            raise RunFailed(
+                f"run '{self.run.id}': the frozen backbone changed during training (fingerprint "
+                f"{before[:12]} became {backbone_fingerprint[:12]}); do not use its results"
+            )
         self.recorder.close()
         write_tensors(
             self.run.path / PROMPT,
@@ -179,15 +187,9 @@ class Member:
                 **{f"factor.{name}": p for name, p in self.learner.trained.items()},
             },
         )
-        after = fingerprint(self.session.backbone)
-        if after != self.session.backbone_fingerprint:
-            raise RunFailed(
-                f"run '{self.run.id}': the frozen backbone changed during training (fingerprint "
-                f"{self.session.backbone_fingerprint[:12]} became {after[:12]}); do not use its results"
-            )
         for name in LOGS:
             compact(self.run.path / name)
-        backbone = {**self.run.manifest["backbone"], "fingerprint_after": after}
+        backbone = {**self.run.manifest["backbone"], "fingerprint_after": backbone_fingerprint}
         self.run.update({"status": "finished", "backbone": backbone, "updated": now()})
 
     def fail(self, step: int, reason: str) -> str:

@@ -69,7 +69,7 @@ def test_long_rows_lose_the_start_of_the_premise_only(backbone):
 
 
 def test_collating_members():
-    data = Encoded([[5, 6, 1], [7, 1], [8, 9, 9, 1]], [[3, 1], [4, 1], [3, 4, 1]], [0, 1, 2], 0)
+    data = Encoded([[5, 6, 1], [7, 1], [8, 9, 9, 1]], [[3, 1], [4, 1], [3, 4, 1]], [0, 1, 2], 3, 0)
     batch = collate(data, [[0, 1], [2]], pad_id=0, device=torch.device("cpu"))
     assert batch.input_ids.tolist() == [[5, 6, 1, 0], [7, 1, 0, 0], [8, 9, 9, 1]]
     assert batch.attention_mask.tolist() == [[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1]]

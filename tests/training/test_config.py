@@ -83,6 +83,9 @@ def test_bad_settings(flat, message):
         ({"trainin": {}}, "unknown setting 'trainin'; did you mean 'training'?"),
         ({"training": {"epoch": 3}}, "unknown setting 'epoch'; did you mean 'epochs'?"),
         ({"task": {"name": 3}}, "task name is 3; expected a valid string"),
+        ({"method": "dpt"}, "method = 'dpt' belongs in the table [method], as name = 'dpt'"),
+        ({"epochs": 3}, "epochs = 3 belongs in the table [training], as epochs = 3"),
+        ({"training": 3}, "training is 3; expected a valid dictionary"),
     ],
 )
 def test_bad_files(tree, message):

@@ -21,6 +21,7 @@ from rankprobe.prompts import METHODS
 from rankprobe.training import loop, member
 from rankprobe.training.api import new_learner
 from rankprobe.training.learner import rate_factor
+from rankprobe.training.manifest import new_manifest
 from rankprobe.training.session import open_session
 
 
@@ -42,7 +43,7 @@ def test_one_step_changes_the_declared_parameters_and_nothing_else(tmp_path, met
     before = {name: tensor.clone() for name, tensor in session.backbone.model.state_dict().items()}
     learner = new_learner(config, session)
     start = {name: p.detach().clone() for name, p in learner.method.named_parameters()}
-    run = rp.runs.create_run(tmp_path / "run", {**_manifest(config, session, learner)})
+    run = rp.runs.create_run(tmp_path / "run", new_manifest(config, session, learner))
     one = member.Member(config, session, learner, run)
     loop.gradients_for(session, [one], 1)
     one.update(1)
@@ -51,12 +52,6 @@ def test_one_step_changes_the_declared_parameters_and_nothing_else(tmp_path, met
     assert all(p.grad is None for p in session.backbone.model.parameters())
     assert all(not torch.equal(p, start[name]) for name, p in learner.method.named_parameters())
     assert set(learner.trained) == set(start)
-
-
-def _manifest(config, session, learner):
-    from rankprobe.training.manifest import new_manifest
-
-    return new_manifest(config, session, learner)
 
 
 def test_a_run_folder_is_complete(tmp_path):
@@ -359,6 +354,8 @@ def test_existing_runs(tmp_path):
     rp.train(quick(), runs_dir=tmp_path, name="run", if_exists="resume")
     assert first.manifest["created"] == created[0]
     pd.testing.assert_frame_equal(first.log("steps"), created[1])
+    with pytest.raises(RankprobeError, match=r"run was started with seed 42, not 9; resume it with its own"):
+        rp.train(quick(seed=9), runs_dir=tmp_path, name="run", if_exists="resume")
     rp.train(quick(seed=9), runs_dir=tmp_path, name="run", if_exists="overwrite")
     assert first.manifest["seed"] == 9
     (tmp_path / "other").mkdir()
