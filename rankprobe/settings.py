@@ -50,12 +50,12 @@ def _within(section: type[Settings], path: list[str]) -> type[Settings]:
     return section
 
 
-def absolute(value: str | None) -> str | None:
+def absolute(value: str) -> str:
     """`value` as an absolute path where it names something on disk, else unchanged.
 
     A config is saved with its run, and a resume may start in another folder.
     """
-    return str(Path(value).resolve()) if value and Path(value).exists() else value
+    return str(Path(value).resolve()) if Path(value).exists() else value
 
 
 def flatten(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from rankprobe.backbone.base import Backbone
 from rankprobe.backbone.shapes import SHAPES, T5_ROWS
@@ -16,6 +17,7 @@ from rankprobe.hub import first_line, from_hub
 
 BUNDLED_TOKENIZER = Path(__file__).parent.parent / "bundled" / "tokenizer"
 RANDOM = [f"random:{shape}" for shape in SHAPES]
+DEVICES = ("cpu", "cuda", "mps")
 KNOWN = [*RANDOM, "t5-small", "t5-base", "t5-large"]
 
 
@@ -82,18 +84,23 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype) -> Backbo
 
     def load(local: bool) -> Any:
         # Eager attention: as fast as SDPA for these shapes on CPU, and the one whose dropout is visible.
-        return AutoModelForSeq2SeqLM.from_pretrained(
+        network, report = AutoModelForSeq2SeqLM.from_pretrained(
             model,
             dtype=dtype,
             attn_implementation="eager",
             local_files_only=local,
             adapter_kwargs={"local_files_only": local},
+            trust_remote_code=False,
+            output_loading_info=True,
         )
+        if report["missing_keys"]:
+            raise ValueError(f"weights are missing, such as {sorted(report['missing_keys'])[0]}")
+        return network
 
     if Path(model).is_dir():
         try:
             network = load(True)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise RankprobeError(
                 f"model folder '{model}' holds no encoder-decoder that transformers can load "
                 f"({first_line(error)}); expected what save_pretrained writes"
@@ -117,7 +124,9 @@ def _tokenizer(name: str) -> Any:
 
     if not Path(name).exists():
         return from_hub(
-            lambda local: AutoTokenizer.from_pretrained(name, local_files_only=local),
+            lambda local: AutoTokenizer.from_pretrained(
+                name, local_files_only=local, trust_remote_code=False
+            ),
             "tokenizer",
             name,
             dataset=False,
@@ -126,13 +135,15 @@ def _tokenizer(name: str) -> Any:
     if not (Path(name) / "tokenizer_config.json").is_file():
         raise RankprobeError(f"tokenizer '{name}' is no folder with a tokenizer_config.json")
     try:
-        return AutoTokenizer.from_pretrained(name)
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise RankprobeError(f"tokenizer '{name}' cannot be loaded ({first_line(error)})") from None
 
 
 def _check_device(device: str) -> None:
     try:
+        if torch.device(device).type not in DEVICES:
+            raise RuntimeError(f"expected one of {', '.join(DEVICES)}")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise RankprobeError(

@@ -64,6 +64,7 @@ class Watch:
             self.console.print(
                 f"{record.run_id}  step {record.step}/{record.total_steps}  {facts}",
                 highlight=False,
+                markup=False,
                 soft_wrap=True,
             )
 

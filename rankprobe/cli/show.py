@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ def summary(console: Console, run: Run) -> None:
     """What a run found: each reading beside its null, each score beside the majority's."""
     frames = load_runs(run.path.parent, only=[run.id])
     row, first, last = frames.runs.iloc[0], frames.steps.iloc[0], frames.steps.iloc[-1]
+    n_dev = run.manifest["data"]["n_validation"]
     best = f"best {row['best']:.1f} at step {row['best_step']:.0f}, last {row['last']:.1f}"
     nulls = f"untrained {row['untrained']:.1f}, majority {row['majority']:.1f}"
     readings = [
@@ -35,10 +37,11 @@ def summary(console: Console, run: Run) -> None:
         *readings,
         (f"dev {row['metric']}", best, nulls),
         ("", "(best was chosen on the rows it is reported on, last was not)", ""),
+        ("answers outside labels", f"{row['last_invalid']:.0f} of {n_dev}", ""),
         ("logs", str(run.path), ""),
-        ("next", f"rankprobe plot --runs-dir {run.path.parent}", ""),
+        ("next", f"rankprobe plot --runs-dir {shlex.quote(str(run.path.parent))}", ""),
     ]
-    console.print(f"\n[bold]{run.id}[/bold]  {row['status']} after {row['step']} steps", soft_wrap=True)
+    console.print(f"\n{run.id}  {row['status']} after {row['step']} steps", style="bold", markup=False)
     for label, value, null in lines:
         text = f"  {label:<22} {value:<{29 if null else 0}} {null}".rstrip()
         console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -102,4 +105,4 @@ def _with_twin(last: pd.Series, column: str) -> str:
 
 def saved(console: Console, paths: list[Path]) -> None:
     for path in paths:
-        console.print(str(path), highlight=False, soft_wrap=True)
+        console.print(str(path), highlight=False, markup=False, soft_wrap=True)

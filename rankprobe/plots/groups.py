@@ -9,11 +9,6 @@ import pandas as pd
 from rankprobe.errors import RankprobeError
 from rankprobe.runs import Frames
 
-_NOT_CONFIG = {
-    "run_id", "status", "seed", "data_label", "model_label", "random_weights", "trainable_parameters",
-    "step", "total_steps", "metric", "majority", "untrained", "best", "best_step", "last", "path",
-}  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Group:
@@ -44,7 +39,7 @@ def groups(frames: Frames) -> list[Group]:
     if frames.steps.empty:
         raise RankprobeError("no logged steps to draw; train a run first: rankprobe probe")
     runs = frames.runs[frames.runs["run_id"].isin(frames.steps["run_id"].unique())]
-    config = [c for c in runs if c not in _NOT_CONFIG and not str(c).endswith("_seconds")]
+    config = [name for name in frames.settings if name != "seed"]
     keyed = runs.groupby(config, dropna=False, sort=False)
     members = [part for _, part in keyed]
     names = [_name(part.iloc[0]) for part in members]

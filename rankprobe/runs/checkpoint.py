@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,29 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         RankprobeError: the file is missing or damaged.
     """
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, _facts(file)  # noqa: SIM118
+
+
+def checkpoint_facts(path: Path) -> dict[str, Any]:
+    """The facts alone, without reading the tensors; raises as `load_checkpoint`."""
+    with _opened(path) as file:
+        return _facts(file)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-            return {name: file.get_tensor(name) for name in names}, json.loads(file.metadata()["facts"])
+            yield file
     except (OSError, SafetensorError) as error:
         raise RankprobeError(
             f"checkpoint {path} cannot be read ({error}); start over with --overwrite"
         ) from None
+
+
+def _facts(file: Any) -> dict[str, Any]:
+    return json.loads(file.metadata()["facts"])
 
 
 def write_tensors(

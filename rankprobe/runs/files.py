@@ -11,6 +11,8 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
+from rankprobe.errors import RankprobeError
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace `path` by `content`: a reader, or a kill at any instant, finds the old file or the new."""
@@ -45,7 +47,8 @@ class AppendLog:
         lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
         if lines:
             self._file = self._file or self.path.open("ab", buffering=0)
-            self._file.write(lines)
+            while lines:  # a disk that fills up takes a part; the next call then says why
+                lines = lines[self._file.write(lines) :]
 
     def sync(self) -> int:
         """Force the log to disk; returns its length in bytes, to be kept in a checkpoint."""
@@ -63,9 +66,15 @@ def rewind(path: Path, length: int) -> None:
     """Cut a log back to the length it had at a checkpoint; what came after will be written again.
 
     A log that was already compacted has nothing after its last checkpoint.
+
+    Raises:
+        RankprobeError: the log is shorter than at the checkpoint.
     """
-    if path.exists():
-        os.truncate(path, length)
+    if not path.exists():
+        return
+    if path.stat().st_size < length:
+        raise RankprobeError(f"{path} lost rows that its checkpoint counts on; start over with --overwrite")
+    os.truncate(path, length)
 
 
 def read_log(path: Path) -> pd.DataFrame:
@@ -73,16 +82,22 @@ def read_log(path: Path) -> pd.DataFrame:
 
     A torn last line (the writer was killed, or is writing) is left out with a warning. A missing log is
     an empty frame.
+
+    Raises:
+        RankprobeError: the log is damaged.
     """
     parquet, jsonl = path.with_suffix(".parquet"), path.with_suffix(".jsonl")
-    if parquet.exists():
-        return pd.read_parquet(parquet)
-    if not jsonl.exists():
-        return pd.DataFrame()
-    *lines, tail = jsonl.read_bytes().split(b"\n")
+    try:
+        # The JSONL first: a writer removes it only when the Parquet file stands.
+        *lines, tail = jsonl.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return pd.read_parquet(parquet) if parquet.exists() else pd.DataFrame()
     if tail:
         warnings.warn(f"{jsonl}: torn last line left out", stacklevel=2)
-    return pd.DataFrame(json.loads(b"[" + b",".join(lines) + b"]"))
+    try:
+        return pd.DataFrame(json.loads(b"[" + b",".join(lines) + b"]"))
+    except ValueError as error:
+        raise RankprobeError(f"{jsonl} is damaged ({error})") from None
 
 
 def compact(path: Path) -> None:

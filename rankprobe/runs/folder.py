@@ -104,7 +104,7 @@ def find_run(name: str, runs_dir: str | Path = "runs") -> Run:
     """
     for path in (Path(runs_dir) / name, Path(name)):
         if (path / MANIFEST).is_file():
-            return Run(path)
+            return Run(path.resolve() if path.name in ("", ".", "..") else path)
     known = [run.id for run in list_runs(runs_dir)]
     if not known:
         raise RankprobeError(f"no run '{name}': there are no runs in '{runs_dir}'")

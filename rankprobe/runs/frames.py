@@ -23,12 +23,14 @@ class Frames:
 
     `runs` has one row per run: config, status, data, weights, results. `steps`, `spectra` and `evals`
     have the rows of the logs with `run_id` and the config columns joined on, text as categoricals.
+    `settings` names the config columns.
     """
 
     runs: pd.DataFrame
     steps: pd.DataFrame
     spectra: pd.DataFrame
     evals: pd.DataFrame
+    settings: list[str]
 
 
 def load_runs(runs_dir: str | Path = "runs", only: Sequence[str] | None = None) -> Frames:
@@ -51,9 +53,10 @@ def load_runs(runs_dir: str | Path = "runs", only: Sequence[str] | None = None) 
         found = [run for run in found if run.id in only]
     readable = [(run, manifest) for run in found if (manifest := _readable(run))]
     runs = pd.DataFrame([_summary(run, manifest) for run, manifest in readable])
-    config = runs[list(dict.fromkeys(key for _, m in readable for key in flatten(m["config"])))]
-    logs = {name: _joined([run.log(name) for run, _ in readable], runs, config) for name in LOGS}
-    return Frames(runs=runs, **logs)
+    settings = list(dict.fromkeys(key for _, m in readable for key in flatten(m["config"])))
+    config = runs.reindex(columns=settings)
+    logs = {name: _joined([_log(run, name) for run, _ in readable], runs, config) for name in LOGS}
+    return Frames(runs=runs, **logs, settings=settings)
 
 
 def _readable(run: Run) -> dict[str, Any] | None:
@@ -62,6 +65,14 @@ def _readable(run: Run) -> dict[str, Any] | None:
     except RankprobeError as error:
         warnings.warn(f"left out: {error}", stacklevel=3)
         return None
+
+
+def _log(run: Run, name: str) -> pd.DataFrame:
+    try:
+        return run.log(name)
+    except RankprobeError as error:
+        warnings.warn(f"left out: {error}", stacklevel=3)
+        return pd.DataFrame()
 
 
 def _summary(run: Run, manifest: dict[str, Any]) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rankprobe.runs import Run
 from rankprobe.sweeps.plan import pack
-from rankprobe.training.api import IfExists, train_cohort
+from rankprobe.training.api import IfExists, run_each, train_cohort
 from rankprobe.training.config import RunConfig
 from rankprobe.training.recorder import Hook
 
@@ -21,10 +22,13 @@ def run_all(
 ) -> list[Run]:
     """Train every config, compatible ones together; finished runs are kept, interrupted ones continued.
 
-    Returns the runs in the order of their cohorts. Errors: as `rankprobe.train`.
+    Returns the runs in the order of their cohorts. Errors: as `rankprobe.train`; a run that fails does not
+    keep the others from being trained.
     """
-    return [
-        run
-        for cohort in pack(configs)
-        for run in train_cohort(cohort, runs_dir=runs_dir, if_exists=if_exists, hooks=hooks)
-    ]
+    runs: list[Run] = []
+
+    def train(cohort: list[RunConfig]) -> None:
+        runs.extend(train_cohort(cohort, runs_dir=runs_dir, if_exists=if_exists, hooks=hooks))
+
+    run_each(partial(train, cohort) for cohort in pack(configs))
+    return runs

@@ -68,7 +68,7 @@ def load_split(task: Task, split: str, data: str) -> Split:
     examples = [Example.from_row(task, row, where) for where, row in rows]
     if not examples:
         raise RankprobeError(f"{origin}: no rows; expected {task.title} examples")
-    source = data if data in ("bundled", "hub") else "folder"
+    source = "bundled" if BUNDLED in Path(origin).parents else "hub" if data == "hub" else "folder"
     return Split(task, split, source, origin, examples)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from rankprobe.errors import RankprobeError
+from rankprobe.errors import RankprobeError, RunFailed
 from rankprobe.prompts import build
 from rankprobe.runs import Run, create_run
 from rankprobe.runs.lock import is_being_written, writing
@@ -17,7 +18,7 @@ from rankprobe.settings import flatten
 from rankprobe.training.config import RunConfig
 from rankprobe.training.learner import Learner
 from rankprobe.training.loop import train_members
-from rankprobe.training.manifest import new_manifest, process
+from rankprobe.training.manifest import new_manifest, provenance
 from rankprobe.training.member import Member, checkpoint_step
 from rankprobe.training.recorder import Hook
 from rankprobe.training.seeding import torch_generator
@@ -86,6 +87,8 @@ def train_cohort(
     """
     ids = list(names) if names is not None else [config.run_id for config in configs]
     paths = [Path(runs_dir) / run_id for run_id in ids]
+    if len(ids) != len(configs):
+        raise RankprobeError(f"{len(ids)} names for {len(configs)} runs; give one each")
     if len(set(ids)) < len(ids):
         raise RankprobeError(f"two runs of a cohort have the same id: {', '.join(ids)}; change a seed")
     for run_id in ids:
@@ -95,30 +98,45 @@ def train_cohort(
         if path.exists():
             _check_existing(config, path, if_exists)
     fresh = [i for i, path in enumerate(paths) if if_exists == "overwrite" or not path.exists()]
+    started = [Run(path) for i, path in enumerate(paths) if i not in fresh]
+    works: list[Callable[[], object]] = [partial(resume, started, hooks=hooks)]
     if fresh:
-        _train_fresh([configs[i] for i in fresh], [paths[i] for i in fresh], hooks)
-    continued = [Run(path) for i, path in enumerate(paths) if i not in fresh]
-    resume(continued, hooks=hooks)
+        works.append(partial(_train_fresh, [configs[i] for i in fresh], [paths[i] for i in fresh], hooks))
+    run_each(works)
     return [Run(path) for path in paths]
 
 
 def resume(runs: Sequence[Run], *, hooks: Sequence[Hook] = ()) -> list[Run]:
     """Continue runs from their checkpoints; on CPU the result equals an uninterrupted run's bit for bit.
 
-    Runs that stand at the same step and can share a pass are continued as a cohort. Finished runs are
-    left as they are.
+    Runs that stand at the same step and can share a pass are continued as a cohort. Members of a cohort
+    that continue apart (a kill fell between their checkpoints, or one of them failed) equal their
+    uninterrupted results up to the order of floating-point sums. Finished runs are left as they are; one
+    that fails does not keep the others from going on.
 
     Raises:
-        RankprobeError: a run is being written by another process, its checkpoint is damaged, or backbone
-            or data are not those it was started with.
+        RankprobeError: a run is being written by another process, its checkpoint is damaged, or backbone,
+            data or tokenizer are not those it was started with.
+        RunFailed: one or more runs failed; raised when the others have finished.
     """
     groups: dict[str, list[Run]] = {}
     for run in (run for run in runs if run.status != "finished"):
         key = cohort_key(RunConfig.parse(run.manifest["config"]))
         groups.setdefault(json.dumps([key, checkpoint_step(run)]), []).append(run)
-    for group in groups.values():
-        _continue(group, hooks)
+    run_each(partial(_continue, group, hooks) for group in groups.values())
     return list(runs)
+
+
+def run_each(works: Iterable[Callable[[], object]]) -> None:
+    """Do every piece of work; runs that failed are raised together when the others have finished."""
+    failures = []
+    for work in works:
+        try:
+            work()
+        except RunFailed as failed:
+            failures.append(str(failed))
+    if failures:
+        raise RunFailed("\n".join(failures))
 
 
 def _continue(runs: Sequence[Run], hooks: Sequence[Hook]) -> None:
@@ -134,7 +152,8 @@ def _continue(runs: Sequence[Run], hooks: Sequence[Hook]) -> None:
             for config, run in zip(configs, runs, strict=True)
         ]
         for run in runs:
-            run.update({"status": "running", "error": None, "process": process()})
+            resumed = [*run.manifest["resumed"], provenance(session.backbone.device.type)]
+            run.update({"status": "running", "error": None, "resumed": resumed})
         train_members(session, members)
 
 
@@ -183,10 +202,16 @@ def _check_existing(config: RunConfig, path: Path, if_exists: IfExists) -> None:
 
 def _check_unchanged(run: Run, session: Session) -> None:
     manifest = run.manifest
-    now = {name: split.fingerprint for name, split in session.splits.items()}
+    backbone, data = manifest["backbone"], manifest["data"]
+    if backbone["fingerprint_after"] not in (None, backbone["fingerprint"]):
+        raise RankprobeError(
+            f"run '{run.id}' cannot be resumed: its backbone changed during training; "
+            "start over with --overwrite"
+        )
     for what, then, found in (
-        ("backbone", manifest["backbone"]["fingerprint"], session.backbone_fingerprint),
-        ("data", manifest["data"]["fingerprint"], now),
+        ("backbone", backbone["fingerprint"], session.backbone_fingerprint),
+        ("data", data["fingerprint"], session.data_fingerprint),
+        ("tokenizer", data["tokens_fingerprint"], session.tokens_fingerprint),
     ):
         if then != found:
             raise RankprobeError(

@@ -39,15 +39,18 @@ class TaskConfig(Settings):
         default=256, description="Source tokens without the prompt (authors' code)"
     )
 
-    _absolute = field_validator("data")(absolute)
+    @field_validator("data")
+    @classmethod
+    def _place(cls, value: str) -> str:
+        return value if value in ("bundled", "hub") else absolute(value)
 
 
 class BackboneConfig(Settings):
     """What is frozen.
 
     The authors' code leaves the backbone's dropout active while the prompt trains; the paper does not
-    mention it. It is off here unless asked for: its noise alone pushes entries of σ below zero, which is
-    the very thing the probe counts.
+    mention it. It is off here unless asked for: one source of gradient noise less, where noise is what a
+    falling count must be told from, and a faster step.
     """
 
     model: str = Field(
@@ -61,7 +64,10 @@ class BackboneConfig(Settings):
     model_seed: int = Field(default=0, description="Seed of the weights of random:…")
     device: str = Field(default="cpu", description="cpu, cuda, cuda:1, mps")
 
-    _absolute = field_validator("model", "tokenizer")(absolute)
+    @field_validator("model", "tokenizer")
+    @classmethod
+    def _place(cls, value: str | None) -> str | None:
+        return value and absolute(value)
 
     @field_validator("dtype", mode="before")
     @classmethod
@@ -165,8 +171,11 @@ class RunConfig(Settings):
                     f"{key} = {value!r} belongs in the table [{section}], as {leaf} = {value!r}"
                 )
             tree[key] = dict(value) if isinstance(value, Mapping) else value
-        if flat.get("method", tree.get("method", {}).get("name")) != tree.get("method", {}).get("name"):
-            tree["method"] = {}  # what the file says about another method does not apply
+        chosen = flat.get("method")
+        method = tree.get("method", {})
+        if chosen and isinstance(method, dict) and method.get("name", chosen) != chosen:
+            # What the file says about another method applies as far as this one has it too.
+            tree["method"] = {k: v for k, v in method.items() if k in config_class(chosen).model_fields}
         for name, value in flat.items():
             if name not in places:
                 raise unknown("setting", name, places)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from rankprobe.errors import RunFailed
 from rankprobe.prompts.base import Method
 from rankprobe.training.config import TrainingConfig
 
@@ -49,16 +50,19 @@ class Learner:
 
         Returns:
             `lr`, `grad_norm` over all factors and `grad_norm_<factor>`, the norms before clipping.
-            Nothing is changed if a norm is not finite.
+
+        Raises:
+            RunFailed: a gradient is not finite; nothing was changed.
         """
         norms = {name: _gradient_norm(parameter) for name, parameter in self.trained.items()}
         norm = nn.utils.get_total_norm([p.grad for p in self.trained.values() if p.grad is not None])
         rate = self.config.learning_rate * rate_factor(step, self.total_steps, self.config.warmup)
-        if torch.isfinite(norm):
-            nn.utils.clip_grads_with_norm_(self.trained.values(), self.config.clip_norm, norm)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            self.optimizer.step()
+        if not torch.isfinite(norm):
+            raise RunFailed(f"gradient norm {float(norm):g} over the factors")
+        nn.utils.clip_grads_with_norm_(self.trained.values(), self.config.clip_norm, norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
         self.optimizer.zero_grad()
         return {
             "lr": rate,

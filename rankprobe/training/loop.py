@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -40,9 +41,10 @@ def train_members(session: Session, members: Sequence[Member]) -> None:
             gradients_for(session, alive, step)
             updates = update(alive, step, failures)
             record(session, alive, step, updates, failures)
-            if session.due(step, session.checkpoint_every) or stop.requested:
+            stopping = stop.requested and step < session.total_steps
+            if session.due(step, session.checkpoint_every) or stopping:
                 _checkpoint(alive)
-            if stop.requested and step < session.total_steps:
+            if stopping and alive:
                 raise _interrupted(alive, step)
         after = fingerprint(session.backbone)
         while alive:
@@ -180,4 +182,4 @@ def _interrupted(members: Sequence[Member], step: int) -> RunInterrupted:
 
 
 def _resume(members: Sequence[Member]) -> str:
-    return "rankprobe resume " + " ".join(str(member.run.path) for member in members)
+    return "rankprobe resume " + shlex.join(str(member.run.path) for member in members)

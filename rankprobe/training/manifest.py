@@ -30,9 +30,7 @@ def new_manifest(config: RunConfig, session: Session, learner: Learner) -> dict[
         "format": 1,
         "status": "running",
         "error": None,
-        "created": now(),
         "updated": now(),
-        "process": process(),
         "seed": config.seed,
         "config": config.tree(),
         "backbone": {
@@ -48,7 +46,8 @@ def new_manifest(config: RunConfig, session: Session, learner: Learner) -> dict[
             "label": session.splits["train"].label,
             "source": session.splits["train"].source,
             "origin": {name: split.origin for name, split in session.splits.items()},
-            "fingerprint": {name: split.fingerprint for name, split in session.splits.items()},
+            "fingerprint": session.data_fingerprint,
+            "tokens_fingerprint": session.tokens_fingerprint,
             "n_train": len(train),
             "n_validation": len(validation),
             "n_shortened": train.n_shortened + validation.n_shortened,
@@ -59,8 +58,18 @@ def new_manifest(config: RunConfig, session: Session, learner: Learner) -> dict[
         "timings": {},
         "numerical_rank_rtol": numerical_rank_rtol((n, d)),
         "selection": "best is chosen and reported on the same validation rows; last is beside it",
+        **provenance(config.backbone.device),
+        "resumed": [],
+    }
+
+
+def provenance(device: str) -> dict[str, Any]:
+    """When, with what and where a run was started or resumed."""
+    return {
+        "started": now(),
+        "process": process(),
         "versions": versions(),
-        "machine": machine(config.backbone.device),
+        "machine": machine(device),
         "git_commit": git_commit(),
     }
 

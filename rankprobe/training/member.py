@@ -14,7 +14,7 @@ from torch import Tensor
 from rankprobe.errors import RunFailed
 from rankprobe.rank import gaussian_like
 from rankprobe.runs import CHECKPOINT, LOGS, PROMPT, Run
-from rankprobe.runs.checkpoint import load_checkpoint, save_checkpoint, write_tensors
+from rankprobe.runs.checkpoint import checkpoint_facts, load_checkpoint, save_checkpoint, write_tensors
 from rankprobe.runs.files import compact, rewind
 from rankprobe.training.batching import epoch_batches
 from rankprobe.training.config import RunConfig
@@ -55,6 +55,7 @@ class Member:
             "best": None,
             "best_step": None,
             "last": None,
+            "last_invalid": None,
         }
         self.timings = {"training": 0.0, "evaluation": 0.0, "recording": 0.0}
         self._restore()
@@ -130,7 +131,7 @@ class Member:
         if step == 0:
             self.progress["untrained"] = value
             return
-        self.progress["last"] = value
+        self.progress |= {"last": value, "last_invalid": evals[0]["n_invalid"]}
         if self.progress["best"] is None or value > self.progress["best"]:
             self.progress |= {"best": value, "best_step": step}
             self.best = self.prompt().clone()
@@ -172,6 +173,8 @@ class Member:
             RunFailed: the frozen backbone has changed, so the results cannot be trusted.
         """
         before = self.session.backbone_fingerprint
+        backbone = {**self.run.manifest["backbone"], "fingerprint_after": backbone_fingerprint}
+        self.run.update({"backbone": backbone})
         if backbone_fingerprint != before:
             raise RunFailed(
                 f"run '{self.run.id}': the frozen backbone changed during training (fingerprint "
@@ -189,14 +192,15 @@ class Member:
         )
         for name in LOGS:
             compact(self.run.path / name)
-        backbone = {**self.run.manifest["backbone"], "fingerprint_after": backbone_fingerprint}
-        self.run.update({"status": "finished", "backbone": backbone, "updated": now()})
+        self.run.update({"status": "finished", "updated": now()})
 
     def fail(self, step: int, reason: str) -> str:
         """End the run as failed; returns the reason, with what to do next."""
+        half = self.config.backbone.dtype == "bfloat16"
+        advice = "--factor-scale" if step == 0 else "--learning-rate"
         message = (
             f"run '{self.run.id}' failed at step {step}: {reason}; its logs stay in {self.run.path}; "
-            "try a lower --learning-rate or --dtype float32"
+            f"try {'--dtype float32, or ' if half else ''}a lower {advice}"
         )
         self.stop("failed", message)
         return message
@@ -210,7 +214,7 @@ class Member:
 def checkpoint_step(run: Run) -> int | None:
     """The step at which a resume of `run` would start; None without a checkpoint."""
     path = run.path / CHECKPOINT
-    return load_checkpoint(path)[1]["progress"]["step"] if path.exists() else None
+    return checkpoint_facts(path)["progress"]["step"] if path.exists() else None
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

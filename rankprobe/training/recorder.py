@@ -7,6 +7,7 @@ state and has no loss.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ class StepRecord:
 
 
 Hook = Callable[[StepRecord], Mapping[str, float] | None]
-"""Called after each step; numbers it returns become columns of that step's row."""
+"""Called after each step; numbers it returns become columns of that step's row, NaN and infinity as null."""
 
 
 class Recorder:
@@ -88,7 +89,7 @@ class Recorder:
         """Measure the state after `step`, call the hooks, and append to the logs; returns the row.
 
         Raises:
-            RunFailed: the prompt is not finite; nothing was written.
+            RunFailed: the prompt is not finite, or a hook's column is taken; no row was written.
         """
         row = {"step": step, **update, **self._signs()}
         ranks_due = step % self.config.rank_every == 0 or step == self.total_steps
@@ -137,8 +138,8 @@ class Recorder:
 
     def _from_hooks(
         self, step: int, row: Mapping[str, Any], evals: Sequence[Mapping[str, Any]]
-    ) -> dict[str, float]:
-        columns: dict[str, float] = {}
+    ) -> dict[str, float | None]:
+        columns: dict[str, float | None] = {}
         for hook in self.hooks:
             method = self.methods[""]
             record = StepRecord(
@@ -146,11 +147,14 @@ class Recorder:
                 step=step,
                 total_steps=self.total_steps,
                 row=dict(row),
-                evals=list(evals),
+                evals=[dict(each) for each in evals],
                 prompt=method().cpu().clone(),
                 factors={name: p.detach().cpu().clone() for name, p in method.named_parameters()},
             )
-            columns |= hook(record) or {}
+            for name, value in (hook(record) or {}).items():
+                if name in row or name in columns:
+                    raise RunFailed(f"a hook returned the column '{name}', which the log has already")
+                columns[name] = float(value) if math.isfinite(value) else None
         return columns
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +35,17 @@ class Session:
     def majority(self) -> dict[str, float]:
         """What the most frequent label of dev would score, per metric."""
         return majority_scores(self.task.metrics, self.validation.gold, len(self.task.labels))
+
+    @property
+    def data_fingerprint(self) -> dict[str, str]:
+        """Of the examples, per split."""
+        return {name: split.fingerprint for name, split in self.splits.items()}
+
+    @property
+    def tokens_fingerprint(self) -> str:
+        """Of what the tokenizer made of them; it changes with tokenizer, template and targets."""
+        ids = [(data.sources, data.targets) for data in (self.train, self.validation)]
+        return hashlib.sha256(json.dumps(ids).encode()).hexdigest()
 
     def due(self, step: int, every: int) -> bool:
         return step % every == 0 or step == self.total_steps
@@ -74,6 +87,7 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
         seed=config.backbone.model_seed,
         device=config.backbone.device,
     )
+    check_tokenizer(backbone, task.targets(config.task.targets))
     style, limit = config.task.targets, config.task.max_source_length
     encoded = {name: encode(split, backbone.tokenizer, style, limit) for name, split in splits.items()}
     per_epoch = -(-len(encoded["train"]) // config.training.batch_size)
@@ -92,3 +106,27 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
         eval_every=eval_every,
         checkpoint_every=config.logging.checkpoint_every or eval_every,
     )
+
+
+def check_tokenizer(backbone: Backbone, answers: Sequence[str]) -> None:
+    """Make sure that label texts can be taught and recognised.
+
+    Raises:
+        RankprobeError: the tokenizer has more pieces than the embedding has rows, has no padding piece,
+            does not end a text with its end-of-sequence piece, or cannot tell the labels apart.
+    """
+    tokenizer, rows = backbone.tokenizer, len(backbone.embedding)
+    problem = ""
+    if len(tokenizer) > rows:
+        problem = f"has {len(tokenizer)} pieces, and the model's embedding {rows} rows"
+    elif tokenizer.pad_token_id is None:
+        problem = "has no padding piece"
+    else:
+        ids = [tokenizer(text).input_ids for text in answers]
+        texts = tuple(tokenizer.decode(each, skip_special_tokens=True).strip() for each in ids)
+        if any(each[-1] != tokenizer.eos_token_id for each in ids):
+            problem = "does not end a text with its end-of-sequence piece, so an answer would never end"
+        elif texts != tuple(answers):
+            problem = f"turns the labels {tuple(answers)} into {texts}; try other --targets"
+    if problem:
+        raise RankprobeError(f"the tokenizer of '{backbone.name}' {problem}; give another --tokenizer")

@@ -86,6 +86,23 @@ def test_folders_that_hold_no_model(tmp_path):
         load_backbone("random:tiny", tokenizer=str(tmp_path))
 
 
+def test_a_folder_without_all_weights_is_refused(backbone, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    backbone.model.save_pretrained(tmp_path)
+    backbone.tokenizer.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    missing = "decoder.block.0.layer.0.SelfAttention.q.weight"
+    save_file(
+        {k: v for k, v in weights.items() if k != missing}, tmp_path / "model.safetensors", {"format": "pt"}
+    )
+    with pytest.raises(RankprobeError, match=f"weights are missing, such as {missing}"):
+        load_backbone(str(tmp_path))
+    (tmp_path / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(RankprobeError, match="holds no encoder-decoder that transformers can load"):
+        load_backbone(str(tmp_path))
+
+
 def test_a_model_without_inputs_embeds_is_refused(backbone):
     class Blind(torch.nn.Module):
         def forward(self, input_ids):

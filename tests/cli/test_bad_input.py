@@ -57,6 +57,7 @@ def here(tmp_path, monkeypatch):
         ("probe --rank 101", "error: rank is 101, but P is 100 x 128 (prompt_length x width of the backbone); give a rank of at most 100"),
         ("probe --seed -1", "error: seed is -1; expected greater than or equal to 0"),
         ("probe --device cuda:99", "error: device 'cuda:99' cannot be used"),
+        ("probe --device meta", "error: device 'meta' cannot be used (expected one of cpu, cuda, mps)"),
         ("probe --device gpu", "error: device 'gpu' cannot be used"),
         ("probe --config none.toml", "error: config 'none.toml' cannot be read (No such file or directory)"),
         ("probe --config bad.toml", "error: config 'bad.toml' is no TOML: Invalid value (at line 1, column 8)"),

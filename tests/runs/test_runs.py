@@ -69,6 +69,54 @@ def test_rewinding_drops_what_came_after_a_checkpoint(tmp_path):
     rewind(tmp_path / "compacted.jsonl", length)
 
 
+def test_a_log_that_lost_rows_is_not_padded(tmp_path):
+    (tmp_path / "steps.jsonl").write_text('{"step": 0}\n')
+    with pytest.raises(RankprobeError, match="steps.jsonl lost rows that its checkpoint counts on"):
+        rewind(tmp_path / "steps.jsonl", 100)
+    assert (tmp_path / "steps.jsonl").read_text() == '{"step": 0}\n'
+
+
+def test_a_disk_that_takes_a_part_of_a_line(tmp_path):
+    """Short writes are continued, so that the error shows and no later row is glued to a torn one."""
+    log = AppendLog(tmp_path / "steps.jsonl")
+    log.write([{"step": 0}])
+
+    class Slow:
+        def __init__(self, file):
+            self.file = file
+
+        def write(self, data):
+            return self.file.write(data[:5])
+
+    with log._file as file:
+        log._file = Slow(file)
+        log.write([{"step": 1}, {"step": 2}])
+    assert read_log(tmp_path / "steps")["step"].tolist() == [0, 1, 2]
+
+
+def test_a_log_compacted_while_it_is_opened(tmp_path, monkeypatch):
+    log = AppendLog(tmp_path / "steps.jsonl")
+    log.write([{"step": 0}])
+    log.close()
+    real = type(tmp_path).read_bytes
+
+    def read_bytes(path):
+        monkeypatch.undo()
+        compact(tmp_path / "steps")
+        return real(path)
+
+    monkeypatch.setattr(type(tmp_path), "read_bytes", read_bytes)
+    assert read_log(tmp_path / "steps")["step"].tolist() == [0]
+
+
+def test_a_damaged_log_leaves_the_others(tmp_path):
+    for name in ("a", "b"):
+        write_log(make_run(tmp_path, name), "steps", [{"step": 0}])
+    (tmp_path / "b" / "steps.jsonl").write_text('{"step": 0\n{"step": 1}\n')
+    with pytest.warns(UserWarning, match="left out: .*b/steps.jsonl is damaged"):
+        assert load_runs(tmp_path).steps["run_id"].tolist() == ["a"]
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "manifest.json"
     path.write_text("old")

@@ -10,6 +10,7 @@ import pytest
 from rankprobe.errors import RankprobeError
 from rankprobe.tasks import INVALID, TASKS, get_task, load_split, majority_scores, score
 from rankprobe.tasks.cb import CB
+from rankprobe.tasks.sources import BUNDLED
 
 GOOD = {"premise": "It rained.", "hypothesis": "it was wet", "label": "entailment", "idx": 0}
 
@@ -139,6 +140,7 @@ def test_bundled_rows(name):
     train, validation = (load_split(TASKS[name], split, "bundled") for split in ("train", "validation"))
     assert (len(train.examples), len(validation.examples)) == (250, 56)
     assert train.label == "miniature CB"
+    assert load_split(TASKS[name], "train", str(BUNDLED)).label == "miniature CB"
     seen = {example.fields["premise"] for example in train.examples}
     assert not seen & {example.fields["premise"] for example in validation.examples}
 

@@ -14,7 +14,8 @@ import pytest
 from conftest import quick
 
 import rankprobe as rp
-from rankprobe.errors import RankprobeError, RunInterrupted
+from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
+from rankprobe.training import loop
 
 SETTINGS = {"dtype": "float64", "steps": 12, "eval_every": 4}
 
@@ -72,9 +73,35 @@ def test_an_interrupted_cohort_resumes_as_a_cohort(tmp_path):
         assert resumed.log("steps").equals(run.log("steps"))
 
 
+def test_a_failing_run_does_not_starve_the_others(tmp_path, monkeypatch):
+    def stop(record):
+        if record.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    configs = [quick(prompt_length=8), quick(prompt_length=9)]
+    for config in configs:
+        with pytest.raises(RunInterrupted):
+            rp.train(config, runs_dir=tmp_path, hooks=[stop])
+    real = loop.losses
+    broken = configs[0].method.prompt_length
+
+    def losses(backbone, prompts, batch):
+        values = real(backbone, prompts, batch)
+        return [v * float("nan") for v in values] if len(prompts[0]) == broken else values
+
+    monkeypatch.setattr(loop, "losses", losses)
+    runs = [rp.find_run(config.run_id, tmp_path) for config in configs]
+    with pytest.raises(RunFailed, match="failed at step 3: loss nan"):
+        rp.resume(runs)
+    assert [run.status for run in runs] == ["failed", "finished"]
+    assert len(runs[1].manifest["resumed"]) == 1
+
+
 def test_members_must_share_a_pass(tmp_path):
     with pytest.raises(RankprobeError, match="runs of one cohort must share 'prompt_length'; got 8 and 9"):
         rp.train_cohort([quick(), quick(seed=1, prompt_length=9)], runs_dir=tmp_path)
     with pytest.raises(RankprobeError, match="two runs of a cohort have the same id"):
         rp.train_cohort([quick(), quick()], runs_dir=tmp_path)
+    with pytest.raises(RankprobeError, match="1 names for 2 runs; give one each"):
+        rp.train_cohort([quick(), quick(seed=1)], runs_dir=tmp_path, names=["a"])
     assert not rp.list_runs(tmp_path)

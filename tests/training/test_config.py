@@ -45,7 +45,22 @@ def test_flags_override_a_file_and_another_method_drops_its_settings():
     assert (config.seed, config.training.epochs, config.training.batch_size) == (3, 9, 2)
     assert config.method.model_dump()["bottleneck"] == 4
     assert RunConfig.from_flat({"method": "vanilla"}, base=file).method.name == "vanilla"
+    unnamed = {"method": {"prompt_length": 20, "bottleneck": 4}}
+    named = RunConfig.from_flat({"method": "dpt"}, base=unnamed).method.model_dump()
+    assert (named["prompt_length"], named["bottleneck"]) == (20, 4)
+    longer = {"method": {"name": "dpt", "bottleneck": 4, "prompt_length": 20}}
+    assert RunConfig.from_flat({"method": "probe"}, base=longer).method.prompt_length == 20
     assert file["method"] == {"name": "dpt", "bottleneck": 4}
+
+
+def test_paths_become_absolute_and_keywords_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("bundled", "hub", "mine"):
+        (tmp_path / name).mkdir()
+        expected = str(tmp_path / name) if name == "mine" else name
+        assert RunConfig.from_flat({"data": name}).task.data == expected
+    assert RunConfig.from_flat({"model": "mine"}).backbone.model == str(tmp_path / "mine")
+    assert RunConfig.from_flat({"model": "t5-base"}).backbone.model == "t5-base"
 
 
 def test_run_ids_tell_configs_apart():
