@@ -132,8 +132,15 @@ def plot(
             raise unknown("figure", name, FIGURES)
     frames = load_runs(runs_dir, only=run)
     console = Console()
+    drawn = []
     for name in figure or FIGURES:
-        saved(console, save(FIGURES[name](frames), name, frames, output))
+        try:
+            drawn += save(FIGURES[name](frames), name, frames, output)
+        except RankprobeError as error:
+            if figure or frames.steps.empty:
+                raise
+            typer.echo(f"left out: {error}", err=True)
+    saved(console, drawn)
 
 
 @app.command()

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rankprobe.errors import RankprobeError
-from rankprobe.plots.groups import Group, groups
+from rankprobe.plots.groups import Group, groups, signed
 from rankprobe.plots.style import COLOURS, RUN, TWIN, style
 from rankprobe.runs import Frames
 
@@ -30,7 +30,7 @@ def fig3(frames: Frames) -> Figure:
     Raises:
         RankprobeError: no probe run has logged a step.
     """
-    found = [group for group in groups(frames) if "n_positive" in group.steps and _has_diagonal(group)]
+    found = [group for group in groups(frames) if _has_diagonal(group)]
     if not found:
         raise RankprobeError("fig3 needs a run of the probe, and there is none; train one: rankprobe probe")
     columns = min(len(found), COLUMNS)
@@ -43,7 +43,7 @@ def fig3(frames: Frames) -> Figure:
             axes.set_title(group.title)
             _signs(axes, group)
         _legend(figure, SIGNS)
-    return figure
+    return signed(figure, found)
 
 
 def fig9(frames: Frames) -> Figure:
@@ -71,7 +71,7 @@ def fig9(frames: Frames) -> Figure:
             _curves(lower, group, RANKS)
             lower.set_ylabel("rank of P")
         _legend(figure, (SIGNS if any(map(_has_diagonal, found)) else {}) | RANKS)
-    return figure
+    return signed(figure, found)
 
 
 FIGURES = {"fig3": fig3, "fig9": fig9}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from rankprobe.errors import RankprobeError
 from rankprobe.runs import Frames
@@ -49,7 +50,7 @@ def groups(frames: Frames) -> list[Group]:
         ids = part["run_id"].tolist()
         found.append(
             Group(
-                title="\n".join([*name, *_differing(part.iloc[0], alike[config]), *_seeds(len(ids))]),
+                title="\n".join([*name, *_differing(part.iloc[0], alike[config]), *_seeds(part)]),
                 method=str(part["method"].iloc[0]),
                 run_ids=ids,
                 steps=frames.steps[frames.steps["run_id"].isin(ids)],
@@ -58,8 +59,20 @@ def groups(frames: Frames) -> list[Group]:
     return found
 
 
-def _seeds(count: int) -> list[str]:
-    return [f"mean of {count} seeds, band: least to greatest"] if count > 1 else []
+def signed(figure: Figure, drawn: list[Group]) -> Figure:
+    """The figure, its label naming the runs it was drawn from, a line each; `save` writes them down."""
+    figure.set_label("\n".join(run_id for group in drawn for run_id in group.run_ids))
+    return figure
+
+
+def _seeds(runs: pd.DataFrame) -> list[str]:
+    """What a reader must know of the runs behind a panel: how many seeds, and whether any is unfinished."""
+    lines = [f"mean of {len(runs)} seeds, band: least to greatest"] if len(runs) > 1 else []
+    unfinished = runs[runs["status"] != "finished"]
+    if len(unfinished):
+        said = ", ".join(f"{row.status} at {row.step}/{row.total_steps}" for row in unfinished.itertuples())
+        lines.append(f"not finished: {said}")
+    return lines
 
 
 def _name(run: pd.Series) -> tuple[str, str]:

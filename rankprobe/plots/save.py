@@ -25,7 +25,7 @@ _PROVENANCE = [
 
 
 def save(figure: Figure, name: str, frames: Frames, folder: str | Path) -> list[Path]:
-    """Write `<name>.png`, `<name>.svg` and `<name>.json`, which names the runs; returns the paths."""
+    """Write `<name>.png`, `<name>.svg` and `<name>.json`, which names the runs drawn; returns the paths."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     paths = [Path(folder) / f"{name}.{kind}" for kind in ("png", "svg", "json")]
     with style():
@@ -33,7 +33,8 @@ def save(figure: Figure, name: str, frames: Frames, folder: str | Path) -> list[
             content = io.BytesIO()
             figure.savefig(content, format=path.suffix[1:], metadata=_undated(path))
             write_atomically(path, content.getvalue())
-    runs = frames.runs[_PROVENANCE].astype(object).to_dict("records")
+    drawn = frames.runs[frames.runs["run_id"].isin(str(figure.get_label()).splitlines())]
+    runs = drawn[_PROVENANCE].astype(object).to_dict("records")
     write_json(paths[2], {"figure": name, "rankprobe": version("rankprobe"), "runs": runs})
     return paths
 

@@ -129,14 +129,16 @@ def resume(runs: Sequence[Run], *, hooks: Sequence[Hook] = ()) -> list[Run]:
 
 def run_each(works: Iterable[Callable[[], object]]) -> None:
     """Do every piece of work; runs that failed are raised together when the others have finished."""
-    failures = []
+    failures: list[RunFailed] = []
     for work in works:
         try:
             work()
         except RunFailed as failed:
-            failures.append(str(failed))
+            failures.append(failed)
+    if len(failures) > 1:
+        raise RunFailed("\n".join(map(str, failures))) from failures[0]
     if failures:
-        raise RunFailed("\n".join(failures))
+        raise failures[0]
 
 
 def _continue(runs: Sequence[Run], hooks: Sequence[Hook]) -> None:

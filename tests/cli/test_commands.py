@@ -57,6 +57,9 @@ def test_train_by_method_seeds_and_file(here):
         'seed = 3\n[method]\nname = "dpt"\nbottleneck = 2\n[training]\nwarmup = 0.5\n'
     )
     run("train", "--config", "dpt.toml", *QUICK, "--warmup", "0.25")
+    run("plot")  # no probe: fig9 is drawn, fig3 is left out
+    assert {path.suffix for path in (here / "figures").glob("fig9.*")} == {".png", ".svg", ".json"}
+    assert not list((here / "figures").glob("fig3.*"))
     run("train", "--method", "vanilla", "--seed", "1", "--seed", "2", *QUICK)
     runs = rp.load_runs("runs").runs.set_index("run_id").sort_values(["method", "seed"])
     assert runs["method"].tolist() == ["dpt", "vanilla", "vanilla"]

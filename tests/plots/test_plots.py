@@ -89,6 +89,13 @@ def test_fig9_draws_ranks_of_every_method():
     assert lower.get_ylabel() == "rank of P"
 
 
+def test_unfinished_runs_are_marked():
+    half = frames({"seed": 1}, {"seed": 2})
+    half.runs.loc[1, ["status", "step"]] = ["killed", 2]
+    (axes,) = fig3(half).axes
+    assert axes.get_title().endswith("not finished: killed at 2/4")
+
+
 def test_many_groups_wrap():
     figure = fig3(frames(*({"learning_rate": 0.1 * i} for i in range(1, 7))))
     assert len([axes for axes in figure.axes if axes.get_lines()]) == 6
@@ -109,7 +116,7 @@ def test_a_twin_is_lighter_than_its_run():
 
 
 def test_saved_figures_name_their_runs_and_repeat_byte_for_byte(tmp_path):
-    one = frames({"seed": 1}, {"seed": 2})
+    one = frames({"seed": 1}, {"seed": 2}, {"method": "dpt"})
     paths = save(fig3(one), "fig3", one, tmp_path / "a")
     again = save(fig3(one), "fig3", one, tmp_path / "b")
     assert [path.name for path in paths] == ["fig3.png", "fig3.svg", "fig3.json"]

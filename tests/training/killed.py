@@ -1,11 +1,11 @@
 """Run by test_resume: trains one run and kills itself with SIGKILL at a given instant.
 
-python killed.py RUNS_DIR hook 3        in the hook of step 3, before its row is written
-python killed.py RUNS_DIR fsync 9       at the 9th call of os.fsync, before it
-python killed.py RUNS_DIR replace 4     at the 4th os.replace, before it
-python killed.py RUNS_DIR replaced 4    at the 4th os.replace, after it
-python killed.py RUNS_DIR never 0       not at all: somebody else kills
-python killed.py RUNS_DIR resume 0      the same, and the run is continued
+python killed.py RUNS_DIR hook 3                      in the hook of step 3, before its row is written
+python killed.py RUNS_DIR fsync 9                     at the 9th call of os.fsync, before it
+python killed.py RUNS_DIR replace:manifest.json 2     at the 2nd os.replace of that file, before it
+python killed.py RUNS_DIR replaced:manifest.json 2    at the 2nd os.replace of that file, after it
+python killed.py RUNS_DIR never 0                     not at all: somebody else kills
+python killed.py RUNS_DIR resume 0                    the same, and the run is continued
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -28,12 +29,13 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def at_call(function, count, *, after):
+def killing(function, count, *, name=None, after=False):
+    """`function`, and death at its `count`-th call (on the file `name`), before or after the call."""
     calls = 0
 
     def wrapped(*args):
         nonlocal calls
-        calls += 1
+        calls += name is None or Path(args[-1]).name == name
         if calls == count and not after:
             die()
         result = function(*args)
@@ -44,16 +46,20 @@ def at_call(function, count, *, after):
     return wrapped
 
 
-def main(runs_dir: str, where: str, count: int) -> None:
+def main(runs_dir: str, instant: str, count: int) -> None:
+    where, _, name = instant.partition(":")
+
     def hook(record):
+        if where in ("never", "resume"):
+            time.sleep(0.05)  # so that whoever kills can hit a step
         if where == "hook" and record.step == count:
             die()
 
-    if_exists = "resume" if where == "resume" else "error"
     if where == "fsync":
-        os.fsync = at_call(os.fsync, count, after=False)
+        os.fsync = killing(os.fsync, count)
     if where in ("replace", "replaced"):
-        os.replace = at_call(os.replace, count, after=where == "replaced")
+        os.replace = killing(os.replace, count, name=name, after=where == "replaced")
+    if_exists = "resume" if where == "resume" else "error"
     rp.train(quick(**KILLED), runs_dir=runs_dir, name="run", if_exists=if_exists, hooks=[hook])
 
 

@@ -213,12 +213,13 @@ def test_best_is_kept_by_the_first_metric_and_last_beside_it(tmp_path, monkeypat
     def fake(session, current, batch_size, step):
         value = next(scores)
         prompts.append(current[0].numpy().copy())
-        row = {"step": step, "metric": "accuracy", "value": value, "majority": 50.0}
+        row = {"step": step, "metric": "accuracy", "value": value, "majority": 50.0, "n_invalid": 2}
         return [[row, {**row, "metric": "macro_f1", "value": 100 - value}]]
 
     monkeypatch.setattr(loop, "evaluate", fake)
     run = trained(tmp_path, eval_every=2)
     progress = run.manifest["progress"]
+    assert progress["last_invalid"] == 2
     assert (progress["untrained"], progress["best"], progress["best_step"], progress["last"]) == (
         99,
         30,

@@ -34,27 +34,37 @@ def start(runs_dir, where, count) -> subprocess.Popen:
 
 
 @pytest.mark.parametrize(
-    ("where", "count"),
+    ("where", "count", "left"),
     [
-        ("hook", 0),  # before the first row and the first checkpoint
-        ("hook", 13),  # between checkpoints
-        ("hook", 40),  # in the last step
-        ("fsync", 9),  # inside a checkpoint: the logs are synced one after another
-        ("replace", 4),  # the checkpoint is written aside and not yet renamed
-        ("replaced", 4),  # the checkpoint is new, the manifest is old
-        ("replaced", 21),  # compaction: a log stands as JSONL and as Parquet
-        ("replace", 23),  # compaction: two logs are Parquet, the third is not
+        ("hook", 0, {"manifest.json"}),  # before the first row and the first checkpoint
+        ("hook", 13, {"checkpoint/state.safetensors", "steps.jsonl"}),  # between checkpoints
+        ("hook", 40, {"steps.jsonl"}),  # in the last step
+        ("fsync", 9, {"steps.jsonl", "checkpoint/state.safetensors"}),  # while the logs are synced
+        (
+            "replace:state.safetensors",
+            2,
+            {"checkpoint/.state.safetensors.partial"},
+        ),  # a checkpoint not yet renamed
+        ("replaced:state.safetensors", 2, {"checkpoint/state.safetensors"}),  # new checkpoint, old manifest
+        ("replaced:steps.parquet", 1, {"steps.jsonl", "steps.parquet"}),  # compaction: a log stands twice
+        (
+            "replace:evals.parquet",
+            1,
+            {"spectra.parquet", "evals.jsonl"},
+        ),  # compaction: the third log is not done
     ],
 )
-def test_killed_at(tmp_path, undisturbed, where, count):
+def test_killed_at(tmp_path, undisturbed, where, count, left):
     child = start(tmp_path, where, count)
     output, _ = child.communicate(timeout=120)
     assert child.returncode == -signal.SIGKILL, output
     run = rp.find_run("run", tmp_path)
     assert run.status == "killed"
+    assert all((run.path / name).exists() for name in left), "the kill fell elsewhere: count again"
     rp.resume([run])
     assert run.status == "finished"
     assert_equal_runs(run, undisturbed)
+    assert not list(run.path.rglob("*.partial"))
 
 
 def test_killed_by_somebody_else_twice(tmp_path, undisturbed):
