@@ -40,19 +40,6 @@ def debug(
     """Options of all commands; `main` acts on them."""
 
 
-def probe(
-    settings: dict[str, Any],
-    config: ConfigFile = None,
-    seed: Seeds = None,
-    runs_dir: RunsDir = Path("runs"),
-    name: Name = None,
-    resume: Resume = False,
-    overwrite: Overwrite = False,
-) -> None:
-    """Train the paper's rank probe, with its noise twin beside it."""
-    train({**settings, "method": "probe"}, config, seed, runs_dir, name, resume, overwrite)
-
-
 def train(
     settings: dict[str, Any],
     config: ConfigFile = None,
@@ -91,7 +78,9 @@ def _train(configs: list, runs_dir: Path, name: str | None, if_exists: Any) -> N
         summary(console, run)
 
 
-app.command()(with_settings(probe, without=("seed", "method"), method="probe"))
+app.command(name="probe", help="Train the paper's rank probe, with its noise twin beside it.")(
+    with_settings(train, without=("seed",), fixed={"method": "probe"})
+)
 app.command()(with_settings(train, without=("seed",)))
 
 

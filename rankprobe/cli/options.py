@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -24,29 +24,27 @@ PANELS = {"": "Run", "task": "Task", "backbone": "Backbone", "method": "Method",
 
 
 def with_settings(
-    command: Callable[..., None], *, without: tuple[str, ...] = (), method: str | None = None
+    command: Callable[..., None], *, without: Sequence[str] = (), fixed: Mapping[str, str] | None = None
 ) -> Callable[..., None]:
     """Give `command` a flag per setting; those given on the command line reach it as `settings`.
 
     Args:
         command: takes its own parameters and `settings`, a mapping by flat name.
         without: settings that get no flag.
-        method: leave out settings of other methods only.
+        fixed: settings with one value and no flag; a fixed `method` leaves out what only others have.
     """
-    own = {
-        name: parameter
-        for name, parameter in inspect.signature(command, eval_str=True).parameters.items()
-        if name != "settings"
-    }
+    fixed = fixed or {}
+    parameters = inspect.signature(command, eval_str=True).parameters
+    own = {name: parameter for name, parameter in parameters.items() if name != "settings"}
     flags: dict[str, inspect.Parameter] = {}
     for name, section, leaf, field in leaves():
-        foreign = method and section == "method" and method not in methods_with(leaf)
-        if name not in without and not foreign:
+        foreign = "method" in fixed and section == "method" and fixed["method"] not in methods_with(leaf)
+        if name not in without and name not in fixed and not foreign:
             flags[name] = _flag(name, section, field)
 
     def run(**given: Any) -> None:
         settings = {name: given.pop(name) for name in flags}
-        command(**given, settings={k: v for k, v in settings.items() if v is not None})
+        command(**given, settings={k: v for k, v in settings.items() if v is not None} | fixed)
 
     run.__signature__ = inspect.Signature([*own.values(), *flags.values()])  # type: ignore[attr-defined]
     run.__doc__ = command.__doc__

@@ -1,4 +1,7 @@
-"""One writer per run folder, by a lock that the kernel lets go however its process ends."""
+"""One writer per run folder, by a lock that the kernel lets go however its process ends.
+
+On a shared file system whose locks do not reach other hosts, a run on another host looks unlocked.
+"""
 
 from __future__ import annotations
 
