@@ -44,7 +44,7 @@ def with_settings(
 
     def run(**given: Any) -> None:
         settings = {name: given.pop(name) for name in flags}
-        command(**given, settings={k: v for k, v in settings.items() if v is not None} | fixed)
+        command(**given, settings={k: v for k, v in settings.items() if v is not None} | dict(fixed))
 
     run.__signature__ = inspect.Signature([*own.values(), *flags.values()])  # type: ignore[attr-defined]
     run.__doc__ = command.__doc__
