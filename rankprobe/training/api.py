@@ -162,13 +162,16 @@ def _continue(runs: Sequence[Run], hooks: Sequence[Hook]) -> None:
 def _train_fresh(configs: Sequence[RunConfig], paths: Sequence[Path], hooks: Sequence[Hook]) -> None:
     session = open_session(configs)
     learners = [new_learner(config, session) for config in configs]
+    manifests = [
+        new_manifest(config, session, learner) for config, learner in zip(configs, learners, strict=True)
+    ]
     with ExitStack() as locks:
         members = []
-        for config, path, learner in zip(configs, paths, learners, strict=True):
+        for config, path, learner, manifest in zip(configs, paths, learners, manifests, strict=True):
             if path.exists():
                 with writing(path):
                     shutil.rmtree(path)
-            run = create_run(path, new_manifest(config, session, learner))
+            run = create_run(path, manifest)
             locks.enter_context(writing(run.path))
             members.append(Member(config, session, learner, run, hooks))
         train_members(session, members)
