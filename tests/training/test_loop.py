@@ -32,8 +32,8 @@ def trained(tmp_path, name="run", **settings):
 
 def trajectory(run) -> np.ndarray:
     """Everything about the training that a diagnostic could disturb."""
-    steps = run.log("steps")
-    return np.concatenate([run.prompt("final").ravel(), run.prompt("best").ravel(), steps["loss"].dropna()])
+    logged = [run.log("steps")["loss"].dropna(), run.log("evals")["value"]]
+    return np.concatenate([run.prompt("final").ravel(), run.prompt("best").ravel(), *logged])
 
 
 @pytest.mark.parametrize("method", METHODS)
