@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -51,6 +53,13 @@ def test_encoding(backbone):
     assert all(ids[-1] == eos for ids in data.sources + data.targets)
     text = backbone.tokenizer.decode(data.sources[0], skip_special_tokens=True)
     assert text.strip() == CB.source(split.examples[0].fields)
+
+
+def test_the_longest_label_counts_even_if_no_example_has_it(backbone):
+    task = dataclasses.replace(CB, labels=("yes", "a contradiction of the premise", "no"))
+    split = Split(task, "train", "folder", "x", [Example({"premise": "p", "hypothesis": "h"}, 0)])
+    data = encode(split, backbone.tokenizer, "words", 256)
+    assert data.longest_label == len(backbone.tokenizer(task.labels[1]).input_ids) > len(data.targets[0])
 
 
 def test_long_rows_lose_the_start_of_the_premise_only(backbone):
