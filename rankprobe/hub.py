@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from rankprobe.errors import RankprobeError
@@ -51,6 +52,14 @@ def _ask(what: str, hub_id: str, dataset: bool, offline: str) -> None:
             f"{what} '{hub_id}' is not in the cache and the hub cannot be reached ({first_line(error)}); "
             f"{offline}"
         ) from None
+
+
+def cached_commit(hub_id: str) -> str | None:
+    """The commit whose `config.json` the cache gives for a model; None if it has none."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(hub_id, "config.json")
+    return Path(found).parent.name if isinstance(found, str) else None
 
 
 def first_line(error: Exception) -> str:

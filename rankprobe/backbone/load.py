@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from rankprobe.backbone.base import Backbone
 from rankprobe.backbone.shapes import SHAPES, T5_ROWS
 from rankprobe.errors import RankprobeError, unknown
-from rankprobe.hub import first_line, from_hub
+from rankprobe.hub import cached_commit, first_line, from_hub
 
 BUNDLED_TOKENIZER = Path(__file__).parent.parent / "bundled" / "tokenizer"
 RANDOM = [f"random:{shape}" for shape in SHAPES]
@@ -115,8 +115,7 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype) -> Backbo
     network = from_hub(
         load, "model", model, dataset=False, offline=f"{meant}give a local folder: --model FOLDER"
     )
-    revision = getattr(network.config, "_commit_hash", None)
-    return Backbone(model, "hub", network, _tokenizer(tokenizer or model), revision)
+    return Backbone(model, "hub", network, _tokenizer(tokenizer or model), cached_commit(model))
 
 
 def _tokenizer(name: str) -> Any:

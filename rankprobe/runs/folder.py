@@ -36,7 +36,7 @@ class Run:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """Config, fingerprints, versions, status, timings; see the README for its keys."""
+        """Settings, fingerprints, versions, status, scores and timings, as last written."""
         try:
             return json.loads((self.path / MANIFEST).read_text())
         except (OSError, ValueError) as error:

@@ -50,6 +50,23 @@ def test_a_saved_folder_is_the_same_backbone(backbone, tmp_path):
     assert half.prompt_dtype == torch.float32
 
 
+def test_a_cached_hub_model_needs_no_network(backbone, tmp_path, monkeypatch):
+    """Not even offline mode: the cache is asked first, and nothing else."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "models--someone--small"
+    snapshot = repository / "snapshots" / commit
+    backbone.model.save_pretrained(snapshot)
+    backbone.tokenizer.save_pretrained(snapshot)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("rankprobe.hub._ask", lambda *_: pytest.fail("the hub was asked"))
+    cached = load_backbone("someone/small")
+    assert (cached.source, cached.revision) == ("hub", commit)
+    assert fingerprint(cached) == fingerprint(backbone)
+
+
 def test_the_vocabulary_leaves_out_special_tokens(backbone):
     pieces = backbone.vocabulary()
     assert len(pieces) == len(backbone.tokenizer) - 3
