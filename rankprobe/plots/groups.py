@@ -19,7 +19,6 @@ class Group:
     """
 
     title: str
-    method: str
     run_ids: list[str]
     steps: pd.DataFrame
 
@@ -51,7 +50,6 @@ def groups(frames: Frames) -> list[Group]:
         found.append(
             Group(
                 title="\n".join([*name, *_differing(part.iloc[0], alike[config]), *_seeds(part)]),
-                method=str(part["method"].iloc[0]),
                 run_ids=ids,
                 steps=frames.steps[frames.steps["run_id"].isin(ids)],
             )

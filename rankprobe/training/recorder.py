@@ -89,17 +89,17 @@ class Recorder:
         """Measure the state after `step`, call the hooks, and append to the logs; returns the row.
 
         Raises:
-            RunFailed: the prompt is not finite, or a hook's column is taken; no row was written.
+            RunFailed: the prompt is not finite, or a hook's column is taken; nothing was written.
         """
-        row = {"step": step, **update, **self._signs()}
+        row, spectrum = {"step": step, **update, **self._signs()}, []
         ranks_due = step % self.config.rank_every == 0 or step == self.total_steps
         spectrum_due = step % self.config.spectrum_every == 0 or step == self.total_steps
         if ranks_due or spectrum_due:
             spectra = self._spectra()
             row |= _measures(spectra, self.initial.shape) if ranks_due else {}
-            if spectrum_due:
-                self.logs["spectra"].write(_long(step, spectra | self._named_sigma()))
+            spectrum = _long(step, spectra | self._named_sigma()) if spectrum_due else []
         row |= self._from_hooks(step, row, evals)
+        self.logs["spectra"].write(spectrum)
         self.logs["evals"].write(evals)
         self.logs["steps"].write([row])
         return row

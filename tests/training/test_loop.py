@@ -151,7 +151,10 @@ def test_what_hooks_may_return(tmp_path):
     assert run.log("steps")["odd"].isna().all()
     assert run.log("steps")["step_size"].tolist() == list(range(7))
     with pytest.raises(RunFailed, match="a hook returned the column 'loss', which the log has already"):
-        trained(tmp_path, "taken", hooks=[lambda record: {"loss": 0.0}])
+        trained(tmp_path, "taken", hooks=[lambda record: {"loss": 0.0}], spectrum_every=1)
+    taken = rp.find_run("taken", tmp_path)
+    for name in ("steps", "spectra", "evals"):
+        assert set(taken.log(name)["step"]) == {0}
 
 
 def test_the_twin_starts_equal_and_gets_noise_of_the_gradients_norm(tmp_path, monkeypatch):
