@@ -17,7 +17,7 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from rankprobe.backbone.load import BUNDLED_TOKENIZER
+from rankprobe.bundled import FOLDER
 from rankprobe.runs import create_run
 from rankprobe.training import loop
 from rankprobe.training.api import new_learner
@@ -55,7 +55,7 @@ def measure(session: Session, config: RunConfig, steps: int, folder: Path) -> di
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="random:t5-small")
-    parser.add_argument("--tokenizer", default=str(BUNDLED_TOKENIZER))
+    parser.add_argument("--tokenizer", default=str(FOLDER / "tiny"))
     parser.add_argument("--data", default="bundled")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--steps", type=int, default=100)

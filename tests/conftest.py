@@ -16,7 +16,14 @@ from rankprobe.backbone import load_backbone
 from rankprobe.training.config import RunConfig
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
-QUICK = {"prompt_length": 8, "steps": 6, "batch_size": 8, "eval_every": 3, "spectrum_every": 2}
+QUICK = {
+    "model": "random:tiny",
+    "prompt_length": 8,
+    "steps": 6,
+    "batch_size": 8,
+    "eval_every": 3,
+    "spectrum_every": 2,
+}
 
 
 def quick(**settings) -> RunConfig:

@@ -13,9 +13,9 @@ from torch import Tensor
 class Backbone:
     """A frozen encoder-decoder with its tokenizer.
 
-    `name` is what the user asked for, `source` where the weights came from (`hub`, `folder`, `random`),
-    `revision` the hub commit where there is one. Weights in float32, bfloat16 or float64; prompts meet
-    them in `splice`.
+    `name` is what the user asked for, `source` where the weights came from (`bundled`, `hub`, `folder`,
+    `random`), `revision` the hub commit where there is one. Weights in float32, bfloat16 or float64;
+    prompts meet them in `splice`.
     """
 
     name: str
@@ -30,8 +30,9 @@ class Backbone:
 
     @property
     def label(self) -> str:
-        """The name for people: random weights are always called so."""
-        return f"{self.name} (random weights)" if self.random_weights else self.name
+        """The name for people: random weights and our own little backbones are always called so."""
+        notes = {"random": " (random weights)", "bundled": " (rankprobe's own)"}
+        return self.name + notes.get(self.source, "")
 
     @property
     def embedding(self) -> Tensor:

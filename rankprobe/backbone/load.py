@@ -1,8 +1,10 @@
-"""Getting a backbone: a hub id, a local folder, or `random:<shape>` with random weights."""
+"""Getting a backbone: bundled, a hub id, a local folder, or `random:<shape>` with random weights."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -10,15 +12,16 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from rankprobe import bundled
 from rankprobe.backbone.base import Backbone
 from rankprobe.backbone.shapes import SHAPES, T5_ROWS
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.hub import cached_commit, first_line, from_hub
 
-BUNDLED_TOKENIZER = Path(__file__).parent.parent / "bundled" / "tokenizer"
+BUNDLED = {name: bundled.FOLDER / name for name in bundled.BACKBONES}
 RANDOM = [f"random:{shape}" for shape in SHAPES]
 DEVICES = ("cpu", "cuda", "mps")
-KNOWN = [*RANDOM, "t5-small", "t5-base", "t5-large"]
+KNOWN = [*BUNDLED, *RANDOM, "t5-small", "t5-base", "t5-large"]
 
 
 def load_backbone(
@@ -32,9 +35,9 @@ def load_backbone(
     """Load a frozen backbone, ready to be spliced.
 
     Args:
-        model: a hub id (`t5-base`), a folder written by `save_pretrained`, or `random:` and a shape of
-            `SHAPES`.
-        tokenizer: hub id or folder; unset: the model's own (for `random:tiny` the bundled one).
+        model: `tiny` or `mini` (bundled), a hub id (`t5-base`), a folder written by `save_pretrained`, or
+            `random:` and a shape of `SHAPES`.
+        tokenizer: hub id or folder; unset: the model's own (for `random:tiny` that of `tiny`).
         dtype: of the frozen weights: float32, bfloat16, or float64 (numerical tests).
         seed: of the weights of `random:` backbones; others ignore it.
         device: a torch device.
@@ -65,7 +68,7 @@ def _random(model: str, shape: str, tokenizer: str | None, dtype: torch.dtype, s
             f"model '{model}' has the real T5 vocabulary and no tokenizer of its own; "
             "give one: --tokenizer FOLDER (or a hub id)"
         )
-    pieces = _tokenizer(tokenizer or str(BUNDLED_TOKENIZER))
+    pieces = _tokenizer(tokenizer or str(BUNDLED["tiny"]))
     special: dict[str, Any] = {
         "decoder_start_token_id": pieces.pad_token_id,
         "pad_token_id": pieces.pad_token_id,
@@ -84,20 +87,22 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype) -> Backbo
 
     def load(local: bool) -> Any:
         # Eager attention: as fast as SDPA for these shapes on CPU, and the one whose dropout is visible.
-        network, report = AutoModelForSeq2SeqLM.from_pretrained(
-            model,
-            dtype=dtype,
-            attn_implementation="eager",
-            local_files_only=local,
-            adapter_kwargs={"local_files_only": local},
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
+        with _no_progress_bar() if local else nullcontext():
+            network, report = AutoModelForSeq2SeqLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                attn_implementation="eager",
+                local_files_only=local,
+                adapter_kwargs={"local_files_only": local},
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
         if report["missing_keys"]:
             raise ValueError(f"weights are missing, such as {sorted(report['missing_keys'])[0]}")
         return network
 
-    if Path(model).is_dir():
+    folder = str(BUNDLED.get(model, model))
+    if Path(folder).is_dir():
         try:
             network = load(True)
         except (OSError, ValueError, SafetensorError) as error:
@@ -105,7 +110,8 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype) -> Backbo
                 f"model folder '{model}' holds no encoder-decoder that transformers can load "
                 f"({first_line(error)}); expected what save_pretrained writes"
             ) from None
-        return Backbone(model, "folder", network, _tokenizer(tokenizer or model))
+        source = "bundled" if model in BUNDLED else "folder"
+        return Backbone(model, source, network, _tokenizer(tokenizer or folder))
     if model.startswith((".", "/", "~")):
         raise RankprobeError(
             f"model folder '{model}' does not exist; give a folder or a hub id such as t5-base"
@@ -116,6 +122,20 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype) -> Backbo
         load, "model", model, dataset=False, offline=f"{meant}give a local folder: --model FOLDER"
     )
     return Backbone(model, "hub", network, _tokenizer(tokenizer or model), cached_commit(model))
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Without transformers' bar, where nothing is downloaded."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _tokenizer(name: str) -> Any:

@@ -162,7 +162,8 @@ def tasks() -> None:
     table = Table("task", "labels", "metrics", "sources", box=None, header_style="bold", pad_edge=False)
     for task in TASKS.values():
         sources = f"bundled (miniature), hub, FOLDER/{task.folder}/{{train,val}}.jsonl"
-        table.add_row(task.name, ", ".join(task.labels), ", ".join(task.metrics), sources)
+        labels = ", ".join(task.answer_set("words")) or "text of the row"
+        table.add_row(task.name, labels, ", ".join(task.metrics), sources)
     Console().print(table)
 
 

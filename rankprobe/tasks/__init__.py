@@ -1,12 +1,19 @@
 """What is trained on: one file per task, `sources` finds the rows, `metrics` scores a whole split."""
 
 from rankprobe.errors import unknown
-from rankprobe.tasks.base import Example, Row, TargetStyle, Task
+from rankprobe.tasks.base import INVALID, Example, Row, TargetStyle, Task
+from rankprobe.tasks.boolq import BOOLQ
 from rankprobe.tasks.cb import CB
-from rankprobe.tasks.metrics import INVALID, METRICS, majority_scores, score
-from rankprobe.tasks.sources import SPLITS, Split, load_split
+from rankprobe.tasks.copa import COPA
+from rankprobe.tasks.metrics import METRICS, majority_scores, score
+from rankprobe.tasks.multirc import MULTIRC
+from rankprobe.tasks.record import RECORD
+from rankprobe.tasks.rte import RTE
+from rankprobe.tasks.sources import PLACES, SPLITS, Split, load_split
+from rankprobe.tasks.wic import WIC
+from rankprobe.tasks.wsc import WSC
 
-TASKS = {task.name: task for task in (CB,)}
+TASKS = {task.name: task for task in (BOOLQ, CB, COPA, MULTIRC, RECORD, RTE, WIC, WSC)}
 
 
 def get_task(name: str) -> Task:
@@ -23,6 +30,7 @@ def get_task(name: str) -> Task:
 __all__ = [
     "INVALID",
     "METRICS",
+    "PLACES",
     "SPLITS",
     "TASKS",
     "Example",

@@ -1,48 +1,127 @@
-"""Scores of a whole split at once, from class ids. Percentages, as the paper prints them."""
+"""Scores of a whole split at once, from its answers. Percentages, as the paper prints them."""
 
 from __future__ import annotations
 
-from collections import Counter
+import re
+import string
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-INVALID = -1
-"""Class id of a prediction outside the label set. It counts as wrong, and is counted."""
+from rankprobe.tasks.base import INVALID, Example, TargetStyle, Task
 
 
-def accuracy(gold: Sequence[int], predicted: Sequence[int], n_labels: int) -> float:
-    """Percentage of rows predicted correctly."""
+@dataclass(frozen=True)
+class Sheet:
+    """A split's examples, the answer to each, and the class id that each answer stands for."""
+
+    examples: Sequence[Example]
+    answers: Sequence[str]
+    predicted: Sequence[int]
+    n_labels: int
+
+    @property
+    def gold(self) -> list[int]:
+        return [example.label for example in self.examples]
+
+
+def accuracy(sheet: Sheet) -> float:
+    """Percentage of rows answered rightly."""
     from sklearn.metrics import accuracy_score
 
-    return 100 * float(accuracy_score(gold, predicted))
+    return 100 * float(accuracy_score(sheet.gold, sheet.predicted))
 
 
-def macro_f1(gold: Sequence[int], predicted: Sequence[int], n_labels: int) -> float:
+def macro_f1(sheet: Sheet) -> float:
     """Unweighted mean of the labels' F1, in percent; a label that is neither present nor predicted gives 0.
 
-    Invalid predictions lower recall and belong to no label, as in SuperGLUE's own CB score.
+    Invalid answers lower recall and belong to no label, as in SuperGLUE's own CB score.
     """
+    return _f1(sheet, labels=list(range(sheet.n_labels)))
+
+
+def f1_answers(sheet: Sheet) -> float:
+    """F1 of the label with id 1 over all rows, in percent: MultiRC's F1a."""
+    return _f1(sheet, labels=[1])
+
+
+def _f1(sheet: Sheet, labels: list[int]) -> float:
     from sklearn.metrics import f1_score
 
     zero: Any = 0  # scikit-learn's annotation leaves numbers out
-    labels = list(range(n_labels))
-    return 100 * float(f1_score(gold, predicted, labels=labels, average="macro", zero_division=zero))
+    value = f1_score(sheet.gold, sheet.predicted, labels=labels, average="macro", zero_division=zero)
+    return 100 * float(value)
 
 
-METRICS: dict[str, Callable[[Sequence[int], Sequence[int], int], float]] = {
+def exact_match_questions(sheet: Sheet) -> float:
+    """Percentage of questions all of whose answers are judged rightly: MultiRC's EM."""
+    right: dict[str, bool] = defaultdict(lambda: True)
+    for example, predicted in zip(sheet.examples, sheet.predicted, strict=True):
+        right[example.group] &= predicted == example.label
+    return 100 * sum(right.values()) / len(right)
+
+
+def max_f1(sheet: Sheet) -> float:
+    """Mean over rows of the best word F1 with an accepted answer, in percent: ReCoRD's F1."""
+    return _mean_of_best(sheet, _word_f1)
+
+
+def max_exact_match(sheet: Sheet) -> float:
+    """Percentage of rows whose answer equals an accepted one, in SQuAD's normal form: ReCoRD's EM."""
+    return _mean_of_best(sheet, lambda given, accepted: float(given == accepted))
+
+
+def _mean_of_best(sheet: Sheet, similarity: Callable[[list[str], list[str]], float]) -> float:
+    best = [
+        max(similarity(_normal_words(given), _normal_words(accepted)) for accepted in example.answers)
+        for example, given in zip(sheet.examples, sheet.answers, strict=True)
+    ]
+    return 100 * sum(best) / len(best)
+
+
+def _normal_words(text: str) -> list[str]:
+    """SQuAD's normal form (Rajpurkar et al. 2016): no case, no punctuation, no articles."""
+    bare = text.lower().translate(str.maketrans("", "", string.punctuation))
+    return re.sub(r"\b(a|an|the)\b", " ", bare).split()
+
+
+def _word_f1(given: list[str], accepted: list[str]) -> float:
+    common = sum((Counter(given) & Counter(accepted)).values())
+    return 2 * common / (len(given) + len(accepted)) if common else 0.0
+
+
+METRICS: dict[str, Callable[[Sheet], float]] = {
     "accuracy": accuracy,
     "macro_f1": macro_f1,
+    "f1_answers": f1_answers,
+    "exact_match_questions": exact_match_questions,
+    "max_f1": max_f1,
+    "max_exact_match": max_exact_match,
 }
 
 
-def score(
-    metrics: Sequence[str], gold: Sequence[int], predicted: Sequence[int], n_labels: int
-) -> dict[str, float]:
-    """Each named metric of a split's predictions (class ids, or `INVALID`)."""
-    return {name: METRICS[name](gold, predicted, n_labels) for name in metrics}
+@dataclass(frozen=True)
+class Score:
+    """Each metric of a task in percent, and how many answers were outside the label set."""
+
+    values: dict[str, float]
+    n_invalid: int
 
 
-def majority_scores(metrics: Sequence[str], gold: Sequence[int], n_labels: int) -> dict[str, float]:
-    """What always answering the split's most frequent label would score."""
-    (most_frequent, _), *_ = Counter(gold).most_common(1)
-    return score(metrics, gold, [most_frequent] * len(gold), n_labels)
+def score(task: Task, examples: Sequence[Example], answers: Sequence[str], style: TargetStyle) -> Score:
+    """Score the answers to a whole split, one text per example."""
+    pairs = zip(examples, answers, strict=True)
+    predicted = [task.read(answer, example, style) for example, answer in pairs]
+    sheet = Sheet(examples, answers, predicted, len(task.labels))
+    return Score({name: METRICS[name](sheet) for name in task.metrics}, predicted.count(INVALID))
+
+
+def majority_scores(task: Task, examples: Sequence[Example], style: TargetStyle) -> dict[str, float]:
+    """What can be scored without reading, per metric: the best of always giving the same label.
+
+    For accuracy that is the majority rate; for MultiRC's F1 it is always saying true. For ReCoRD it is the
+    entity that the passage mentions most.
+    """
+    sheets = [score(task, examples, sheet, style).values for sheet in task.blind_answers(examples, style)]
+    return {name: max(values[name] for values in sheets) for name in task.metrics}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from rankprobe import bundled
 from rankprobe.errors import RankprobeError
 from rankprobe.hub import from_hub
 from rankprobe.tasks.base import Example, Task
@@ -20,7 +21,11 @@ HUB_ID = "aps/super_glue"
 HUB_REVISION = "3de24cf8022e94f4ee4b9d55a6f539891524d646"
 """The Parquet conversion of SuperGLUE. Pinned, so that one download serves for good, also offline."""
 
-BUNDLED = Path(__file__).parent.parent / "bundled"
+BUNDLED_SPLITS = {"bundled": SPLITS, "bundled-500": {**SPLITS, "validation": "val500"}}
+"""Our miniature of each task; `bundled-500` has about 500 validation rows, for steadier dev scores."""
+
+PLACES = (*BUNDLED_SPLITS, "hub")
+"""What `data` can be besides a folder."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class Split:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the examples in order."""
-        rows = [[sorted(example.fields.items()), example.label] for example in self.examples]
+        rows = [[sorted(e.fields.items()), e.label, e.answers, e.group] for e in self.examples]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
@@ -54,8 +59,9 @@ def load_split(task: Task, split: str, data: str) -> Split:
     Args:
         task: from the registry.
         split: `train` or `validation`.
-        data: `bundled` (our miniature of the task), `hub` (`aps/super_glue`, pinned), or a folder that
-            holds the official release (`<folder>/CB/train.jsonl`, or the task's own folder).
+        data: `bundled` (our miniature of the task), `bundled-500` (with its longer validation split),
+            `hub` (`aps/super_glue`, pinned), or a folder that holds the official release
+            (`<folder>/CB/train.jsonl`, or the task's own folder).
 
     Raises:
         RankprobeError: no such folder or file, no network, a malformed row (file and line), no rows.
@@ -63,17 +69,18 @@ def load_split(task: Task, split: str, data: str) -> Split:
     if data == "hub":
         rows, origin = _hub_rows(task, split), f"{HUB_ID}@{HUB_REVISION}"
     else:
-        path = _file(task, split, BUNDLED if data == "bundled" else Path(data))
+        root = bundled.FOLDER if data in BUNDLED_SPLITS else Path(data)
+        path = _file(task, root, BUNDLED_SPLITS.get(data, SPLITS)[split])
         rows, origin = _jsonl_rows(path), str(path)
-    examples = [Example.from_row(task, row, where) for where, row in rows]
+    examples = [example for where, row in rows for example in task.examples(row, where)]
     if not examples:
         raise RankprobeError(f"{origin}: no rows; expected {task.title} examples")
-    source = "bundled" if BUNDLED in Path(origin).parents else "hub" if data == "hub" else "folder"
+    source = "bundled" if bundled.FOLDER in Path(origin).parents else "hub" if data == "hub" else "folder"
     return Split(task, split, source, origin, examples)
 
 
-def _file(task: Task, split: str, root: Path) -> Path:
-    name = f"{SPLITS[split]}.jsonl"
+def _file(task: Task, root: Path, stem: str) -> Path:
+    name = f"{stem}.jsonl"
     if not root.is_dir():
         raise RankprobeError(
             f"data '{root}' is no folder; give 'bundled', 'hub', or a folder that holds {task.folder}/{name}"
@@ -102,7 +109,7 @@ def _hub_rows(task: Task, split: str) -> Iterator[tuple[str, object]]:
     from datasets import Dataset
     from huggingface_hub import hf_hub_download
 
-    name = f"{task.name}/{split}-00000-of-00001.parquet"
+    name = f"{task.hub_name or task.name}/{split}-00000-of-00001.parquet"
     path = from_hub(
         lambda local: hf_hub_download(
             HUB_ID, name, repo_type="dataset", revision=HUB_REVISION, local_files_only=local

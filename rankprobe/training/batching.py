@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rankprobe.backbone import TextBatch
 from rankprobe.backbone.score import IGNORED
+from rankprobe.errors import RankprobeError
 from rankprobe.tasks import Example, Split, TargetStyle, Task
 from rankprobe.training.seeding import numpy_generator
 
@@ -24,18 +25,18 @@ LENGTH_JITTER = 0.1
 class Encoded:
     """A tokenised split.
 
-    Source and target ids and gold class id per example; the tokens of the longest label, whether or not an
-    example has it; how many rows were shortened.
+    Source and target ids per example; the tokens of the longest label or answer, whether or not an example
+    has it; how many rows were shortened.
     """
 
+    examples: Sequence[Example]
     sources: list[list[int]]
     targets: list[list[int]]
-    gold: list[int]
     longest_label: int
     n_shortened: int
 
     def __len__(self) -> int:
-        return len(self.gold)
+        return len(self.sources)
 
     @cached_property
     def lengths(self) -> list[int]:
@@ -44,15 +45,26 @@ class Encoded:
 
 
 def encode(split: Split, tokenizer: Any, style: TargetStyle, max_length: int) -> Encoded:
-    """Tokenise a split. A source longer than `max_length` loses words of the task's long field only."""
-    label_ids = [tokenizer(text).input_ids for text in split.task.targets(style)]
-    sources = tokenizer([split.task.source(e.fields) for e in split.examples]).input_ids
+    """Tokenise a split; the training split as its lessons, which all have a target.
+
+    A source longer than `max_length` loses words of the task's long field only.
+
+    Raises:
+        RankprobeError: a training split from which nothing can be learned.
+    """
+    task, examples = split.task, split.examples
+    if split.name == "train":
+        examples = [lesson for example in examples for lesson in task.lessons(example)]
+    if not examples:
+        raise RankprobeError(f"{split.origin}: no row of {task.title} has a target to learn from")
+    sources = tokenizer([task.source(example.fields) for example in examples]).input_ids
     too_long = [i for i, ids in enumerate(sources) if len(ids) > max_length]
     for i in too_long:
-        sources[i] = _shortened(split.task, split.examples[i], tokenizer, max_length)
-    gold = [example.label for example in split.examples]
-    targets = [label_ids[label] for label in gold]
-    return Encoded(sources, targets, gold, max(map(len, label_ids)), len(too_long))
+        sources[i] = _shortened(task, examples[i], tokenizer, max_length)
+    targets = tokenizer([task.target(example, style) for example in examples]).input_ids
+    accepted = [*task.answer_set(style), *(text for example in examples for text in example.answers)]
+    longest = max(map(len, tokenizer(accepted).input_ids))
+    return Encoded(examples, sources, targets, longest, len(too_long))
 
 
 def _shortened(task: Task, example: Example, tokenizer: Any, max_length: int) -> list[int]:

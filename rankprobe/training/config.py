@@ -18,20 +18,22 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from rankprobe.bundled import BACKBONES
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.prompts import METHODS, MethodConfig, ProbeConfig, config_class
 from rankprobe.settings import Settings, absolute
+from rankprobe.tasks import PLACES
 
 
 class TaskConfig(Settings):
     """What is trained on.
 
-    `data` is `bundled` (our miniature of the task), `hub` (SuperGLUE itself, pinned), or a folder of the
-    official release.
+    `data` is `bundled` (our miniature of the task), `bundled-500` (with about 500 validation rows), `hub`
+    (SuperGLUE itself, pinned), or a folder of the official release.
     """
 
     name: str = Field(default="cb", description="See: rankprobe tasks")
-    data: str = Field(default="bundled", description="bundled, hub, or a folder of official JSONL")
+    data: str = Field(default="bundled", description="bundled, bundled-500, hub, or a folder of JSONL")
     targets: Literal["digits", "words"] = Field(
         default="digits", description="Label texts: digits (authors' code) or words (T5)"
     )
@@ -42,7 +44,7 @@ class TaskConfig(Settings):
     @field_validator("data")
     @classmethod
     def _place(cls, value: str) -> str:
-        return value if value in ("bundled", "hub") else absolute(value)
+        return value if value in PLACES else absolute(value)
 
 
 class BackboneConfig(Settings):
@@ -54,7 +56,7 @@ class BackboneConfig(Settings):
     """
 
     model: str = Field(
-        default="random:tiny", description="Hub id, folder, or random:tiny|t5-small|t5-base|t5-large"
+        default="tiny", description="tiny, mini, hub id, folder, or random:tiny|t5-small|t5-base|t5-large"
     )
     tokenizer: str | None = Field(default=None, description="Hub id or folder; unset: the model's own")
     dtype: Literal["float32", "bfloat16", "float64"] = Field(
@@ -67,7 +69,7 @@ class BackboneConfig(Settings):
     @field_validator("model", "tokenizer")
     @classmethod
     def _place(cls, value: str | None) -> str | None:
-        return value and absolute(value)
+        return value if value is None or value in BACKBONES else absolute(value)
 
     @field_validator("dtype", mode="before")
     @classmethod

@@ -6,11 +6,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from rankprobe.backbone import Backbone, fingerprint, load_backbone
 from rankprobe.errors import RankprobeError
-from rankprobe.tasks import Split, Task, get_task, load_split, majority_scores
+from rankprobe.tasks import Split, TargetStyle, Task, get_task, load_split, majority_scores
 from rankprobe.training.batching import Encoded, encode
 from rankprobe.training.config import RunConfig
 
@@ -23,7 +24,7 @@ class Session:
     splits: dict[str, Split]
     train: Encoded
     validation: Encoded
-    answers: list[str]
+    style: TargetStyle
     backbone: Backbone
     backbone_fingerprint: str
     steps_per_epoch: int
@@ -31,10 +32,10 @@ class Session:
     eval_every: int
     checkpoint_every: int
 
-    @property
+    @cached_property
     def majority(self) -> dict[str, float]:
-        """What the most frequent label of dev would score, per metric."""
-        return majority_scores(self.task.metrics, self.validation.gold, len(self.task.labels))
+        """What can be scored on dev without reading, per metric."""
+        return majority_scores(self.task, self.validation.examples, self.style)
 
     @property
     def data_fingerprint(self) -> dict[str, str]:
@@ -87,8 +88,8 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
         seed=config.backbone.model_seed,
         device=config.backbone.device,
     )
-    check_tokenizer(backbone, task.targets(config.task.targets))
     style, limit = config.task.targets, config.task.max_source_length
+    check_tokenizer(backbone, task.answer_set(style))
     encoded = {name: encode(split, backbone.tokenizer, style, limit) for name, split in splits.items()}
     per_epoch = -(-len(encoded["train"]) // config.training.batch_size)
     total = config.training.steps or config.training.epochs * per_epoch
@@ -98,7 +99,7 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
         splits=splits,
         train=encoded["train"],
         validation=encoded["validation"],
-        answers=task.targets(style),
+        style=style,
         backbone=backbone,
         backbone_fingerprint=fingerprint(backbone),
         steps_per_epoch=per_epoch,
@@ -124,7 +125,7 @@ def check_tokenizer(backbone: Backbone, answers: Sequence[str]) -> None:
     else:
         ids = [tokenizer(text).input_ids for text in answers]
         texts = tuple(tokenizer.decode(each, skip_special_tokens=True).strip() for each in ids)
-        if any(each[-1] != tokenizer.eos_token_id for each in ids):
+        if tokenizer("a").input_ids[-1] != tokenizer.eos_token_id:
             problem = "does not end a text with its end-of-sequence piece, so an answer would never end"
         elif texts != tuple(answers):
             problem = f"turns the labels {tuple(answers)} into {texts}; try other --targets"

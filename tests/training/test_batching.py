@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 import torch
 
-from rankprobe.tasks import load_split
+from rankprobe.errors import RankprobeError
+from rankprobe.tasks import TASKS, load_split
 from rankprobe.tasks.base import Example
 from rankprobe.tasks.cb import CB
 from rankprobe.tasks.sources import Split
@@ -62,6 +63,19 @@ def test_the_longest_label_counts_even_if_no_example_has_it(backbone):
     assert data.longest_label == len(backbone.tokenizer(task.labels[1]).input_ids) > len(data.targets[0])
 
 
+def test_wsc_trains_on_what_can_be_learned_and_is_scored_on_all(backbone):
+    task = TASKS["wsc"]
+    train, validation = (load_split(task, split, "bundled") for split in ("train", "validation"))
+    lessons = encode(train, backbone.tokenizer, "digits", 256)
+    assert len(lessons) == sum(example.label for example in train.examples) < len(train.examples)
+    assert len(encode(validation, backbone.tokenizer, "digits", 256)) == len(validation.examples)
+    names = [backbone.tokenizer.decode(ids, skip_special_tokens=True) for ids in lessons.targets]
+    assert names == [example.answers[0] for example in lessons.examples]
+    only_false = dataclasses.replace(train, examples=[e for e in train.examples if not e.label])
+    with pytest.raises(RankprobeError, match=r"no row of WSC has a target to learn from"):
+        encode(only_false, backbone.tokenizer, "digits", 256)
+
+
 def test_long_rows_lose_the_start_of_the_premise_only(backbone):
     fields = {"premise": " ".join(f"word{i}" for i in range(60)), "hypothesis": "the kettle was sold"}
     split = Split(CB, "train", "folder", "x", [Example(fields, 0)])
@@ -78,7 +92,7 @@ def test_long_rows_lose_the_start_of_the_premise_only(backbone):
 
 
 def test_collating_members():
-    data = Encoded([[5, 6, 1], [7, 1], [8, 9, 9, 1]], [[3, 1], [4, 1], [3, 4, 1]], [0, 1, 2], 3, 0)
+    data = Encoded([], [[5, 6, 1], [7, 1], [8, 9, 9, 1]], [[3, 1], [4, 1], [3, 4, 1]], 3, 0)
     batch = collate(data, [[0, 1], [2]], pad_id=0, device=torch.device("cpu"))
     assert batch.input_ids.tolist() == [[5, 6, 1, 0], [7, 1, 0, 0], [8, 9, 9, 1]]
     assert batch.attention_mask.tolist() == [[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1]]

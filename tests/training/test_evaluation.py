@@ -28,21 +28,21 @@ def answering(session, answer):
 
 def test_a_perfect_predictor_scores_100_over_several_batches(monkeypatch):
     session = open_session([quick(targets="words")])
-    gold = session.validation.gold
-    decode, limits = answering(session, lambda row: session.answers[gold[row]])
+    examples, task = session.validation.examples, session.task
+    decode, limits = answering(session, lambda row: task.target(examples[row], "words"))
     monkeypatch.setattr(evaluation, "decode", decode)
     prompts = [torch.zeros(8, 128), torch.ones(8, 128)]
     for rows in evaluate(session, prompts, 10, step=3):
         assert {row["metric"]: row["value"] for row in rows} == {"accuracy": 100.0, "macro_f1": 100.0}
         assert all(row["n_invalid"] == 0 and row["n_examples"] == 56 for row in rows)
-    lengths = [len(session.backbone.tokenizer(text).input_ids) for text in session.answers]
+    lengths = [len(session.backbone.tokenizer(text).input_ids) for text in task.labels]
     assert limits == {max(lengths)}
 
 
 def test_answers_outside_the_label_set_are_wrong_and_counted(monkeypatch):
     session = open_session([quick()])
-    gold = session.validation.gold
-    decode, _ = answering(session, lambda row: "7" if row < 14 else session.answers[gold[row]])
+    examples, task = session.validation.examples, session.task
+    decode, _ = answering(session, lambda row: "7" if row < 14 else task.target(examples[row], "digits"))
     monkeypatch.setattr(evaluation, "decode", decode)
     ((accuracy, f1),) = evaluate(session, [torch.zeros(8, 128)], 10, step=0)
     assert (accuracy["value"], accuracy["n_invalid"]) == (75.0, 14)

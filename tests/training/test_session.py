@@ -32,7 +32,7 @@ class Tokenizer:
 @pytest.mark.parametrize(
     ("faults", "message"),
     [
-        ({"length": 9999}, "has 9999 pieces, and the model's embedding 492 rows"),
+        ({"length": 9999}, "has 9999 pieces, and the model's embedding 8"),
         ({"pad_token_id": None}, "has no padding piece"),
         ({"endless": True}, "does not end a text with its end-of-sequence piece"),
         ({"reads": "0"}, "turns the labels ('0', '1', '2') into ('0', '0', '0'); try other --targets"),

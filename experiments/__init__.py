@@ -1,0 +1,1 @@
+"""How the project's own data, backbones and results were made."""

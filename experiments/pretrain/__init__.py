@@ -1,0 +1,1 @@
+"""How the bundled backbones were made: `python -m experiments.pretrain.train tiny`."""

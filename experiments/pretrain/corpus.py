@@ -1,0 +1,173 @@
+"""What the bundled backbones are pretrained on: span corruption, tasks under text prefixes, distractors.
+
+Like T5 v1.0 (Raffel et al. 2020), with one addition: a prefix also lists the answer words, in the order of
+the labels (`cb: yes no maybe premise: …`), so that a backbone learns to take its answers from what comes
+before the text. A soft prompt can then call the ability up with answers of its own.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from experiments.miniature import lexicon as words
+from experiments.miniature.rows import WRITERS, bonded, commitment, scene, sensed, told
+from experiments.miniature.world import SideName, Speaker, sentence
+from rankprobe.tasks import TASKS
+
+ANSWERS = {
+    "boolq": ("no", "yes"),
+    "cb": ("yes", "no", "maybe"),
+    "copa": ("first", "second"),
+    "multirc": ("wrong", "right"),
+    "rte": ("yes", "no"),
+    "wic": ("different", "same"),
+}
+"""Each task's own answer words; none is a digit or a SuperGLUE label."""
+
+OTHER = "a b c d e f g h red green blue black white good bad up down east west north south".split()
+POOL = sorted({word for answers in ANSWERS.values() for word in answers}) + OTHER
+"""Other answer words that tasks are asked with."""
+
+DIGITS = [str(i) for i in range(10)]
+LABELS = sorted({label for task in TASKS.values() for label in task.labels})
+"""With `POOL`, the answer words of distractors."""
+
+OWN_ANSWERS = 0.6
+"""How often a task is asked with its own answer words."""
+
+SHARES = {"spans": 0.15, "retold": 0.10, "tasks": 0.60, "distractors": 0.15}
+WEIGHTS = {"boolq": 3, "cb": 3, "copa": 3, "multirc": 3, "record": 3, "rte": 3, "wic": 3, "wsc": 2}
+
+
+class Pair(NamedTuple):
+    """A source text and what should be answered. Span corruption has no target before tokenisation."""
+
+    kind: str
+    source: str
+    target: str | None
+
+
+def asked(say: Speaker, name: str) -> tuple[str, str, int]:
+    """A task's source text without prefix, the answer as text, and its class id."""
+    task = TASKS[name]
+    while True:
+        lessons = [lesson for e in task.examples(WRITERS[name](say), name) for lesson in task.lessons(e)]
+        if lessons:
+            lesson = say.one(lessons)
+            return task.source(lesson.fields), task.target(lesson, "words"), lesson.label
+
+
+def with_prefix(name: str, source: str, options: Sequence[str] = ()) -> str:
+    """A task's source text under its prefix, with the answer words in the order of the labels."""
+    return " ".join([f"{name}:", *options, source])
+
+
+def prefixed(say: Speaker, name: str, own: bool | None = None) -> Pair:
+    """A task under its prefix; `own`: with its own answer words."""
+    source, answer, label = asked(say, name)
+    if name not in ANSWERS:
+        return Pair(name, with_prefix(name, source), answer)
+    own = say.chance(OWN_ANSWERS) if own is None else own
+    options = ANSWERS[name] if own else say.random.sample(POOL, len(ANSWERS[name]))
+    return Pair(name, with_prefix(name, source, options), options[label])
+
+
+def distractor(say: Speaker) -> Pair:
+    """Something else that can be asked about the same texts."""
+    source, _, _ = asked(say, say.one(list(WRITERS)))
+    people = re.findall(r"\b(?:" + "|".join(words.PEOPLE) + r")\b", source)
+    things = re.findall(r"\b(?:" + "|".join(words.THINGS) + r")\b", source)
+    women = len(set(people) & set(words.WOMEN))
+    kind = say.one(("name:", "thing:", "count:", "women:", "woman:", "again:"))
+    if kind == "name:" or (kind == "thing:" and not things):
+        return Pair("distractor", f"name: {source}", people[0])
+    if kind == "thing:":
+        return Pair("distractor", f"thing: {source}", things[0])
+    if kind == "count:":
+        return Pair("distractor", f"count: {source}", str(len(set(people))))
+    which, count = {
+        "women:": (min(women, 2), 3),
+        "woman:": (int(people[0] in words.WOMEN), 2),
+        "again:": (int(len(people) > len(set(people))), 2),
+    }[kind]
+    options = say.random.sample(say.one((POOL, DIGITS, LABELS)), count)
+    return Pair("distractor", f"{kind} {' '.join(options)} {source}", options[which])
+
+
+def retold(say: Speaker) -> Pair:
+    """Everything that a passage says of one thing: a long answer that is read off the text."""
+    facts = say.facts(say.one((2, 3, 4)))
+    about = say.one(facts)
+    passage = " ".join(told(say, fact) for fact in facts)
+    return Pair("retold", f"tell: {about.thing} passage: {passage}", sentence(about.active()))
+
+
+def chained(say: Speaker) -> str:
+    """A cause and its effect."""
+
+    def draw() -> tuple[str, int]:
+        return say.one(words.PEOPLE), say.random.randrange(len(words.CHAINS))
+
+    person, number = say.own(draw, lambda drawn: f"{drawn[0]} chain {drawn[1]}")
+    events = words.CHAINS[number]
+    at = say.random.randrange(len(events) - 1)
+    cause, effect = events[at], events[at + 1]
+    if say.chance(0.5):
+        return f"{person} {effect} because {person} {cause}."
+    return f"{person} {cause}, so {person} {effect}."
+
+
+def document(say: Speaker) -> Pair:
+    """Some sentences, to be corrupted. Like real text it says things twice, in other words."""
+    lines: list[str] = []
+    for fact in say.facts(say.one((1, 2))):
+        held = commitment(say, fact.active(), say.one(words.PEOPLE))[0]
+        asked = f"{sentence(fact.question(say.chance(0.5)))[:-1]}?"
+        ways = [sentence(fact.active()), sentence(fact.converse()), sentence(fact.negated()), held, asked]
+        lines += say.random.sample(ways, say.one((2, 3)))
+    others: list[Callable[[], str]] = [
+        lambda: chained(say),
+        lambda: scene(say, say.one(words.PEOPLE)),
+        lambda: sensed(say, say.one(list(words.SENSES)), say.one((0, 1))),
+        lambda: bonded(say)[0],
+    ]
+    lines += [say.one(others)() for _ in range(say.one((1, 2)))]
+    say.random.shuffle(lines)
+    return Pair("spans", " ".join(lines), None)
+
+
+def pair(say: Speaker) -> Pair:
+    """One example of the mixture."""
+    kind = say.random.choices(list(SHARES), list(SHARES.values()))[0]
+    if kind == "spans":
+        return document(say)
+    if kind == "retold":
+        return retold(say)
+    if kind == "distractors":
+        return distractor(say)
+    return prefixed(say, say.random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0])
+
+
+def speaker(stream: str, side: SideName = "pretraining") -> Speaker:
+    return Speaker(side, f"corpus {stream}")
+
+
+def corrupt(
+    ids: list[int], sentinels: list[int], eos: int, rng: random.Random
+) -> tuple[list[int], list[int]]:
+    """T5's span corruption: 15 % of the tokens in spans of 3 on average, each replaced by a sentinel.
+
+    `ids` ends with `eos`; sentinels are used in their order.
+    """
+    body = ids[:-1]
+    n_spans = min(max(1, round(len(body) * 0.15 / 3)), len(sentinels))
+    source, target, at = [], [], 0
+    for sentinel, start in zip(sentinels, sorted(rng.sample(range(len(body)), n_spans)), strict=False):
+        start, length = max(start, at), rng.randint(1, 5)
+        source += [*body[at:start], sentinel]
+        target += [sentinel, *body[start : start + length]]
+        at = start + length
+    return [*source, *body[at:], eos], [*target, eos]

@@ -1,0 +1,59 @@
+"""MultiRC (Khashabi et al. 2018): which answers to a question about a paragraph are right?
+
+One example per answer. F1 is over all answers; exact match is over questions, all of whose answers must be
+judged rightly.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from rankprobe.errors import RankprobeError
+from rankprobe.tasks.base import Example, Row, Task
+
+
+class _MultiRC(Task):
+    def flat(self, row: Row, where: str) -> list[Row]:
+        if "passage" not in row:
+            return [row]
+        passage = row["passage"]
+        try:
+            return [
+                {
+                    "paragraph": passage["text"],
+                    "question": question["question"],
+                    "answer": answer["text"],
+                    "label": answer["label"],
+                }
+                for question in passage["questions"]
+                for answer in question["answers"]
+            ]
+        except (KeyError, TypeError) as error:
+            raise RankprobeError(
+                f"{where}: expected a passage with text, questions and their answers ({error!r} is missing)"
+            ) from None
+
+    def example(self, row: Row, where: str) -> Example:
+        example = super().example(row, where)
+        paragraph, question = example.fields["paragraph"], example.fields["question"]
+        fields = {**example.fields, "paragraph": without_markup(paragraph)}
+        return replace(example, fields=fields, group=f"{paragraph}\n{question}")
+
+
+def without_markup(text: str) -> str:
+    """The paragraph without the release's sentence numbers and tags."""
+    text = re.sub(r"<b>Sent \d+: </b>", "", text)
+    return re.sub(r"\s+", " ", re.sub(r"<br>|</?b>", " ", text)).strip()
+
+
+MULTIRC = _MultiRC(
+    name="multirc",
+    folder="MultiRC",
+    title="MultiRC",
+    template="question: {question} answer: {answer} paragraph: {paragraph}",
+    long_field="paragraph",
+    keep="start",
+    labels=("False", "True"),
+    metrics=("f1_answers", "exact_match_questions"),
+)

@@ -1,0 +1,14 @@
+"""Recognizing Textual Entailment (Dagan et al. 2006 and its successors)."""
+
+from rankprobe.tasks.base import Task
+
+RTE = Task(
+    name="rte",
+    folder="RTE",
+    title="RTE",
+    template="premise: {premise} hypothesis: {hypothesis}",
+    long_field="premise",
+    keep="start",
+    labels=("entailment", "not_entailment"),
+    metrics=("accuracy",),
+)

@@ -1,0 +1,72 @@
+"""Scores against hand counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from rankprobe.tasks import TASKS, majority_scores, score
+from rankprobe.tasks.base import Example
+
+CB, MULTIRC, RECORD, WSC = (TASKS[name] for name in ("cb", "multirc", "record", "wsc"))
+
+
+def labelled(gold, groups=None):
+    return [
+        Example({}, label, (), group) for label, group in zip(gold, groups or [""] * len(gold), strict=True)
+    ]
+
+
+def test_cb_by_hand():
+    examples = labelled([0, 0, 1, 2])
+    found = score(CB, examples, ["0", "1", "1", "maybe"], "digits")
+    assert found.n_invalid == 1
+    # F1: entailment 2/3, contradiction 2/3, neutral 0
+    assert found.values == pytest.approx({"accuracy": 50.0, "macro_f1": 100 * 4 / 9})
+    perfect = score(CB, examples, ["0", "0", "1", "2"], "digits")
+    assert perfect.values == {"accuracy": 100.0, "macro_f1": 100.0}
+
+
+def test_multirc_by_hand():
+    examples = labelled([1, 0, 1, 0, 0], ["a", "a", "b", "b", "b"])
+    # Of two true answers one is found, and one false answer is called true: F1 = 2·1 / (2 + 2).
+    found = score(MULTIRC, examples, ["True", "False", "False", "True", "False"], "words")
+    assert found.values == {"f1_answers": 50.0, "exact_match_questions": 50.0}
+    assert (
+        score(MULTIRC, examples, ["1", "0", "1", "0", "0"], "digits").values["exact_match_questions"] == 100
+    )
+
+
+def test_record_by_hand():
+    fields = {"entities": "Ann Lee, Bob, New York", "passage": "Bob saw Ann Lee. Bob left New York."}
+    examples = [Example(fields, 0, ("Ann Lee", "Bob")), Example(fields, 0, ("New York",))]
+    found = score(RECORD, examples, ["ann", "The New York!"], "words")
+    # F1 of "ann" with "Ann Lee" is 2/3; articles, case and punctuation do not count.
+    assert found.values == pytest.approx({"max_f1": 100 * (2 / 3 + 1) / 2, "max_exact_match": 50.0})
+    assert found.n_invalid == 2
+    assert score(RECORD, examples, ["Bob", ""], "words").values == {"max_f1": 50.0, "max_exact_match": 50.0}
+    # Without reading: Bob is mentioned most.
+    assert majority_scores(RECORD, examples, "words") == {"max_f1": 50.0, "max_exact_match": 50.0}
+
+
+def test_wsc_by_hand():
+    examples = [Example({"text": ""}, label, (name,)) for label, name in ((1, "Ann"), (0, "Bob"), (0, "Cid"))]
+    found = score(WSC, examples, ["Ann", "Bob", "Dan"], "digits")
+    assert found.values["accuracy"] == pytest.approx(200 / 3)
+    assert majority_scores(WSC, examples, "digits")["accuracy"] == pytest.approx(200 / 3)
+    assert majority_scores(WSC, examples[:1], "digits")["accuracy"] == 100.0
+
+
+def test_majority_is_the_best_of_saying_always_the_same():
+    assert majority_scores(CB, labelled([1, 1, 1, 0]), "words") == pytest.approx(
+        {"accuracy": 75.0, "macro_f1": 100 * (6 / 7) / 3}
+    )
+    # Mostly false: always saying true still has the better F1, and no question is ever all right.
+    found = majority_scores(MULTIRC, labelled([0, 0, 1, 0], ["a", "b", "a", "b"]), "digits")
+    assert found == {"f1_answers": pytest.approx(40.0), "exact_match_questions": 50.0}
+
+
+def test_official_majority(superglue):
+    from rankprobe.tasks import load_split
+
+    examples = load_split(CB, "validation", str(superglue)).examples
+    assert majority_scores(CB, examples, "digits")["accuracy"] == 50.0
