@@ -26,7 +26,7 @@ def answers(model: Any, pieces: Any, sources: list[str]) -> list[str]:
     """Greedy answers, in batches."""
     texts: list[str] = []
     for start in range(0, len(sources), 100):
-        batch = pieces(sources[start : start + 100], padding=True, return_tensors="pt")
+        batch = pieces(sources[start : start + 100], padding=True, return_tensors="pt").to(model.device)
         with torch.no_grad():
             tokens = model.generate(**batch, max_new_tokens=4, do_sample=False)
         texts += [text.strip() for text in pieces.batch_decode(tokens, skip_special_tokens=True)]

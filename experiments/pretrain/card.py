@@ -1,0 +1,112 @@
+"""Fills the tables of the model card from run folders: `python -m experiments.pretrain.card`.
+
+Trains vanilla prompt tuning, DPT and the probe on every miniature task, three seeds each, as cohorts.
+Finished runs below `--runs-dir` are kept, so a second call only reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rankprobe import load_runs
+from rankprobe.bundled import BACKBONES, FOLDER
+from rankprobe.sweeps import grid, run_all
+from rankprobe.tasks import TASKS
+
+HERE = Path(__file__).parent
+CARD = FOLDER / "MODEL_CARD.md"
+SEEDS = (1, 2, 3)
+METHODS = ("vanilla", "dpt", "probe")
+SETTINGS: dict[str, Any] = {"model": "tiny", "data": "bundled-500", "steps": 1000, "eval_every": 250}
+
+
+def plan(tasks: list[str], settings: dict[str, Any]) -> list[Any]:
+    """All runs behind the tables; methods and seeds of a task share every pass through the backbone."""
+    return grid(settings, {"task": tasks, "method": METHODS, "seed": SEEDS})
+
+
+def score_table(runs: pd.DataFrame, prefixed: dict[str, dict[str, float]]) -> pd.DataFrame:
+    """Per task: what needs no reading, the untrained prompt, the last score of each method, the prefix."""
+    rows = []
+    for task, part in runs.groupby("task", observed=True):
+        metric, majority = part["metric"].iloc[0], part["majority"].iloc[0]
+        by_method = {method: _spread(each["last"]) for method, each in part.groupby("method", observed=True)}
+        rows.append(
+            {
+                "task": task,
+                "metric": metric,
+                "majority": f"{majority:.1f}",
+                "untrained": _spread(part.loc[part["method"] == "dpt", "untrained"]),
+                **{method: by_method.get(method, "-") for method in METHODS},
+                "under its prefix": f"{prefixed[str(task)][metric]:.1f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def rank_table(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
+    """Per task: the probe's last readings, each beside its noise twin's."""
+    probes = runs.loc[runs["method"] == "probe", ["run_id", "task"]]
+    last = steps[steps["run_id"].isin(probes["run_id"])].groupby("run_id", observed=True).last()
+    rows = []
+    for task, part in last.groupby("task", observed=True):
+        row = {"task": task}
+        for column, name in (("n_positive", "positive entries"), ("P_erank_rv", "effective rank of P")):
+            row[name] = _spread(part[column])
+            row[f"{name}, twin"] = _spread(part[f"twin_{column}"])
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _spread(values: pd.Series) -> str:
+    return f"{values.mean():.1f} ± {values.std():.1f}"
+
+
+def fill(card: str, name: str, table: pd.DataFrame) -> str:
+    """The card with the table between its markers replaced."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    head, rest = card.split(begin)
+    _, tail = rest.split(end)
+    lines = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
+    text = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    return f"{head}{begin}{text}\n{end}{tail}"
+
+
+def prefix_table(found: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """Per task: the scores of each backbone under prefixes."""
+    rows = []
+    for name, task in TASKS.items():
+        metric = task.metrics[0]
+        row = {"task": name, "metric": metric}
+        for size, each in found.items():
+            row["majority"] = f"{each['scores'][name][f'majority_{metric}']:.1f}"
+            row[size] = f"{each['scores'][name][metric]:.1f}"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs/card"))
+    parser.add_argument("--task", action="append", choices=TASKS, help="only these; the card stays as it is")
+    given = parser.parse_args()
+    run_all(plan(given.task or list(TASKS), SETTINGS), runs_dir=given.runs_dir)
+    frames = load_runs(given.runs_dir)
+    found = {size: json.loads((HERE / f"{size}_scores.json").read_text()) for size in BACKBONES}
+    scores = score_table(frames.runs, found["tiny"]["scores"])
+    ranks = rank_table(frames.runs, frames.steps)
+    print(scores.to_string(index=False), ranks.to_string(index=False), sep="\n\n")
+    if not given.task:
+        card = CARD.read_text()
+        for name, table in (("scores", scores), ("readings", ranks), ("prefixes", prefix_table(found))):
+            card = fill(card, name, table)
+        CARD.write_text(card)
+
+
+if __name__ == "__main__":
+    main()
