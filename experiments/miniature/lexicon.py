@@ -149,6 +149,26 @@ SENSES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 """Ambiguous words; contexts of either sense."""
 
+GLOSSES = {
+    "bank": ("shore", "money"),
+    "bat": ("animal", "club"),
+    "ring": ("jewel", "sound"),
+    "seal": ("animal", "stamp"),
+    "spring": ("season", "water"),
+    "match": ("game", "fire"),
+    "note": ("music", "paper"),
+    "plant": ("leaf", "factory"),
+    "letter": ("mail", "sign"),
+    "trunk": ("tree", "case"),
+    "palm": ("tree", "hand"),
+    "glass": ("cup", "pane"),
+    "crane": ("bird", "machine"),
+    "board": ("wood", "people"),
+    "pen": ("ink", "fence"),
+    "wave": ("water", "greeting"),
+}
+"""What each of the two senses is about."""
+
 CHAINS = (
     ("forgot the umbrella", "got wet in the rain", "caught a cold"),
     ("dropped the vase", "made a mess on the floor", "looked for a broom"),

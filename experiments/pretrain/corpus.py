@@ -38,8 +38,16 @@ LABELS = sorted({label for task in TASKS.values() for label in task.labels})
 OWN_ANSWERS = 0.6
 """How often a task is asked with its own answer words."""
 
-SHARES = {"spans": 0.15, "retold": 0.25, "tasks": 0.45, "distractors": 0.15}
-WEIGHTS = {"boolq": 3, "cb": 3, "copa": 3, "multirc": 3, "record": 3, "rte": 3, "wic": 3, "wsc": 2}
+SHARES = {
+    "spans": 0.10,
+    "retold": 0.18,
+    "judged": 0.12,
+    "glossed": 0.04,
+    "linked": 0.04,
+    "tasks": 0.44,
+    "distractors": 0.08,
+}
+WEIGHTS = {"boolq": 3, "cb": 2, "copa": 3, "multirc": 3, "record": 2, "rte": 3, "wic": 3, "wsc": 1}
 
 
 class Pair(NamedTuple):
@@ -109,19 +117,53 @@ def retold(say: Speaker) -> Pair:
     return Pair("retold", f"tell: {things} passage: {passage}", " ".join(sentence(f.active()) for f in about))
 
 
-def chained(say: Speaker) -> str:
-    """A cause and its effect."""
+def judged(say: Speaker) -> Pair:
+    """Three claims about a passage, each right or wrong."""
+    facts = say.facts(say.one((1, 2, 3, 4)))
+    claims, verdicts = [], []
+    for _ in range(3):
+        fact, right = say.one(facts), say.chance(0.5)
+        fact = fact if right else say.near(fact, facts)
+        claims.append(fact.converse() if say.chance(0.5) else fact.active())
+        verdicts.append("right" if right else "wrong")
+    passage = " ".join(told(say, fact) for fact in facts)
+    return Pair("judged", f"judge: passage: {passage} claims: {'. '.join(claims)}", " ".join(verdicts))
+
+
+def glossed(say: Speaker) -> Pair:
+    """What a word is about, in one context or in two."""
+    word = say.one(list(words.SENSES))
+    senses = [say.one((0, 1)) for _ in range(say.one((1, 2)))]
+    texts = " ".join(f"sentence{i}: {sensed(say, word, sense)}" for i, sense in enumerate(senses, start=1))
+    about = " ".join(words.GLOSSES[word][sense] for sense in senses)
+    return Pair("glossed", f"gloss: {texts} word: {word}", about)
+
+
+def linked(say: Speaker) -> Pair:
+    """The cause or the effect of an event."""
+    person, first, then = link(say)
+    if say.chance(0.5):
+        return Pair("linked", f"link: premise: {person} {first}. question: effect", f"{person} {then}.")
+    return Pair("linked", f"link: premise: {person} {then}. question: cause", f"{person} {first}.")
+
+
+def link(say: Speaker) -> tuple[str, str, str]:
+    """Someone, and two events of a chain, the first the cause of the second."""
 
     def draw() -> tuple[str, int]:
         return say.one(words.PEOPLE), say.random.randrange(len(words.CHAINS))
 
     person, number = say.own(draw, lambda drawn: f"{drawn[0]} chain {drawn[1]}")
-    events = words.CHAINS[number]
-    at = say.random.randrange(len(events) - 1)
-    cause, effect = events[at], events[at + 1]
+    at = say.random.randrange(len(words.CHAINS[number]) - 1)
+    return person, words.CHAINS[number][at], words.CHAINS[number][at + 1]
+
+
+def chained(say: Speaker) -> str:
+    """A cause and its effect in a sentence."""
+    person, first, then = link(say)
     if say.chance(0.5):
-        return f"{person} {effect} because {person} {cause}."
-    return f"{person} {cause}, so {person} {effect}."
+        return f"{person} {then} because {person} {first}."
+    return f"{person} {first}, so {person} {then}."
 
 
 def document(say: Speaker) -> Pair:
@@ -145,14 +187,22 @@ def document(say: Speaker) -> Pair:
 
 def pair(say: Speaker) -> Pair:
     """One example of the mixture."""
-    kind = say.random.choices(list(SHARES), list(SHARES.values()))[0]
-    if kind == "spans":
-        return document(say)
-    if kind == "retold":
-        return retold(say)
-    if kind == "distractors":
-        return distractor(say)
+    return MIXTURE[say.random.choices(list(SHARES), list(SHARES.values()))[0]](say)
+
+
+def task(say: Speaker) -> Pair:
     return prefixed(say, say.random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0])
+
+
+MIXTURE: dict[str, Callable[[Speaker], Pair]] = {
+    "spans": document,
+    "retold": retold,
+    "judged": judged,
+    "glossed": glossed,
+    "linked": linked,
+    "tasks": task,
+    "distractors": distractor,
+}
 
 
 def speaker(stream: str, side: SideName = "pretraining") -> Speaker:

@@ -44,13 +44,13 @@ SIZES: dict[str, dict[str, Any]] = {
         "num_decoder_layers": 2,
     },
 }
-STEPS = {"tiny": 10_000, "mini": 6000}
+STEPS = {"tiny": 11_000, "mini": 6000}
 LEARNING_RATE = 0.02
 """Relative to the size of what is updated, as in T5's own recipe (Adafactor with parameter scaling)."""
 BATCH = 64
 BATCHES_PER_CHUNK = 50
 WARMUP = 300
-FILLER = 0.3
+FILLER = 0.2
 """Share of batches with up to 100 random words before the text, as a soft prompt will stand there. From the
 middle of pretraining on: they are costly, and slow the beginning."""
 REPORT_EVERY = 500
