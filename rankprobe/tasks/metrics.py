@@ -62,12 +62,12 @@ def exact_match_questions(sheet: Sheet) -> float:
     return 100 * sum(right.values()) / len(right)
 
 
-def max_f1(sheet: Sheet) -> float:
+def token_f1(sheet: Sheet) -> float:
     """Mean over rows of the best word F1 with an accepted answer, in percent: ReCoRD's F1."""
     return _mean_of_best(sheet, _word_f1)
 
 
-def max_exact_match(sheet: Sheet) -> float:
+def exact_match(sheet: Sheet) -> float:
     """Percentage of rows whose answer equals an accepted one, in SQuAD's normal form: ReCoRD's EM."""
     return _mean_of_best(sheet, lambda given, accepted: float(given == accepted))
 
@@ -96,8 +96,8 @@ METRICS: dict[str, Callable[[Sheet], float]] = {
     "macro_f1": macro_f1,
     "f1_answers": f1_answers,
     "exact_match_questions": exact_match_questions,
-    "max_f1": max_f1,
-    "max_exact_match": max_exact_match,
+    "token_f1": token_f1,
+    "exact_match": exact_match,
 }
 
 

@@ -83,5 +83,5 @@ RECORD = _ReCoRD(
     long_field="passage",
     keep="start",
     labels=(),
-    metrics=("max_f1", "max_exact_match"),
+    metrics=("token_f1", "exact_match"),
 )

@@ -41,11 +41,11 @@ def test_record_by_hand():
     examples = [Example(fields, 0, ("Ann Lee", "Bob")), Example(fields, 0, ("New York",))]
     found = score(RECORD, examples, ["ann", "The New York!"], "words")
     # F1 of "ann" with "Ann Lee" is 2/3; articles, case and punctuation do not count.
-    assert found.values == pytest.approx({"max_f1": 100 * (2 / 3 + 1) / 2, "max_exact_match": 50.0})
+    assert found.values == pytest.approx({"token_f1": 100 * (2 / 3 + 1) / 2, "exact_match": 50.0})
     assert found.n_invalid == 2
-    assert score(RECORD, examples, ["Bob", ""], "words").values == {"max_f1": 50.0, "max_exact_match": 50.0}
+    assert score(RECORD, examples, ["Bob", ""], "words").values == {"token_f1": 50.0, "exact_match": 50.0}
     # Without reading: Bob is mentioned most.
-    assert majority_scores(RECORD, examples, "words") == {"max_f1": 50.0, "max_exact_match": 50.0}
+    assert majority_scores(RECORD, examples, "words") == {"token_f1": 50.0, "exact_match": 50.0}
 
 
 def test_wsc_by_hand():
