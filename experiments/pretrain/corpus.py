@@ -38,16 +38,28 @@ LABELS = sorted({label for task in TASKS.values() for label in task.labels})
 OWN_ANSWERS = 0.6
 """How often a task is asked with its own answer words."""
 
-SHARES = {
-    "spans": 0.10,
-    "retold": 0.18,
-    "judged": 0.12,
-    "glossed": 0.04,
-    "linked": 0.04,
-    "tasks": 0.44,
-    "distractors": 0.08,
-}
-WEIGHTS = {"boolq": 3, "cb": 2, "copa": 3, "multirc": 3, "record": 2, "rte": 3, "wic": 3, "wsc": 1}
+
+class Mixture(NamedTuple):
+    """How often what is asked: shares of kinds, and weights of the tasks among the tasks."""
+
+    shares: dict[str, float]
+    weights: dict[str, int]
+
+
+MIXTURES = (
+    Mixture(
+        {"spans": 0.10, "retold": 0.18, "judged": 0.12, "glossed": 0.04, "linked": 0.04, "chosen": 0.0,
+         "tasks": 0.44, "distractors": 0.08},
+        {"boolq": 3, "cb": 2, "copa": 3, "multirc": 3, "record": 2, "rte": 3, "wic": 3, "wsc": 1},
+    ),
+    Mixture(
+        {"spans": 0.05, "retold": 0.13, "judged": 0.14, "glossed": 0.01, "linked": 0.02, "chosen": 0.05,
+         "tasks": 0.52, "distractors": 0.08},
+        {"boolq": 4, "cb": 1, "copa": 3, "multirc": 4, "record": 1, "rte": 4, "wic": 1, "wsc": 1},
+    ),
+)  # fmt: skip
+"""Of the two stages: first the long answers, which teach to find one's way about a text; then the tasks that
+have to compare what they find."""
 
 
 class Pair(NamedTuple):
@@ -185,22 +197,28 @@ def document(say: Speaker) -> Pair:
     return Pair("spans", " ".join(lines), None)
 
 
-def pair(say: Speaker) -> Pair:
-    """One example of the mixture."""
-    return MIXTURE[say.random.choices(list(SHARES), list(SHARES.values()))[0]](say)
+def chosen(say: Speaker) -> Pair:
+    """COPA, answered with the choice itself."""
+    row = WRITERS["copa"](say)
+    source = TASKS["copa"].source(row)
+    return Pair("chosen", f"choose: {source}", row[f"choice{row['label'] + 1}"])
 
 
-def task(say: Speaker) -> Pair:
-    return prefixed(say, say.random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0])
+def pair(say: Speaker, mixture: Mixture = MIXTURES[0]) -> Pair:
+    """One example of a mixture."""
+    kind = say.random.choices(list(mixture.shares), list(mixture.shares.values()))[0]
+    if kind == "tasks":
+        return prefixed(say, say.random.choices(list(mixture.weights), list(mixture.weights.values()))[0])
+    return KINDS[kind](say)
 
 
-MIXTURE: dict[str, Callable[[Speaker], Pair]] = {
+KINDS: dict[str, Callable[[Speaker], Pair]] = {
     "spans": document,
     "retold": retold,
     "judged": judged,
     "glossed": glossed,
     "linked": linked,
-    "tasks": task,
+    "chosen": chosen,
     "distractors": distractor,
 }
 

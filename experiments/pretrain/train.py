@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional
 from transformers import T5Config, T5ForConditionalGeneration
 
-from experiments.pretrain.corpus import Pair, corrupt, pair, speaker
+from experiments.pretrain.corpus import MIXTURES, Pair, corrupt, pair, speaker
 from experiments.pretrain.pieces import N_SENTINELS, tokenizer
 from experiments.pretrain.scores import monitored
 from rankprobe.backbone.score import IGNORED
@@ -44,9 +45,8 @@ SIZES: dict[str, dict[str, Any]] = {
         "num_decoder_layers": 2,
     },
 }
-STEPS = {"tiny": 11_000, "mini": 6000}
-LEARNING_RATE = 0.02
-"""Relative to the size of what is updated, as in T5's own recipe (Adafactor with parameter scaling)."""
+STAGES = {"tiny": ((11_000, 0.02), (6000, 0.01)), "mini": ((6000, 0.02), (4000, 0.01))}
+"""Steps and peak learning rate of each stage; a stage has its mixture, and begins with a new optimizer."""
 BATCH = 64
 BATCHES_PER_CHUNK = 50
 WARMUP = 300
@@ -58,14 +58,16 @@ REPORT_EVERY = 500
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
-def batches(pieces: Any, steps: int) -> Iterator[Batch]:
+def batches(pieces: Any, stage: int, steps: int) -> Iterator[Batch]:
     """Batches of like length, from chunks of fresh examples."""
-    say, rng = speaker("train"), random.Random(SEED)
+    say, rng = speaker("train" if stage == 0 else f"train {stage}"), random.Random(SEED + stage)
     sentinels = pieces.convert_tokens_to_ids([f"<extra_id_{i}>" for i in range(N_SENTINELS)])
     words = sorted({i for ids in pieces([pair(say).source for _ in range(2000)]).input_ids for i in ids[:-1]})
     done = 0
     while done < steps:
-        rows = encoded([pair(say) for _ in range(BATCH * BATCHES_PER_CHUNK)], pieces, sentinels, rng)
+        rows = encoded(
+            [pair(say, MIXTURES[stage]) for _ in range(BATCH * BATCHES_PER_CHUNK)], pieces, sentinels, rng
+        )
         rows.sort(key=lambda row: len(row[0]))
         cut = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
         rng.shuffle(cut)
@@ -120,25 +122,30 @@ def new_model(size: str, pieces: Any) -> T5ForConditionalGeneration:
     return T5ForConditionalGeneration._from_config(config, attn_implementation="eager")
 
 
-def scaled_groups(model: torch.nn.Module) -> list[dict[str, Any]]:
-    """Parameters, each with a learning rate in proportion to its initial root mean square."""
+def scaled_groups(model: torch.nn.Module, rate: float) -> list[dict[str, Any]]:
+    """Parameters, each with a learning rate in proportion to its root mean square, as in T5's own recipe."""
     return [
-        {"params": [p], "lr": LEARNING_RATE * max(p.detach().square().mean().sqrt().item(), 1e-3)}
+        {"params": [p], "lr": rate * max(p.detach().square().mean().sqrt().item(), 1e-3)}
         for p in model.parameters()
     ]
 
 
-def pretrain(size: str, steps: int, folder: Path) -> None:
+def pretrain(size: str, stage: int, folder: Path) -> None:
+    """One stage; the second goes on from the weights that the first has saved in `folder`."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     pieces = tokenizer()
-    model = new_model(size, pieces).train().to(device)
-    optimizer = torch.optim.AdamW(scaled_groups(model), betas=(0.9, 0.99), weight_decay=0.0)
+    model: Any = new_model(size, pieces)
+    if stage:
+        model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+    model = model.train().to(device)
+    steps, rate = STAGES[size][stage]
+    optimizer = torch.optim.AdamW(scaled_groups(model, rate), betas=(0.9, 0.99), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / WARMUP, max(0.02, 1 - (step - WARMUP) / (steps - WARMUP)))
     )
     began, seen = time.monotonic(), 0.0
-    with (HERE / f"{size}.jsonl").open("w") as log:
-        for step, (sources, mask, labels) in enumerate(batches(pieces, steps), start=1):
+    with (HERE / f"{size}.jsonl").open("a" if stage else "w") as log:
+        for step, (sources, mask, labels) in enumerate(batches(pieces, stage, steps), start=1):
             sources, mask, labels = sources.to(device), mask.to(device), labels.to(device)
             with torch.autocast(device, torch.bfloat16):
                 logits = model(input_ids=sources, attention_mask=mask, labels=labels).logits
@@ -152,6 +159,7 @@ def pretrain(size: str, steps: int, folder: Path) -> None:
             if step % REPORT_EVERY == 0 or step == steps:
                 scores = monitored(model, pieces, per_task=100)
                 row = {
+                    "stage": stage,
                     "step": step,
                     "loss": round(seen / REPORT_EVERY, 4),
                     "minutes": round((time.monotonic() - began) / 60, 1),
@@ -174,10 +182,11 @@ def save(model: T5ForConditionalGeneration, pieces: Any, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("size", choices=SIZES)
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--stage", type=int, choices=(0, 1), help="only this one; unset: both in turn")
+    parser.add_argument("--folder", type=Path, help="unset: the package's own")
     given = parser.parse_args()
-    pretrain(given.size, given.steps or STEPS[given.size], given.folder or FOLDER / given.size)
+    for stage in range(len(MIXTURES)) if given.stage is None else [given.stage]:
+        pretrain(given.size, stage, given.folder or FOLDER / given.size)
 
 
 if __name__ == "__main__":
