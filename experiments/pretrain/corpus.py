@@ -57,9 +57,14 @@ MIXTURES = (
          "tasks": 0.52, "distractors": 0.08},
         {"boolq": 4, "cb": 1, "copa": 3, "multirc": 4, "record": 1, "rte": 4, "wic": 1, "wsc": 1},
     ),
+    Mixture(
+        {"spans": 0.05, "retold": 0.09, "judged": 0.07, "glossed": 0.01, "linked": 0.04, "chosen": 0.07,
+         "tasks": 0.60, "distractors": 0.07},
+        {"boolq": 2, "cb": 2, "copa": 8, "multirc": 2, "record": 1, "rte": 2, "wic": 1, "wsc": 1},
+    ),
 )  # fmt: skip
-"""Of the two stages: first the long answers, which teach to find one's way about a text; then the tasks that
-have to compare what they find."""
+"""Of the three stages: first the long answers, which teach to find one's way about a text; then the tasks
+that have to compare what they find; then COPA, the last to be learned."""
 
 
 class Pair(NamedTuple):

@@ -45,7 +45,10 @@ SIZES: dict[str, dict[str, Any]] = {
         "num_decoder_layers": 2,
     },
 }
-STAGES = {"tiny": ((11_000, 0.02), (6000, 0.01)), "mini": ((6000, 0.02), (4000, 0.01))}
+STAGES = {
+    "tiny": ((11_000, 0.02), (6000, 0.015), (3500, 0.015)),
+    "mini": ((8000, 0.02), (4000, 0.015), (2000, 0.015)),
+}
 """Steps and peak learning rate of each stage; a stage has its mixture, and begins with a new optimizer."""
 BATCH = 64
 BATCHES_PER_CHUNK = 50
@@ -131,7 +134,7 @@ def scaled_groups(model: torch.nn.Module, rate: float) -> list[dict[str, Any]]:
 
 
 def pretrain(size: str, stage: int, folder: Path) -> None:
-    """One stage; the second goes on from the weights that the first has saved in `folder`."""
+    """One stage; all but the first go on from the weights that the one before has saved in `folder`."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     pieces = tokenizer()
     model: Any = new_model(size, pieces)
@@ -182,7 +185,7 @@ def save(model: T5ForConditionalGeneration, pieces: Any, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("size", choices=SIZES)
-    parser.add_argument("--stage", type=int, choices=(0, 1), help="only this one; unset: both in turn")
+    parser.add_argument("--stage", type=int, choices=range(len(MIXTURES)), help="unset: all in turn")
     parser.add_argument("--folder", type=Path, help="unset: the package's own")
     given = parser.parse_args()
     for stage in range(len(MIXTURES)) if given.stage is None else [given.stage]:

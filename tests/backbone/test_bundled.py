@@ -18,7 +18,7 @@ from rankprobe.bundled import BACKBONES, FOLDER
 from rankprobe.tasks import TASKS, load_split, majority_scores, score
 
 RECORDED = Path(__file__).parent.parent.parent / "experiments" / "pretrain"
-LIMITS = {"tiny": 4e6, "mini": 10e6}
+LIMITS = {"tiny": 4e6}
 
 
 @pytest.mark.parametrize("name", BACKBONES)
