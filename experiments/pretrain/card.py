@@ -55,7 +55,7 @@ def rank_table(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
     last = steps[steps["run_id"].isin(probes["run_id"])].groupby("run_id", observed=True).last()
     rows = []
     for task, part in last.groupby("task", observed=True):
-        row = {"task": task}
+        row: dict[str, str] = {"task": str(task)}
         for column, name in (("n_positive", "positive entries"), ("P_erank_rv", "effective rank of P")):
             row[name] = _spread(part[column])
             row[f"{name}, twin"] = _spread(part[f"twin_{column}"])
@@ -82,7 +82,7 @@ def prefix_table(found: dict[str, dict[str, Any]]) -> pd.DataFrame:
     rows = []
     for name, task in TASKS.items():
         metric = task.metrics[0]
-        row = {"task": name, "metric": metric}
+        row: dict[str, str] = {"task": name, "metric": metric}
         for size, each in found.items():
             row["majority"] = f"{each['scores'][name][f'majority_{metric}']:.1f}"
             row[size] = f"{each['scores'][name][metric]:.1f}"
