@@ -22,7 +22,13 @@ HERE = Path(__file__).parent
 CARD = FOLDER / "MODEL_CARD.md"
 SEEDS = (1, 2, 3)
 METHODS = ("vanilla", "dpt", "probe")
-SETTINGS: dict[str, Any] = {"model": "tiny", "data": "bundled-500", "steps": 600, "eval_every": 200}
+SETTINGS: dict[str, Any] = {
+    "model": "tiny",
+    "data": "bundled-500",
+    "dtype": "bfloat16",
+    "steps": 400,
+    "eval_every": 200,
+}
 
 
 def plan(tasks: list[str], settings: dict[str, Any]) -> list[Any]:

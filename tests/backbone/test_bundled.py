@@ -77,4 +77,5 @@ def test_a_prefix_calls_the_ability_up_and_nothing_does_without(task_name):
     assert scored([with_prefix(task_name, source, options) for source in sources]) > recorded - 8
     plain = answers(backbone.model, backbone.tokenizer, sources)
     majority = majority_scores(task, examples, "digits")[task.metrics[0]]
-    assert score(task, examples, plain, "digits").values[task.metrics[0]] <= majority + 5
+    without = score(task, examples, plain, "digits").values[task.metrics[0]]
+    assert without < (majority + recorded) / 2  # ReCoRD's answers need no label words: a guess may be right

@@ -67,7 +67,7 @@ def test_run_ids_tell_configs_apart():
     ids = {RunConfig.from_flat(flat).run_id for flat in ({}, {"seed": 1}, {"warmup": 0.2}, {"method": "dpt"})}
     assert len(ids) == 4
     assert RunConfig().run_id == RunConfig().run_id
-    assert re.fullmatch(r"cb-probe-random-tiny-s42-[0-9a-f]{6}", RunConfig().run_id)
+    assert re.fullmatch(r"cb-probe-tiny-s42-[0-9a-f]{6}", RunConfig().run_id)
 
 
 @pytest.mark.parametrize(
