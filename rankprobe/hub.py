@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,13 +29,19 @@ def from_hub(load: Callable[[bool], Found], what: str, hub_id: str, *, dataset: 
         RankprobeError: not in the cache, and the hub does not answer or has no such repository.
     """
     try:
-        try:
-            return load(True)
-        except OSError:
-            _ask(what, hub_id, dataset, offline)
-            return load(False)
-    except (OSError, ValueError) as error:
-        raise RankprobeError(f"{what} '{hub_id}' cannot be loaded ({first_line(error)}); {offline}") from None
+        return load(True)
+    except OSError:
+        _ask(what, hub_id, dataset, offline)
+    except ValueError as error:
+        raise _cannot(what, hub_id, error, offline) from None
+    try:
+        return load(False)
+    except Exception as error:  # the HTTP client's own classes differ between versions of the hub's library
+        raise _cannot(what, hub_id, error, offline) from error
+
+
+def _cannot(what: str, hub_id: str, error: Exception, offline: str) -> RankprobeError:
+    return RankprobeError(f"{what} '{hub_id}' cannot be loaded ({first_line(error)}); {offline}")
 
 
 def _ask(what: str, hub_id: str, dataset: bool, offline: str) -> None:
@@ -47,7 +53,7 @@ def _ask(what: str, hub_id: str, dataset: bool, offline: str) -> None:
         (api.dataset_info if dataset else api.model_info)(hub_id, timeout=TIMEOUT)
     except (RepositoryNotFoundError, HFValidationError):
         raise RankprobeError(f"{what} '{hub_id}' is not on the hub, or is private; {offline}") from None
-    except Exception as error:  # the HTTP client's own classes differ between versions of the hub's library
+    except Exception as error:  # the HTTP client's own classes, again
         raise RankprobeError(
             f"{what} '{hub_id}' is not in the cache and the hub cannot be reached ({first_line(error)}); "
             f"{offline}"
@@ -60,6 +66,13 @@ def cached_commit(hub_id: str) -> str | None:
 
     found = try_to_load_from_cache(hub_id, "config.json")
     return Path(found).parent.name if isinstance(found, str) else None
+
+
+def is_cached(hub_id: str, names: Sequence[str]) -> bool:
+    """Whether the cache has one of the files of a model."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return any(isinstance(try_to_load_from_cache(hub_id, name), str) for name in names)
 
 
 def first_line(error: Exception) -> str:

@@ -31,13 +31,16 @@ class Settings(BaseModel):
 
 def explain(error: ValidationError, section: type[Settings]) -> RankprobeError:
     """The first problem of a pydantic error as one line: the setting, what came, what was expected."""
-    problem = error.errors()[0]
+    problems = error.errors()
+    problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
     *sections, leaf = [str(part) for part in problem["loc"]] or [section.__name__]
     if problem["type"] == "extra_forbidden":
         return unknown("setting", leaf, _within(section, sections).model_fields)
     if problem["type"] == "value_error":
         return RankprobeError(str(problem.get("ctx", {}).get("error")))
     key = " ".join([*sections, leaf]) if leaf == "name" else leaf
+    if problem["type"] == "missing":
+        return RankprobeError(f"{key} is missing; {section.__name__} needs it")
     expected = problem["msg"].removeprefix("Input should be ")
     return RankprobeError(f"{key} is {problem['input']!r}; expected {expected}")
 

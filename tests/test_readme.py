@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import rankprobe as rp
+from rankprobe.tasks import get_task, load_split
 from rankprobe.training.config import RunConfig
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -30,9 +31,21 @@ def test_python_examples_run(tmp_path, monkeypatch, capsys):
 
 
 def test_the_config_file_is_valid():
-    (file,) = blocks("toml")
+    file, _ = blocks("toml")
     config = RunConfig.from_flat({}, base=tomllib.loads(file))
     assert config.method.name == "dpt"
+
+
+def test_the_task_file_describes_a_task(tmp_path):
+    _, file = blocks("toml")
+    (tmp_path / "reviews.toml").write_text(file)
+    (tmp_path / "train.csv").write_text("review,stars\nfine,5\nawful,1\n")
+    task = get_task(str(tmp_path / "reviews.toml"))
+    examples = load_split(task, "train", "bundled").examples
+    assert [(task.source(e.fields), task.target(e, "words")) for e in examples] == [
+        ("review: fine", "good"),
+        ("review: awful", "bad"),
+    ]
 
 
 def test_documented_columns_are_logged(tmp_path):
@@ -49,7 +62,7 @@ def test_every_flag_in_the_readme_exists(capsys, monkeypatch):
 
     monkeypatch.setenv("COLUMNS", "200")
     told = ""
-    for command in (["train"], ["plot"], ["resume"]):
+    for command in (["train"], ["plot"], ["resume"], ["data", "fetch"], ["tasks", "show"]):
         with pytest.raises(SystemExit):
             main([*command, "--help"])
         told += capsys.readouterr().out

@@ -7,7 +7,7 @@ from rankprobe.backbone.base import Backbone
 from rankprobe.backbone.dropout import MemberDropout
 from rankprobe.backbone.fingerprint import fingerprint
 from rankprobe.backbone.load import load_backbone
-from rankprobe.backbone.score import TextBatch, check_prompt_matters, decode, label_logits, losses
+from rankprobe.backbone.score import TextBatch, check_prompt_matters, decode, label_logits, likeliest, losses
 from rankprobe.backbone.shapes import SHAPES
 from rankprobe.backbone.splice import splice
 
@@ -20,6 +20,7 @@ __all__ = [
     "decode",
     "fingerprint",
     "label_logits",
+    "likeliest",
     "load_backbone",
     "losses",
     "splice",

@@ -16,9 +16,10 @@ from rankprobe import bundled
 from rankprobe.backbone.base import Backbone
 from rankprobe.backbone.shapes import SHAPES, T5_ROWS
 from rankprobe.errors import RankprobeError, unknown
-from rankprobe.hub import cached_commit, first_line, from_hub
+from rankprobe.hub import cached_commit, first_line, from_hub, is_cached
 
 BUNDLED = {name: bundled.FOLDER / name for name in bundled.BACKBONES}
+TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
 RANDOM = [f"random:{shape}" for shape in SHAPES]
 DEVICES = ("cpu", "cuda", "mps")
 KNOWN = [*BUNDLED, *RANDOM, "t5-small", "t5-base", "t5-large"]
@@ -68,7 +69,7 @@ def _random(model: str, shape: str, tokenizer: str | None, dtype: torch.dtype, s
             f"model '{model}' has the real T5 vocabulary and no tokenizer of its own; "
             "give one: --tokenizer FOLDER (or a hub id)"
         )
-    pieces = _tokenizer(tokenizer or str(BUNDLED["tiny"]))
+    pieces = load_tokenizer(tokenizer or "tiny")
     special: dict[str, Any] = {
         "decoder_start_token_id": pieces.pad_token_id,
         "pad_token_id": pieces.pad_token_id,
@@ -111,7 +112,7 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype) -> Backbo
                 f"({first_line(error)}); expected what save_pretrained writes"
             ) from None
         source = "bundled" if model in BUNDLED else "folder"
-        return Backbone(model, source, network, _tokenizer(tokenizer or folder))
+        return Backbone(model, source, network, load_tokenizer(tokenizer or folder))
     if model.startswith((".", "/", "~")):
         raise RankprobeError(
             f"model folder '{model}' does not exist; give a folder or a hub id such as t5-base"
@@ -121,7 +122,7 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype) -> Backbo
     network = from_hub(
         load, "model", model, dataset=False, offline=f"{meant}give a local folder: --model FOLDER"
     )
-    return Backbone(model, "hub", network, _tokenizer(tokenizer or model), cached_commit(model))
+    return Backbone(model, "hub", network, load_tokenizer(tokenizer or model), cached_commit(model))
 
 
 @contextmanager
@@ -138,14 +139,24 @@ def _no_progress_bar() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _tokenizer(name: str) -> Any:
+def load_tokenizer(name: str) -> Any:
+    """The tokenizer of a hub id, a folder, or a bundled backbone.
+
+    Raises:
+        RankprobeError: unknown or unreachable.
+    """
     from transformers import AutoTokenizer
 
+    def load(local: bool) -> Any:
+        if local and not is_cached(name, TOKENIZER_FILES):
+            # From a cache with the model alone, transformers makes a tokenizer without pieces.
+            raise OSError("no tokenizer in the cache")
+        return AutoTokenizer.from_pretrained(name, local_files_only=local, trust_remote_code=False)
+
+    name = str(BUNDLED.get(name, name))
     if not Path(name).exists():
         return from_hub(
-            lambda local: AutoTokenizer.from_pretrained(
-                name, local_files_only=local, trust_remote_code=False
-            ),
+            load,
             "tokenizer",
             name,
             dataset=False,

@@ -77,6 +77,45 @@ def decode(
 
 
 @torch.no_grad()
+def likeliest(
+    backbone: Backbone,
+    prompts: Sequence[Tensor],
+    batch: TextBatch,
+    candidates: Sequence[Sequence[Sequence[int]]],
+) -> list[int]:
+    """For each of the R rows, the number of the candidate answer with the highest log-likelihood.
+
+    The log-likelihood is the sum over the answer's tokens, its end included, not divided by their number
+    (as T5's rank classification). The text is encoded once.
+
+    Args:
+        backbone: the frozen model.
+        prompts: K matrices (n, d).
+        batch: the rows; its labels are not used.
+        candidates: token ids of each candidate, per row; rows may have different numbers of them.
+    """
+    embeds, mask = splice(backbone, prompts, batch.rows, batch.input_ids, batch.attention_mask)
+    encoded = backbone.model.get_encoder()(inputs_embeds=embeds, attention_mask=mask)
+    most = max(map(len, candidates))
+    scores = torch.full((len(candidates), most), -torch.inf)
+    for number in range(most):
+        answers = [row[number] if number < len(row) else row[0] for row in candidates]
+        labels = torch.full((len(answers), max(map(len, answers))), IGNORED, device=mask.device)
+        for i, answer in enumerate(answers):
+            labels[i, : len(answer)] = torch.tensor(answer)
+        shifted = backbone.model.prepare_decoder_input_ids_from_labels(labels=labels)
+        logits = backbone.model(
+            encoder_outputs=encoded, attention_mask=mask, decoder_input_ids=shifted, use_cache=False
+        ).logits.float()
+        loss = functional.cross_entropy(
+            logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
+        )
+        present = torch.tensor([number < len(row) for row in candidates])
+        scores[present, number] = -loss.sum(1).cpu()[present]
+    return scores.argmax(1).tolist()
+
+
+@torch.no_grad()
 def check_prompt_matters(backbone: Backbone, prompt: Tensor, batch: TextBatch) -> None:
     """Fail unless the prompt changes the logits: a prompt that is silently ignored trains nothing.
 

@@ -154,17 +154,52 @@ def methods() -> None:
     Console().print(table)
 
 
-@app.command()
-def tasks() -> None:
-    """List tasks, their labels, metrics and sources."""
+tasks_app = typer.Typer(help="List tasks, or show one.")
+app.add_typer(tasks_app, name="tasks")
+data_app = typer.Typer(help="Data for machines without network.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+
+@tasks_app.callback(invoke_without_command=True)
+def tasks(context: typer.Context) -> None:
+    """List tasks, their labels, metrics and sources; `rankprobe tasks show cb` shows one."""
     from rankprobe.tasks import TASKS
 
-    table = Table("task", "labels", "metrics", "sources", box=None, header_style="bold", pad_edge=False)
+    if context.invoked_subcommand:
+        return
+    table = Table("task", "labels", "metrics", box=None, header_style="bold", pad_edge=False)
     for task in TASKS.values():
-        sources = f"bundled (miniature), hub, FOLDER/{task.folder}/{{train,val}}.jsonl"
         labels = ", ".join(task.answer_set("words")) or "text of the row"
-        table.add_row(task.name, labels, ", ".join(task.metrics), sources)
-    Console().print(table)
+        table.add_row(task.name, labels, ", ".join(task.metrics))
+    console = Console()
+    console.print(table)
+    console.print("\neach with --data bundled (miniature), hub, or a folder of the official release")
+    console.print("one of your own: --task FILE.toml; more about one: rankprobe tasks show cb")
+
+
+@tasks_app.command()
+def show(
+    task: Annotated[str, typer.Argument(help="A task, or a TOML file of your own.")],
+    data: Annotated[str, typer.Option(help="bundled, bundled-500, hub, or a folder")] = "bundled",
+    targets: Annotated[str, typer.Option(help="digits, words, or one word per label")] = "digits",
+    tokenizer: Annotated[str | None, typer.Option(help="Hub id or folder; unset: that of tiny")] = None,
+) -> None:
+    """Print a task's counts, label balance, majority score, text lengths, and two examples."""
+    from rankprobe.cli.show import task_sheet
+
+    task_sheet(Console(), task, data, targets, tokenizer)
+
+
+@data_app.command()
+def fetch(
+    task: Annotated[list[str] | None, typer.Option("--task", help="Repeatable; unset: all.")] = None,
+) -> None:
+    """Download SuperGLUE from the hub into the local cache, where runs find it without network."""
+    from rankprobe.tasks import SPLITS, TASKS, get_task, load_split
+
+    for name in task or TASKS:
+        counts = [f"{len(load_split(get_task(name), split, 'hub').examples):,} {split}" for split in SPLITS]
+        typer.echo(f"{name}: {', '.join(counts)}")
 
 
 @app.command()

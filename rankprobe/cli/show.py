@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 
@@ -36,7 +39,7 @@ def summary(console: Console, run: Run) -> None:
         ("weights", _weights(row), ""),
         *readings,
         (f"dev {row['metric']}", best, nulls),
-        ("", "(best was chosen on the rows it is reported on, last was not)", ""),
+        _selection(row),
         ("answers outside labels", f"{row['last_invalid']:.0f} of {n_dev}", ""),
         ("logs", str(run.path), ""),
         ("next", f"rankprobe plot --runs-dir {shlex.quote(str(run.path.parent))}", ""),
@@ -47,10 +50,19 @@ def summary(console: Console, run: Run) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
+def _selection(row: pd.Series) -> tuple[str, str, str]:
+    """What the choice of the best prompt did to its score."""
+    if pd.isna(row.get("report_best")):
+        return "", "(best was chosen on the rows it is reported on, last was not)", ""
+    held_back = f"at the best step {row['report_best']:.1f}, last {row['report_last']:.1f}"
+    return "held-back half of dev", held_back, ""
+
+
 def _data(run: Run) -> str:
     data = run.manifest["data"]
     note = " (ours, not SuperGLUE)" if data["source"] == "bundled" else f" from {data['source']}"
-    return f"{data['label']}{note}, {data['n_train']} train, {data['n_validation']} dev"
+    cut = f", {data['n_cut']} rows cut beyond their long field" if data.get("n_cut") else ""
+    return f"{data['label']}{note}, {data['n_train']} train, {data['n_validation']} dev{cut}"
 
 
 def _weights(row: pd.Series) -> str:
@@ -106,3 +118,41 @@ def _with_twin(last: pd.Series, column: str) -> str:
 def saved(console: Console, paths: list[Path]) -> None:
     for path in paths:
         console.print(str(path), highlight=False, markup=False, soft_wrap=True)
+
+
+def task_sheet(console: Console, name: str, data: str, targets: str, tokenizer: str | None) -> None:
+    """A task as it will be trained on: how much there is, how it is spread, how it reads."""
+    from rankprobe.backbone.load import load_tokenizer
+    from rankprobe.tasks import SPLITS, get_task, load_split, majority_scores
+
+    task = get_task(name)
+    pieces = load_tokenizer(tokenizer or "tiny")
+    splits = {split: load_split(task, split, data) for split in SPLITS}
+    lines: list[tuple[str, str]] = []
+    for split, each in splits.items():
+        examples = each.examples
+        lines.append((split, f"{len(examples):,} examples, {each.origin}"))
+        if task.labels:
+            counts = Counter(task.labels[example.label] for example in examples)
+            lines.append(
+                (
+                    "",
+                    ", ".join(
+                        f"{label} {counts[label]:,} ({counts[label] / len(examples):.0%})"
+                        for label in task.labels
+                    ),
+                )
+            )
+        lengths = np.array([len(ids) for ids in pieces([task.source(e.fields) for e in examples]).input_ids])
+        quantiles = np.quantile(lengths, (0, 0.5, 0.95, 1)).round().astype(int).tolist()
+        lines.append(("  source tokens", "least {}, median {}, 95 % {}, most {}".format(*quantiles)))
+    majority = majority_scores(task, splits["validation"].examples, targets)
+    lines.append(
+        ("without reading", ", ".join(f"{metric} {value:.1f}" for metric, value in majority.items()))
+    )
+    lessons = (lesson for example in splits["train"].examples for lesson in task.lessons(example))
+    for lesson in islice(lessons, 2):
+        lines += [("source", task.source(lesson.fields)), ("target", task.target(lesson, targets))]
+    console.print(splits["train"].label, style="bold", markup=False)
+    for label, value in lines:
+        console.print(f"  {label:<16} {value}".rstrip(), highlight=False, markup=False, soft_wrap=True)

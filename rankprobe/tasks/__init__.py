@@ -1,10 +1,13 @@
 """What is trained on: one file per task, `sources` finds the rows, `metrics` scores a whole split."""
 
+from pathlib import Path
+
 from rankprobe.errors import unknown
-from rankprobe.tasks.base import INVALID, Example, Row, TargetStyle, Task
+from rankprobe.tasks.base import INVALID, Example, Row, Task
 from rankprobe.tasks.boolq import BOOLQ
 from rankprobe.tasks.cb import CB
 from rankprobe.tasks.copa import COPA
+from rankprobe.tasks.custom import load_task
 from rankprobe.tasks.metrics import METRICS, majority_scores, score
 from rankprobe.tasks.multirc import MULTIRC
 from rankprobe.tasks.record import RECORD
@@ -17,11 +20,13 @@ TASKS = {task.name: task for task in (BOOLQ, CB, COPA, MULTIRC, RECORD, RTE, WIC
 
 
 def get_task(name: str) -> Task:
-    """The task called `name`.
+    """The task called `name`, or the one that the TOML file of that name describes.
 
     Raises:
-        RankprobeError: no such task (the nearest one is named).
+        RankprobeError: no such task (the nearest one is named), or a file that describes none.
     """
+    if name.endswith(".toml"):
+        return load_task(Path(name))
     if name not in TASKS:
         raise unknown("task", name, TASKS)
     return TASKS[name]
@@ -36,10 +41,10 @@ __all__ = [
     "Example",
     "Row",
     "Split",
-    "TargetStyle",
     "Task",
     "get_task",
     "load_split",
+    "load_task",
     "majority_scores",
     "score",
 ]

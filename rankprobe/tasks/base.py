@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from string import Formatter
 from typing import Any, Literal
 
 from rankprobe.errors import RankprobeError
 
 Row = Mapping[str, Any]
-TargetStyle = Literal["digits", "words"]
 
 INVALID = -1
 """Class id of an answer outside the label set. It counts as wrong, and is counted."""
@@ -24,12 +24,14 @@ class Example:
         fields: what the template needs, as text.
         label: a class id. Tasks with free answers have 0.
         answers: the accepted texts, where the answer is text: the referent (WSC), the entities (ReCoRD).
+        candidates: the texts an answer must be one of, where each row has its own (ReCoRD's entities).
         group: rows with the same group are answers to one question (MultiRC); otherwise empty.
     """
 
     fields: Mapping[str, str]
     label: int
     answers: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
     group: str = ""
 
 
@@ -46,7 +48,10 @@ class Task:
         keep: which end of the long field is kept then.
         labels: label names in the order of the hub's class ids; empty where every answer is text.
         metrics: names from `tasks.metrics`; the first one chooses the best prompt.
+        label_field: the field of a row that holds its label.
         hub_name: the config name on the hub, where it is not `name`.
+        authors_template: the template in the DPT authors' code, where it is not `template`.
+        files: a path per split, for a task of the user's own.
     """
 
     name: str
@@ -57,7 +62,10 @@ class Task:
     keep: Literal["start", "end"]
     labels: tuple[str, ...]
     metrics: tuple[str, ...]
+    label_field: str = "label"
     hub_name: str | None = None
+    authors_template: str | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def fields(self) -> list[str]:
@@ -67,25 +75,49 @@ class Task:
     def source(self, fields: Row) -> str:
         return self.template.format(**{field: fields[field] for field in self.fields})
 
-    def answer_set(self, style: TargetStyle) -> list[str]:
-        """The text of each label: class ids (`digits`, the authors' code) or names (`words`, T5).
+    def as_authors(self) -> Task:
+        """The task as the DPT authors' code has it: its name in front, COPA without the question."""
+        name = f"superglue-{self.hub_name or self.name}"
+        return replace(self, template=f"{name} {self.authors_template or self.template}")
 
-        Empty where the answer is text of the row.
+    def answer_set(self, targets: str) -> list[str]:
+        """The text of each label; empty where the answer is text of the row.
+
+        Args:
+            targets: `digits` (class ids, the authors' code), `words` (label names, T5), or one word per
+                label, separated by commas.
+
+        Raises:
+            RankprobeError: not as many words as labels, or one twice.
         """
-        return [str(i) for i in range(len(self.labels))] if style == "digits" else list(self.labels)
+        if targets == "digits":
+            return [str(i) for i in range(len(self.labels))]
+        if targets == "words" or not self.labels:
+            return list(self.labels)
+        words = [word.strip() for word in targets.split(",")]
+        if len(words) != len(self.labels) or len(set(words)) < len(words) or not all(words):
+            raise RankprobeError(
+                f"targets is '{targets}'; expected digits, words, or {len(self.labels)} different words with "
+                f"commas between, for {', '.join(self.labels)}"
+            )
+        return words
 
-    def target(self, example: Example, style: TargetStyle) -> str:
+    def candidates(self, example: Example, targets: str) -> list[str]:
+        """The answers that can be ranked by their likelihood; empty where any text is possible."""
+        return list(example.candidates) or self.answer_set(targets)
+
+    def target(self, example: Example, targets: str) -> str:
         """The text that a right answer consists of."""
-        return self.answer_set(style)[example.label]
+        return self.answer_set(targets)[example.label]
 
-    def read(self, answer: str, example: Example, style: TargetStyle) -> int:
+    def read(self, answer: str, example: Example, targets: str) -> int:
         """The class id that an answer stands for: an exact match with the answer set, or `INVALID`."""
-        answers = self.answer_set(style)
+        answers = self.answer_set(targets)
         return answers.index(answer) if answer in answers else INVALID
 
-    def blind_answers(self, examples: Sequence[Example], style: TargetStyle) -> list[list[str]]:
+    def blind_answers(self, examples: Sequence[Example], targets: str) -> list[list[str]]:
         """Ways to answer all examples without reading them: each label for every row."""
-        return [[answer] * len(examples) for answer in self.answer_set(style)]
+        return [[answer] * len(examples) for answer in self.answer_set(targets)]
 
     def lessons(self, example: Example) -> list[Example]:
         """What training makes of an example; each has one target."""
@@ -109,7 +141,7 @@ class Task:
 
     def example(self, row: Row, where: str) -> Example:
         fields = {field: text_field(self, row, field, where) for field in self.fields}
-        return Example(fields, self.label_id(need(self, row, "label", where), where))
+        return Example(fields, self.label_id(need(self, row, self.label_field, where), where))
 
     def label_id(self, value: object, where: str) -> int:
         """A row's label as a class id; official rows carry names or booleans, the hub's carry ids.
@@ -118,8 +150,11 @@ class Task:
             RankprobeError: a label outside the set.
         """
         name = str(value) if isinstance(value, bool) else value
-        if isinstance(name, str) and name in self.labels:
-            return self.labels.index(name)
+        if isinstance(name, str):
+            names = [label.lower() for label in self.labels]
+            if name.lower() in names:
+                return names.index(name.lower())
+            name = int(name) if name.isdecimal() else name  # a CSV file has only text
         if isinstance(name, int) and 0 <= name < len(self.labels):
             return name
         raise RankprobeError(
@@ -137,9 +172,8 @@ def as_row(row: object, where: str) -> Row:
 def need(task: Task, row: Row, field: str, where: str) -> Any:
     """A field that must be there."""
     if field not in row:
-        raise RankprobeError(
-            f"{where}: no field '{field}'; {task.title} rows have {', '.join((*task.fields, 'label'))}"
-        )
+        expected = ", ".join((*task.fields, task.label_field))
+        raise RankprobeError(f"{where}: no field '{field}'; {task.title} rows have {expected}")
     return row[field]
 
 

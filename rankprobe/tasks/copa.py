@@ -1,7 +1,6 @@
 """Choice of Plausible Alternatives (Roemmele et al. 2011): the more plausible cause or effect.
 
-The `question` field says which of the two is asked for. The DPT authors' code drops it, which leaves the
-template without its last part.
+The `question` field says which of the two is asked for; the DPT authors' code drops it.
 """
 
 from rankprobe.tasks.base import Task
@@ -15,4 +14,5 @@ COPA = Task(
     keep="start",
     labels=("choice1", "choice2"),
     metrics=("accuracy",),
+    authors_template="premise: {premise} choice1: {choice1} choice2: {choice2}",
 )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rankprobe.tasks.base import INVALID, Example, TargetStyle, Task
+from rankprobe.tasks.base import INVALID, Example, Task
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,22 @@ def token_f1(sheet: Sheet) -> float:
 
 def exact_match(sheet: Sheet) -> float:
     """Percentage of rows whose answer equals an accepted one, in SQuAD's normal form: ReCoRD's EM."""
-    return _mean_of_best(sheet, lambda given, accepted: float(given == accepted))
+    return _mean_of_best(
+        sheet, lambda given, accepted: float(_normal_words(given) == _normal_words(accepted))
+    )
 
 
-def _mean_of_best(sheet: Sheet, similarity: Callable[[list[str], list[str]], float]) -> float:
+def rouge_l(sheet: Sheet) -> float:
+    """Mean over rows of the best ROUGE-L F (Lin 2004) with an accepted answer, in percent; no stemming."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer(["rougeL"])
+    return _mean_of_best(sheet, lambda given, accepted: scorer.score(accepted, given)["rougeL"].fmeasure)
+
+
+def _mean_of_best(sheet: Sheet, similarity: Callable[[str, str], float]) -> float:
     best = [
-        max(similarity(_normal_words(given), _normal_words(accepted)) for accepted in example.answers)
+        max(similarity(given, accepted) for accepted in example.answers)
         for example, given in zip(sheet.examples, sheet.answers, strict=True)
     ]
     return 100 * sum(best) / len(best)
@@ -86,19 +96,24 @@ def _normal_words(text: str) -> list[str]:
     return re.sub(r"\b(a|an|the)\b", " ", bare).split()
 
 
-def _word_f1(given: list[str], accepted: list[str]) -> float:
-    common = sum((Counter(given) & Counter(accepted)).values())
-    return 2 * common / (len(given) + len(accepted)) if common else 0.0
+def _word_f1(given: str, accepted: str) -> float:
+    mine, theirs = Counter(_normal_words(given)), Counter(_normal_words(accepted))
+    common = sum((mine & theirs).values())
+    return 2 * common / (mine.total() + theirs.total()) if common else 0.0
 
 
-METRICS: dict[str, Callable[[Sheet], float]] = {
+LABEL_METRICS: dict[str, Callable[[Sheet], float]] = {
     "accuracy": accuracy,
     "macro_f1": macro_f1,
     "f1_answers": f1_answers,
     "exact_match_questions": exact_match_questions,
-    "token_f1": token_f1,
-    "exact_match": exact_match,
 }
+TEXT_METRICS: dict[str, Callable[[Sheet], float]] = {
+    "exact_match": exact_match,
+    "token_f1": token_f1,
+    "rouge_l": rouge_l,
+}
+METRICS = LABEL_METRICS | TEXT_METRICS
 
 
 @dataclass(frozen=True)
@@ -109,19 +124,19 @@ class Score:
     n_invalid: int
 
 
-def score(task: Task, examples: Sequence[Example], answers: Sequence[str], style: TargetStyle) -> Score:
+def score(task: Task, examples: Sequence[Example], answers: Sequence[str], targets: str) -> Score:
     """Score the answers to a whole split, one text per example."""
     pairs = zip(examples, answers, strict=True)
-    predicted = [task.read(answer, example, style) for example, answer in pairs]
+    predicted = [task.read(answer, example, targets) for example, answer in pairs]
     sheet = Sheet(examples, answers, predicted, len(task.labels))
     return Score({name: METRICS[name](sheet) for name in task.metrics}, predicted.count(INVALID))
 
 
-def majority_scores(task: Task, examples: Sequence[Example], style: TargetStyle) -> dict[str, float]:
+def majority_scores(task: Task, examples: Sequence[Example], targets: str) -> dict[str, float]:
     """What can be scored without reading, per metric: the best of always giving the same label.
 
     For accuracy that is the majority rate; for MultiRC's F1 it is always saying true. For ReCoRD it is the
     entity that the passage mentions most.
     """
-    sheets = [score(task, examples, sheet, style).values for sheet in task.blind_answers(examples, style)]
+    sheets = [score(task, examples, sheet, targets).values for sheet in task.blind_answers(examples, targets)]
     return {name: max(values[name] for values in sheets) for name in task.metrics}

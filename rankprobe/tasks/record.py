@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rankprobe.errors import RankprobeError
-from rankprobe.tasks.base import INVALID, Example, Row, TargetStyle, Task, need, text_field
+from rankprobe.tasks.base import INVALID, Example, Row, Task, need, text_field
 
 
 class _ReCoRD(Task):
@@ -36,27 +36,31 @@ class _ReCoRD(Task):
             ) from None
 
     def example(self, row: Row, where: str) -> Example:
-        entities = sorted(set(need(self, row, "entities", where)))
-        answers = sorted(set(need(self, row, "answers", where)))
-        if not answers:
-            raise RankprobeError(
-                f"{where}: no answers; expected the right entities (the test split has none)"
-            )
+        entities, answers = self._texts(row, "entities", where), self._texts(row, "answers", where)
         fields = {
             "query": text_field(self, row, "query", where),
             "entities": ", ".join(entities),
             "passage": without_highlights(text_field(self, row, "passage", where)),
         }
-        return Example(fields, 0, tuple(answers))
+        return Example(fields, 0, tuple(answers), tuple(entities))
 
-    def target(self, example: Example, style: TargetStyle) -> str:
+    def _texts(self, row: Row, field: str, where: str) -> list[str]:
+        """A list of texts, without repetitions and in alphabetical order: the hub's come from a set."""
+        value = need(self, row, field, where)
+        if not isinstance(value, list) or not value or not all(isinstance(each, str) for each in value):
+            raise RankprobeError(
+                f"{where}: field '{field}' is {value!r}; expected a list of texts (the test split has none)"
+            )
+        return sorted(set(value))
+
+    def target(self, example: Example, targets: str) -> str:
         return example.answers[0]
 
-    def read(self, answer: str, example: Example, style: TargetStyle) -> int:
+    def read(self, answer: str, example: Example, targets: str) -> int:
         """0 if the answer is one of the passage's entities; the metrics compare texts."""
-        return 0 if answer in example.fields["entities"].split(", ") else INVALID
+        return 0 if answer in example.candidates else INVALID
 
-    def blind_answers(self, examples: Sequence[Example], style: TargetStyle) -> list[list[str]]:
+    def blind_answers(self, examples: Sequence[Example], targets: str) -> list[list[str]]:
         return [[most_mentioned(example) for example in examples]]
 
     def lessons(self, example: Example) -> list[Example]:
@@ -71,8 +75,7 @@ def without_highlights(passage: str) -> str:
 
 def most_mentioned(example: Example) -> str:
     """The entity that occurs most often in the passage, the first in the alphabet of several."""
-    entities = example.fields["entities"].split(", ")
-    return max(entities, key=lambda entity: example.fields["passage"].count(entity))
+    return max(example.candidates, key=lambda entity: example.fields["passage"].count(entity))
 
 
 RECORD = _ReCoRD(

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from rankprobe.errors import RankprobeError
-from rankprobe.tasks.base import Example, Row, TargetStyle, Task, need, text_field
+from rankprobe.tasks.base import Example, Row, Task, need, text_field
 
 DETERMINERS = frozenset(
     (
@@ -27,26 +27,26 @@ class _WSC(Task):
     def example(self, row: Row, where: str) -> Example:
         text, pronoun = text_field(self, row, "text", where), text_field(self, row, "span2_text", where)
         referent = text_field(self, row, "span1_text", where)
-        marked = mark(text, pronoun, need(self, row, "span2_index", where), where)
+        marked = mark(text, pronoun, str(need(self, row, "span2_index", where)), where)
         return Example({"text": marked}, self.label_id(need(self, row, "label", where), where), (referent,))
 
-    def answer_set(self, style: TargetStyle) -> list[str]:
+    def answer_set(self, targets: str) -> list[str]:
         return []
 
-    def target(self, example: Example, style: TargetStyle) -> str:
+    def target(self, example: Example, targets: str) -> str:
         return example.answers[0]
 
-    def read(self, answer: str, example: Example, style: TargetStyle) -> int:
+    def read(self, answer: str, example: Example, targets: str) -> int:
         return int(same_referent(answer, example.answers[0]))
 
-    def blind_answers(self, examples: Sequence[Example], style: TargetStyle) -> list[list[str]]:
+    def blind_answers(self, examples: Sequence[Example], targets: str) -> list[list[str]]:
         return [[""] * len(examples), [example.answers[0] for example in examples]]
 
     def lessons(self, example: Example) -> list[Example]:
         return [example] if example.label else []
 
 
-def mark(text: str, pronoun: str, index: object, where: str) -> str:
+def mark(text: str, pronoun: str, index: str, where: str) -> str:
     """The text with stars around the pronoun, which is word number `index`.
 
     Some official rows miscount; the occurrence nearest to `index` is taken.
@@ -55,9 +55,9 @@ def mark(text: str, pronoun: str, index: object, where: str) -> str:
         RankprobeError: the pronoun is nowhere in the text.
     """
     found = [m.start() for m in re.finditer(rf"\b{re.escape(pronoun)}\b", text)]
-    if not isinstance(index, int) or not found:
-        raise RankprobeError(f"{where}: expected the pronoun {pronoun!r} as word {index!r} of {text!r}")
-    at = min(found, key=lambda start: abs(len(re.findall(r"\s+", text[:start])) - index))
+    if not index.isdecimal() or not found:
+        raise RankprobeError(f"{where}: expected the pronoun {pronoun!r} as word {index} of {text!r}")
+    at = min(found, key=lambda start: abs(len(re.findall(r"\s+", text[:start])) - int(index)))
     return f"{text[:at]}*{pronoun}*{text[at + len(pronoun) :]}"
 
 

@@ -9,31 +9,41 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rankprobe.backbone import TextBatch
 from rankprobe.backbone.score import IGNORED
 from rankprobe.errors import RankprobeError
-from rankprobe.tasks import Example, Split, TargetStyle, Task
+from rankprobe.tasks import Example, Row, Split, Task
 from rankprobe.training.seeding import numpy_generator
+
+CHUNK = 1000
+"""Texts tokenised at a time."""
 
 LENGTH_JITTER = 0.1
 """Lengths are blurred by ±10 % before sorting, so that the same rows do not always meet."""
+
+
+Ids = Sequence[int] | NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class Encoded:
     """A tokenised split.
 
-    Source and target ids per example; the tokens of the longest label or answer, whether or not an example
-    has it; how many rows were shortened.
+    Source and target ids per example; for each example the number of the row it comes from; the tokens of
+    the longest label or answer, whether or not an example has it; how many examples lost words of the long
+    field (`n_shortened`), and how many of these even the end of the rest (`n_cut`).
     """
 
     examples: Sequence[Example]
-    sources: list[list[int]]
-    targets: list[list[int]]
+    rows: Sequence[int]
+    sources: Sequence[Ids]
+    targets: Sequence[Ids]
     longest_label: int
     n_shortened: int
+    n_cut: int = 0
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -44,43 +54,83 @@ class Encoded:
         return [len(source) for source in self.sources]
 
 
-def encode(split: Split, tokenizer: Any, style: TargetStyle, max_length: int) -> Encoded:
+def encode(split: Split, tokenizer: Any, targets: str, max_length: int) -> Encoded:
     """Tokenise a split; the training split as its lessons, which all have a target.
 
-    A source longer than `max_length` loses words of the task's long field only.
+    A source longer than `max_length` loses words of the task's long field; its end is cut off only if it is
+    too long without any of them.
 
     Raises:
         RankprobeError: a training split from which nothing can be learned.
     """
-    task, examples = split.task, split.examples
+    task = split.task
+    numbered = list(enumerate(split.examples))
     if split.name == "train":
-        examples = [lesson for example in examples for lesson in task.lessons(example)]
-    if not examples:
+        numbered = [(row, lesson) for row, example in numbered for lesson in task.lessons(example)]
+    if not numbered:
         raise RankprobeError(f"{split.origin}: no row of {task.title} has a target to learn from")
-    sources = tokenizer([task.source(example.fields) for example in examples]).input_ids
-    too_long = [i for i, ids in enumerate(sources) if len(ids) > max_length]
-    for i in too_long:
-        sources[i] = _shortened(task, examples[i], tokenizer, max_length)
-    targets = tokenizer([task.target(example, style) for example in examples]).input_ids
-    accepted = [*task.answer_set(style), *(text for example in examples for text in example.answers)]
-    longest = max(map(len, tokenizer(accepted).input_ids))
-    return Encoded(examples, sources, targets, longest, len(too_long))
+    rows, examples = [row for row, _ in numbered], [example for _, example in numbered]
+    sources, n_shortened, n_cut = _sources(split, tokenizer, max_length)
+    taught = _ids(tokenizer, [task.target(example, targets) for example in examples])
+    accepted = [*task.answer_set(targets), *{text for example in examples for text in example.answers}]
+    longest = max(map(len, _ids(tokenizer, accepted)))
+    return Encoded(examples, rows, [sources[row] for row in rows], taught, longest, n_shortened, n_cut)
 
 
-def _shortened(task: Task, example: Example, tokenizer: Any, max_length: int) -> list[int]:
-    """The source with as many words of the long field as fit; if not even none fit, cut at the end."""
-    words = example.fields[task.long_field].split()
+def _ids(tokenizer: Any, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+    """Token ids of each text, in arrays: a list of a hundred thousand lists would fill the memory."""
+    chunks = (texts[i : i + CHUNK] for i in range(0, len(texts), CHUNK))
+    return [np.array(ids, np.int32) for chunk in chunks for ids in tokenizer(list(chunk)).input_ids]
 
-    def ids(kept: int) -> list[int]:
-        part = words[len(words) - kept :] if task.keep == "end" else words[:kept]
-        return tokenizer(task.source({**example.fields, task.long_field: " ".join(part)})).input_ids
 
-    fits, breaks = 0, len(words)
-    while breaks - fits > 1:
-        middle = (fits + breaks) // 2
-        fits, breaks = (middle, breaks) if len(ids(middle)) <= max_length else (fits, middle)
-    kept = ids(fits)
-    return kept if len(kept) <= max_length else [*kept[: max_length - 1], kept[-1]]
+def _sources(split: Split, tokenizer: Any, max_length: int) -> tuple[list[NDArray[np.int32]], int, int]:
+    """Source ids per row, how many rows lost words, and how many of these had to lose more than that.
+
+    Each text is tokenised once: how many words fit is known from the lengths of the words.
+    """
+    task, sizes = split.task, WordSizes(tokenizer)
+    sources: list[NDArray[np.int32]] = []
+    n_shortened = n_cut = 0
+    for start in range(0, len(split.examples), CHUNK):
+        chunk = [example.fields for example in split.examples[start : start + CHUNK]]
+        excess = sizes.of([task.source(fields) for fields in chunk]) - (max_length - 1)
+        kept = {
+            i: _fitting(chunk[i], task, sizes, int(excess[i])) for i in np.flatnonzero(excess > 0).tolist()
+        }
+        ids = _ids(tokenizer, [task.source({**fields, **kept.get(i, {})}) for i, fields in enumerate(chunk)])
+        for i, each in enumerate(ids):
+            while len(each) > max_length and (words := kept.get(i, chunk[i])[task.long_field].split()):
+                words = words[1:] if task.keep == "end" else words[:-1]
+                kept[i] = {task.long_field: " ".join(words)}
+                (each,) = _ids(tokenizer, [task.source({**chunk[i], **kept[i]})])
+            if len(each) > max_length:
+                each, n_cut = np.concatenate([each[: max_length - 1], each[-1:]]), n_cut + 1
+            sources.append(each)
+        n_shortened += len(kept)
+    return sources, n_shortened, n_cut
+
+
+def _fitting(fields: Row, task: Task, sizes: WordSizes, excess: int) -> dict[str, str]:
+    """The long field without the words that are `excess` tokens too many, from the end that is not kept."""
+    words = fields[task.long_field].split()
+    dropped = words if task.keep == "end" else words[::-1]
+    lost = np.cumsum([sizes[word] for word in dropped])
+    count = min(int(np.searchsorted(lost, excess)) + 1, len(words))
+    return {task.long_field: " ".join(words[count:] if task.keep == "end" else words[: len(words) - count])}
+
+
+class WordSizes(dict[str, int]):
+    """Tokens per word, tokenised when first met. A text has as many as its words, and one for its end."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+
+    def of(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """Tokens of each text, its end not counted."""
+        split = [text.split() for text in texts]
+        new = sorted({word for words in split for word in words} - self.keys())
+        self.update(zip(new, (len(ids) - 1 for ids in _ids(self.tokenizer, new)), strict=True))
+        return np.array([sum(self[word] for word in words) for words in split])
 
 
 def epoch_batches(
@@ -114,8 +164,8 @@ def collate(data: Encoded, members: Sequence[Sequence[int]], pad_id: int, device
     )
 
 
-def _padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
+def _padded(rows: Sequence[Ids], fill: int) -> Tensor:
     table = torch.full((len(rows), max(map(len, rows))), fill, dtype=torch.long)
     for i, row in enumerate(rows):
-        table[i, : len(row)] = torch.tensor(row)
+        table[i, : len(row)] = torch.as_tensor(row)
     return table

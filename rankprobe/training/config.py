@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import (
@@ -32,14 +33,34 @@ class TaskConfig(Settings):
     (SuperGLUE itself, pinned), or a folder of the official release.
     """
 
-    name: str = Field(default="cb", description="See: rankprobe tasks")
-    data: str = Field(default="bundled", description="bundled, bundled-500, hub, or a folder of JSONL")
-    targets: Literal["digits", "words"] = Field(
-        default="digits", description="Label texts: digits (authors' code) or words (T5)"
+    name: str = Field(default="cb", description="See: rankprobe tasks; or a TOML file of your own")
+    data: str = Field(default="bundled", description="bundled, bundled-500, hub, or a folder")
+    form: Literal["plain", "authors"] = Field(
+        default="plain",
+        description="Source text: plain, or authors (task name first, COPA's question dropped)",
+    )
+    targets: str = Field(
+        default="digits", description="Label texts: digits (authors' code), words (T5), or one each: yes,no"
+    )
+    answers: Literal["greedy", "rank", "both"] = Field(
+        default="greedy", description="Found how: greedy (paper), rank (likeliest label), or both"
     )
     max_source_length: PositiveInt = Field(
         default=256, description="Source tokens without the prompt (authors' code)"
     )
+    shots: PositiveInt | None = Field(
+        default=None, description="Training rows, drawn by seed (paper 5.2: 8, 16, 32); unset: all"
+    )
+    balanced: bool = Field(default=False, description="Draw shots evenly over the labels (paper: not)")
+    report_split: Literal["all", "half"] = Field(
+        default="all",
+        description="all (paper), or half: best is chosen on one half of dev, reported on the other",
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _file(cls, value: str) -> str:
+        return absolute(value) if value.endswith(".toml") else value
 
     @field_validator("data")
     @classmethod
@@ -197,7 +218,7 @@ class RunConfig(Settings):
         """`<task>-<method>-<model>-s<seed>-<hash>`; configs that differ anywhere have different ids."""
         model = self.backbone.model.rstrip("/").rpartition("/")[2].replace(":", "-")
         digest = hashlib.sha256(json.dumps(self.tree(), sort_keys=True).encode()).hexdigest()
-        return f"{self.task.name}-{self.method.name}-{model}-s{self.seed}-{digest[:6]}"
+        return f"{Path(self.task.name).stem}-{self.method.name}-{model}-s{self.seed}-{digest[:6]}"
 
 
 def methods_with(setting: str) -> list[str]:

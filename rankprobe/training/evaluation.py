@@ -1,4 +1,4 @@
-"""Dev scores of K prompts in one pass, from greedy answers."""
+"""Dev scores of K prompts in one pass: answers by greedy decoding, by likelihood, or both."""
 
 from __future__ import annotations
 
@@ -8,47 +8,72 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from rankprobe.backbone import decode
+from rankprobe.backbone import TextBatch, decode, likeliest
 from rankprobe.tasks import score
 from rankprobe.training.batching import collate
 from rankprobe.training.session import Session
 
 
-def answers(session: Session, prompts: Sequence[Tensor], batch_size: int) -> list[list[str]]:
-    """Each prompt's answers to the whole validation split, in the order of its rows."""
+def answers(session: Session, prompts: Sequence[Tensor], batch_size: int, scoring: str) -> list[list[str]]:
+    """Each prompt's answers to the whole validation split, in the order of its rows.
+
+    Args:
+        session: with the split and the backbone.
+        prompts: K matrices (n, d).
+        batch_size: rows per prompt and pass.
+        scoring: `greedy` (decoded, any text can come) or `rank` (the likeliest of the row's candidates).
+    """
     data, backbone = session.validation, session.backbone
     by_length = np.argsort(data.lengths, kind="stable")
     given = [[""] * len(data) for _ in prompts]
     for start in range(0, len(data), batch_size):
         rows = by_length[start : start + batch_size].tolist()
         batch = collate(data, [rows] * len(prompts), backbone.tokenizer.pad_token_id, backbone.device)
-        for member, texts in enumerate(decode(backbone, prompts, batch, data.longest_label)):
-            for row, text in zip(rows, texts, strict=True):
+        if scoring == "greedy":
+            texts = decode(backbone, prompts, batch, data.longest_label)
+        else:
+            texts = _ranked(session, prompts, batch, rows)
+        for member, each in enumerate(texts):
+            for row, text in zip(rows, each, strict=True):
                 given[member][row] = text
     return given
+
+
+def _ranked(
+    session: Session, prompts: Sequence[Tensor], batch: TextBatch, rows: Sequence[int]
+) -> list[list[str]]:
+    texts = [session.task.candidates(session.validation.examples[row], session.targets) for row in rows]
+    ids = [session.backbone.tokenizer(candidates).input_ids for candidates in texts]
+    best = iter(likeliest(session.backbone, prompts, batch, ids * len(prompts)))
+    return [[candidates[next(best)] for candidates in texts] for _ in prompts]
 
 
 def evaluate(
     session: Session, prompts: Sequence[Tensor], batch_size: int, step: int
 ) -> list[list[dict[str, Any]]]:
-    """For each prompt, the rows of `evals`: one per metric, with the majority score beside it."""
-    examples, majority = session.validation.examples, session.majority
-    scores = [
-        score(session.task, examples, given, session.style) for given in answers(session, prompts, batch_size)
-    ]
-    return [
-        [
-            {
-                "step": step,
-                "epoch": step / session.steps_per_epoch,
-                "split": "validation",
-                "metric": metric,
-                "value": value,
-                "n_examples": len(examples),
-                "n_invalid": each.n_invalid,
-                "majority": majority[metric],
-            }
-            for metric, value in each.values.items()
-        ]
-        for each in scores
-    ]
+    """For each prompt, the rows of `evals`: one per part of dev, way of answering, and metric.
+
+    The first row is the one that chooses the best prompt. The majority score stands beside each.
+    """
+    evals: list[list[dict[str, Any]]] = [[] for _ in prompts]
+    given = {scoring: answers(session, prompts, batch_size, scoring) for scoring in session.scoring}
+    for part, rows in session.parts.items():
+        examples = [session.validation.examples[row] for row in rows]
+        for scoring, members in given.items():
+            for member, texts in enumerate(members):
+                found = score(session.task, examples, [texts[row] for row in rows], session.targets)
+                evals[member] += [
+                    {
+                        "step": step,
+                        "epoch": step / session.steps_per_epoch,
+                        "split": part,
+                        "scoring": scoring,
+                        "metric": metric,
+                        "value": value,
+                        "n_examples": len(rows),
+                        "n_invalid": found.n_invalid,
+                        "majority": session.majority[part][metric],
+                    }
+                    for metric, value in found.values.items()
+                ]
+    return evals

@@ -15,6 +15,7 @@ from rankprobe.rank import numerical_rank_rtol
 from rankprobe.training.config import RunConfig
 from rankprobe.training.learner import Learner
 from rankprobe.training.session import Session
+from rankprobe.training.subsets import training_rows
 
 PACKAGES = (
     "rankprobe", "torch", "transformers", "tokenizers", "datasets", "numpy", "scipy", "pandas",
@@ -22,10 +23,17 @@ PACKAGES = (
 )  # fmt: skip
 
 
+SELECTION = {
+    "all": "best is chosen and reported on the same validation rows; last is beside it",
+    "half": "best is chosen on the selection half of the validation rows and reported on the report half",
+}
+
+
 def new_manifest(config: RunConfig, session: Session, learner: Learner) -> dict[str, Any]:
     """The manifest of a run that has not begun."""
     backbone, train, validation = session.backbone, session.train, session.validation
     n, d = config.method.prompt_length, backbone.d_model
+    rows = training_rows(train.examples, config.task, config.seed)
     return {
         "format": 1,
         "status": "running",
@@ -48,16 +56,18 @@ def new_manifest(config: RunConfig, session: Session, learner: Learner) -> dict[
             "origin": {name: split.origin for name, split in session.splits.items()},
             "fingerprint": session.data_fingerprint,
             "tokens_fingerprint": session.tokens_fingerprint,
-            "n_train": len(train),
+            "n_train": len(rows),
+            "train_rows": None if config.task.shots is None else [train.rows[row] for row in rows],
             "n_validation": len(validation),
             "n_shortened": train.n_shortened + validation.n_shortened,
+            "n_cut": train.n_cut + validation.n_cut,
         },
         "trainable": {name: parameter.numel() for name, parameter in learner.trained.items()},
         "trainable_parameters": sum(p.numel() for p in learner.trained.values()),
         "progress": {"step": 0, "total_steps": session.total_steps},
         "timings": {},
         "numerical_rank_rtol": numerical_rank_rtol((n, d)),
-        "selection": "best is chosen and reported on the same validation rows; last is beside it",
+        "selection": SELECTION[config.task.report_split],
         **provenance(config.backbone.device),
         "resumed": [],
     }

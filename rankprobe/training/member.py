@@ -23,6 +23,7 @@ from rankprobe.training.manifest import now
 from rankprobe.training.recorder import Hook, Recorder
 from rankprobe.training.seeding import numpy_generator, torch_generator
 from rankprobe.training.session import Session
+from rankprobe.training.subsets import training_rows
 
 
 class Member:
@@ -50,15 +51,17 @@ class Member:
             "step": 0,
             "total_steps": session.total_steps,
             "metric": session.task.metrics[0],
-            "majority": session.majority[session.task.metrics[0]],
+            "majority": session.majority[session.selection][session.task.metrics[0]],
             "untrained": None,
             "best": None,
             "best_step": None,
             "last": None,
             "last_invalid": None,
+            **({"report_best": None, "report_last": None} if "report" in session.parts else {}),
         }
         self.timings = {"training": 0.0, "evaluation": 0.0, "recording": 0.0}
         self._restore()
+        self._subset = training_rows(session.train.examples, config.task, config.seed)
         self._batches: dict[int, list[list[int]]] = {}
         twins = {"twin_": self.twin.method} if self.twin else {}
         self.recorder = Recorder(
@@ -81,9 +84,12 @@ class Member:
         """The training rows of update `step`; they depend on seed and step only."""
         epoch, position = divmod(step - 1, self.session.steps_per_epoch)
         if epoch not in self._batches:
-            training, lengths = self.config.training, self.session.train.lengths
+            training, lengths = (
+                self.config.training,
+                [self.session.train.lengths[row] for row in self._subset],
+            )
             batches = epoch_batches(lengths, training.batch_size, training.batching, self.config.seed, epoch)
-            self._batches = {epoch: batches}
+            self._batches = {epoch: [[self._subset[i] for i in batch] for batch in batches]}
         return self._batches[epoch][position]
 
     def produce(self) -> Tensor:
@@ -126,14 +132,22 @@ class Member:
             self.twin.update(step)
 
     def note_score(self, step: int, evals: Sequence[Mapping[str, Any]]) -> None:
-        """Keep the best prompt by the task's first metric; the untrained one is no candidate."""
-        value = next(row["value"] for row in evals if row["metric"] == self.progress["metric"])
+        """Keep the best prompt by the first row of `evals`; the untrained one is no candidate."""
+        first = evals[0]
+        value = first["value"]
+        reported = [
+            row["value"] for row in evals if row["split"] == "report" and row["metric"] == first["metric"]
+        ]
         if step == 0:
             self.progress["untrained"] = value
             return
-        self.progress |= {"last": value, "last_invalid": evals[0]["n_invalid"]}
+        self.progress |= {"last": value, "last_invalid": first["n_invalid"]}
+        if reported:
+            self.progress["report_last"] = reported[0]
         if self.progress["best"] is None or value > self.progress["best"]:
             self.progress |= {"best": value, "best_step": step}
+            if reported:
+                self.progress["report_best"] = reported[0]
             self.best = self.prompt().clone()
 
     def checkpoint(self) -> None:

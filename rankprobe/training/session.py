@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from rankprobe.backbone import Backbone, fingerprint, load_backbone
+from rankprobe.backbone.score import IGNORED
 from rankprobe.errors import RankprobeError
-from rankprobe.tasks import Split, TargetStyle, Task, get_task, load_split, majority_scores
+from rankprobe.tasks import Split, Task, get_task, load_split, majority_scores
 from rankprobe.training.batching import Encoded, encode
 from rankprobe.training.config import RunConfig
+from rankprobe.training.subsets import dev_parts, training_rows
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,9 @@ class Session:
     splits: dict[str, Split]
     train: Encoded
     validation: Encoded
-    style: TargetStyle
+    targets: str
+    scoring: tuple[str, ...]
+    parts: dict[str, list[int]]
     backbone: Backbone
     backbone_fingerprint: str
     steps_per_epoch: int
@@ -33,9 +38,17 @@ class Session:
     checkpoint_every: int
 
     @cached_property
-    def majority(self) -> dict[str, float]:
-        """What can be scored on dev without reading, per metric."""
-        return majority_scores(self.task, self.validation.examples, self.style)
+    def majority(self) -> dict[str, dict[str, float]]:
+        """What can be scored without reading, per part of dev and metric."""
+        return {
+            part: majority_scores(self.task, [self.validation.examples[row] for row in rows], self.targets)
+            for part, rows in self.parts.items()
+        }
+
+    @property
+    def selection(self) -> str:
+        """The part of dev that chooses the best prompt."""
+        return next(iter(self.parts))
 
     @property
     def data_fingerprint(self) -> dict[str, str]:
@@ -45,8 +58,11 @@ class Session:
     @property
     def tokens_fingerprint(self) -> str:
         """Of what the tokenizer made of them; it changes with tokenizer, template and targets."""
-        ids = [(data.sources, data.targets) for data in (self.train, self.validation)]
-        return hashlib.sha256(json.dumps(ids).encode()).hexdigest()
+        digest = hashlib.sha256()
+        for data in (self.train, self.validation):
+            for ids in (*data.sources, *data.targets):
+                digest.update(np.append(ids, IGNORED).astype(np.int32).tobytes())
+        return digest.hexdigest()
 
     def due(self, step: int, every: int) -> bool:
         return step % every == 0 or step == self.total_steps
@@ -80,6 +96,7 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
                     f"runs of one cohort must share '{name}'; got {mine[name]!r} and {theirs[name]!r}"
                 )
     task = get_task(config.task.name)
+    task = task.as_authors() if config.task.form == "authors" else task
     splits = {name: load_split(task, name, config.task.data) for name in ("train", "validation")}
     backbone = load_backbone(
         config.backbone.model,
@@ -88,10 +105,14 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
         seed=config.backbone.model_seed,
         device=config.backbone.device,
     )
-    style, limit = config.task.targets, config.task.max_source_length
-    check_tokenizer(backbone, task.answer_set(style))
-    encoded = {name: encode(split, backbone.tokenizer, style, limit) for name, split in splits.items()}
-    per_epoch = -(-len(encoded["train"]) // config.training.batch_size)
+    targets, limit = config.task.targets, config.task.max_source_length
+    check_tokenizer(backbone, task.answer_set(targets))
+    encoded = {name: encode(split, backbone.tokenizer, targets, limit) for name, split in splits.items()}
+    scoring = ("greedy", "rank") if config.task.answers == "both" else (config.task.answers,)
+    if "rank" in scoring and not task.candidates(encoded["validation"].examples[0], targets):
+        raise RankprobeError(f"{task.title} has no set of answers to rank; use --answers greedy")
+    n_rows = len(training_rows(encoded["train"].examples, config.task, config.seed))
+    per_epoch = -(-n_rows // config.training.batch_size)
     total = config.training.steps or config.training.epochs * per_epoch
     eval_every = config.logging.eval_every or per_epoch
     return Session(
@@ -99,7 +120,9 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
         splits=splits,
         train=encoded["train"],
         validation=encoded["validation"],
-        style=style,
+        targets=targets,
+        scoring=scoring,
+        parts=dev_parts(encoded["validation"].examples, config.task.report_split),
         backbone=backbone,
         backbone_fingerprint=fingerprint(backbone),
         steps_per_epoch=per_epoch,

@@ -32,6 +32,11 @@ def here(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
+        ("probe --targets letters", "error: targets is 'letters'; expected digits, words, or 3 different words with commas between, for entailment, contradiction, neutral"),
+        ("probe --shots 251", "error: shots is 251, and there are 250 training examples"),
+        ("probe --task wsc --answers rank", "error: WSC has no set of answers to rank; use --answers greedy"),
+        ("probe --task none.toml", "error: task 'none.toml' cannot be read (No such file or directory)"),
+        ("tasks show cbb", "error: unknown task 'cbb'; did you mean 'cb'?"),
         ("probe --task cbb", "error: unknown task 'cbb'; did you mean 'cb'? (valid: boolq, cb, copa, multirc, record, rte, wic, wsc)"),
         ("train --method dptt", "error: unknown method 'dptt'; did you mean 'dpt'? (valid: dpt, probe, vanilla)"),
         ("probe --model random:t5-smal", "error: unknown model 'random:t5-smal'; did you mean 'random:t5-small'? (valid: random:t5-base, random:t5-large, random:t5-small, random:tiny)"),

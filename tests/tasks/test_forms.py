@@ -155,10 +155,10 @@ def test_referents_match_as_in_t5(answer, referent, same):
 
 def test_the_pronoun_is_marked_where_it_stands():
     text = "He said that he (he!) and the heron left."
-    assert mark(text, "he", 3, "x") == "He said that *he* (he!) and the heron left."
-    assert mark(text, "he", 4, "x") == "He said that he (*he*!) and the heron left."
-    assert mark(text, "he", 9, "x") == "He said that he (*he*!) and the heron left."  # a miscounted row
-    for pronoun, index in (("she", 3), ("he", "3")):
+    assert mark(text, "he", "3", "x") == "He said that *he* (he!) and the heron left."
+    assert mark(text, "he", "4", "x") == "He said that he (*he*!) and the heron left."
+    assert mark(text, "he", "9", "x") == "He said that he (*he*!) and the heron left."  # a miscounted row
+    for pronoun, index in (("she", "3"), ("he", "third")):
         with pytest.raises(RankprobeError, match=r"here: expected the pronoun"):
             mark(text, pronoun, index, "here")
 
@@ -189,7 +189,7 @@ def test_record_highlights():
         ("multirc", {"passage": {"text": "x"}}, "expected a passage with text, questions and their answers"),
         ("multirc", {"passage": "x"}, "expected a passage with text, questions and their answers"),
         ("record", {"passage": {"text": "x"}, "qas": []}, "expected a passage with text and entities"),
-        ("record", {**FORMS["record"][1][0], "answers": []}, "no answers; expected the right entities"),
+        ("record", {**FORMS["record"][1][0], "answers": []}, "field 'answers' is []; expected a list of texts"),
         ("record", {"passage": "x"}, "no field 'entities'"),
         ("wsc", {"text": "x", "span2_text": "he", "label": 1}, "no field 'span1_text'"),
         ("boolq", {"question": "q", "passage": "p", "label": "yes"}, "label 'yes' is not one of BoolQ's: 'False' (0), 'True' (1)"),
@@ -198,3 +198,34 @@ def test_record_highlights():
 def test_rows_of_another_shape_are_named(name, row, message):
     with pytest.raises(RankprobeError, match=re.escape(f"rows.jsonl:7: {message}")):
         TASKS[name].examples(row, "rows.jsonl:7")
+
+
+def test_the_authors_form():
+    def first(name):
+        task = TASKS[name].as_authors()
+        (example, *_) = task.examples(FORMS[name][0], "here")
+        return task.source(example.fields)
+
+    assert first("cb") == "superglue-cb premise: P. hypothesis: h"
+    assert first("copa") == "superglue-copa premise: P. choice1: A. choice2: B."
+    assert first("wsc") == "superglue-wsc.fixed text: Ann paid Eve, because *she* was kind."
+
+
+def test_any_verbalizer():
+    task = TASKS["cb"]
+    (example,) = task.examples(FORMS["cb"][0], "here")
+    assert task.target(example, "yes, no,maybe") == "maybe"
+    assert [task.read(text, example, "yes,no,maybe") for text in ("yes", "no", "maybe", "2", "neutral")] == [
+        0,
+        1,
+        2,
+        -1,
+        -1,
+    ]
+    for targets in ("yes,no", "yes,no,no", "yes,no,", "letters"):
+        with pytest.raises(
+            RankprobeError,
+            match=re.escape(f"targets is '{targets}'; expected digits, words, or 3 different words"),
+        ):
+            task.target(example, targets)
+    assert TASKS["record"].answer_set("yes,no") == []

@@ -12,7 +12,7 @@ CB, MULTIRC, RECORD, WSC = (TASKS[name] for name in ("cb", "multirc", "record", 
 
 def labelled(gold, groups=None):
     return [
-        Example({}, label, (), group) for label, group in zip(gold, groups or [""] * len(gold), strict=True)
+        Example({}, label, group=group) for label, group in zip(gold, groups or [""] * len(gold), strict=True)
     ]
 
 
@@ -37,8 +37,9 @@ def test_multirc_by_hand():
 
 
 def test_record_by_hand():
-    fields = {"entities": "Ann Lee, Bob, New York", "passage": "Bob saw Ann Lee. Bob left New York."}
-    examples = [Example(fields, 0, ("Ann Lee", "Bob")), Example(fields, 0, ("New York",))]
+    fields = {"passage": "Bob saw Ann Lee. Bob left New York."}
+    entities = ("Ann Lee", "Bob", "New York")
+    examples = [Example(fields, 0, accepted, entities) for accepted in (("Ann Lee", "Bob"), ("New York",))]
     found = score(RECORD, examples, ["ann", "The New York!"], "words")
     # F1 of "ann" with "Ann Lee" is 2/3; articles, case and punctuation do not count.
     assert found.values == pytest.approx({"token_f1": 100 * (2 / 3 + 1) / 2, "exact_match": 50.0})

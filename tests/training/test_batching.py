@@ -51,7 +51,7 @@ def test_encoding(backbone):
     eos = backbone.tokenizer.eos_token_id
     assert len(data) == 250
     assert data.n_shortened == 0
-    assert all(ids[-1] == eos for ids in data.sources + data.targets)
+    assert all(ids[-1] == eos for ids in [*data.sources, *data.targets])
     text = backbone.tokenizer.decode(data.sources[0], skip_special_tokens=True)
     assert text.strip() == CB.source(split.examples[0].fields)
 
@@ -92,7 +92,7 @@ def test_long_rows_lose_the_start_of_the_premise_only(backbone):
 
 
 def test_collating_members():
-    data = Encoded([], [[5, 6, 1], [7, 1], [8, 9, 9, 1]], [[3, 1], [4, 1], [3, 4, 1]], 3, 0)
+    data = Encoded([], [], [[5, 6, 1], [7, 1], [8, 9, 9, 1]], [[3, 1], [4, 1], [3, 4, 1]], 3, 0)
     batch = collate(data, [[0, 1], [2]], pad_id=0, device=torch.device("cpu"))
     assert batch.input_ids.tolist() == [[5, 6, 1, 0], [7, 1, 0, 0], [8, 9, 9, 1]]
     assert batch.attention_mask.tolist() == [[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1]]

@@ -83,7 +83,8 @@ def test_run_ids_tell_configs_apart():
         ({"steps": 2.5}, "steps is 2.5; expected a valid integer"),
         ({"learning_rate": float("nan")}, "learning_rate is nan; expected a finite number"),
         ({"warmup": 1.5}, "warmup is 1.5; expected less than or equal to 1"),
-        ({"targets": "letters"}, "targets is 'letters'; expected 'digits' or 'words'"),
+        ({"answers": "both?"}, "answers is 'both?'; expected 'greedy', 'rank' or 'both'"),
+        ({"shots": 0}, "shots is 0; expected greater than 0"),
         ({"dtype": "float16"}, "float16 overflows in T5's feed-forward layers and gives NaN; use bfloat16 or float32"),
     ],
 )  # fmt: skip

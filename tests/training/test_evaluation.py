@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from conftest import quick
 
+from rankprobe.errors import RankprobeError
+from rankprobe.tasks import TASKS
 from rankprobe.training import evaluation
 from rankprobe.training.evaluation import evaluate
 from rankprobe.training.session import open_session
@@ -47,3 +50,49 @@ def test_answers_outside_the_label_set_are_wrong_and_counted(monkeypatch):
     ((accuracy, f1),) = evaluate(session, [torch.zeros(8, 128)], 10, step=0)
     assert (accuracy["value"], accuracy["n_invalid"]) == (75.0, 14)
     assert f1["value"] < 100
+
+
+def test_ranking_never_leaves_the_label_set_and_both_are_logged():
+    session = open_session([quick(answers="both", model="tiny")])
+    (rows,) = evaluate(session, [torch.randn(8, 128)], 10, step=0)
+    by_scoring = {row["scoring"]: row for row in rows if row["metric"] == "accuracy"}
+    assert by_scoring.keys() == {"greedy", "rank"}
+    assert rows[0]["scoring"] == "greedy"  # the first chooses the best prompt
+    assert by_scoring["greedy"]["n_invalid"] > 40 > by_scoring["rank"]["n_invalid"] == 0
+    assert by_scoring["rank"]["value"] > by_scoring["greedy"]["value"]
+
+
+def test_record_ranks_the_entities_of_each_row():
+    session = open_session([quick(task="record", answers="rank", model="tiny")])
+    given = evaluation.answers(session, [torch.randn(8, 128)], 10, "rank")[0]
+    assert all(text in e.candidates for text, e in zip(given, session.validation.examples, strict=True))
+
+
+def test_what_cannot_be_ranked():
+    with pytest.raises(RankprobeError, match="WSC has no set of answers to rank; use --answers greedy"):
+        open_session([quick(task="wsc", answers="rank")])
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_perfect_predictor_scores_100_on_every_task(name, monkeypatch):
+    """Over many batches, so that no metric is a mean over batches: MultiRC's questions are cut apart."""
+    session = open_session([quick(task=name)])
+    examples = session.validation.examples
+    sources = {tuple(ids): row for row, ids in enumerate(map(list, session.validation.sources))}
+
+    def decode(backbone, prompts, batch, max_new_tokens):
+        rows = [
+            sources[tuple(ids[mask.bool()].tolist())]
+            for ids, mask in zip(batch.input_ids, batch.attention_mask, strict=True)
+        ]
+        return [[right(examples[row]) for row in rows]]
+
+    def right(example):
+        if name == "wsc" and not example.label:
+            return "somebody else"
+        return session.task.target(example, "digits")
+
+    monkeypatch.setattr(evaluation, "decode", decode)
+    (rows,) = evaluate(session, [torch.zeros(8, 128)], 7, step=0)
+    assert {row["metric"]: row["value"] for row in rows} == dict.fromkeys(session.task.metrics, 100.0)
+    assert all(row["n_invalid"] == 0 for row in rows)

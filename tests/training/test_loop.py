@@ -216,7 +216,8 @@ def test_best_is_kept_by_the_first_metric_and_last_beside_it(tmp_path, monkeypat
     def fake(session, current, batch_size, step):
         value = next(scores)
         prompts.append(current[0].numpy().copy())
-        row = {"step": step, "metric": "accuracy", "value": value, "majority": 50.0, "n_invalid": 2}
+        row = {"step": step, "split": "validation", "metric": "accuracy", "value": value, "n_invalid": 2}
+        row["majority"] = 50.0
         return [[row, {**row, "metric": "macro_f1", "value": 100 - value}]]
 
     monkeypatch.setattr(loop, "evaluate", fake)

@@ -1,0 +1,154 @@
+"""A task of the user's own: from a TOML file and rows in any format, to examples and scores."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from rankprobe.errors import RankprobeError
+from rankprobe.tasks import get_task, load_split, majority_scores, score
+
+STARS = """
+template = "review: {review}"
+target = "stars"
+train = "train.csv"
+validation = "dev.csv"
+[labels]
+1 = "bad"
+5 = "good"
+"""
+CSV = 'review,stars\n"fine, really",5\nawful,1\nbad,1\n'
+
+ANSWERS = """
+template = "q: {question} context: {context}"
+target = "answer"
+train = "train.jsonl"
+validation = "dev.jsonl"
+long_field = "context"
+"""
+ROWS = [
+    {"question": "who?", "context": "Ann ran.", "answer": "Ann"},
+    {"question": "when?", "context": "At noon.", "answer": ["at noon", "noon"]},
+]
+
+
+@pytest.fixture
+def stars(tmp_path):
+    (tmp_path / "stars.toml").write_text(STARS)
+    for name in ("train", "dev"):
+        (tmp_path / f"{name}.csv").write_text(CSV)
+    return tmp_path / "stars.toml"
+
+
+@pytest.fixture
+def answers(tmp_path):
+    (tmp_path / "answers.toml").write_text(ANSWERS)
+    for name in ("train", "dev"):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return tmp_path / "answers.toml"
+
+
+def test_labels(stars):
+    task = get_task(str(stars))
+    split = load_split(task, "train", "bundled")
+    assert (split.source, split.label, task.metrics) == ("file", "stars", ("accuracy",))
+    assert [task.source(e.fields) for e in split.examples][:2] == ["review: fine, really", "review: awful"]
+    for targets in ("digits", "words"):  # the file's own answers
+        assert [task.target(e, targets) for e in split.examples] == ["good", "bad", "bad"]
+    found = score(task, split.examples, ["good", "good", "meh"], "digits")
+    assert (found.values, found.n_invalid) == ({"accuracy": pytest.approx(100 / 3)}, 1)
+    assert majority_scores(task, split.examples, "digits") == {"accuracy": pytest.approx(200 / 3)}
+
+
+def test_free_text(answers):
+    task = get_task(str(answers))
+    examples = load_split(task, "validation", "bundled").examples
+    assert [task.target(e, "digits") for e in examples] == ["Ann", "at noon"]
+    found = score(task, examples, ["ann", "noon sharp"], "digits").values
+    assert found["exact_match"] == 50.0
+    assert found["token_f1"] == pytest.approx(100 * (1 + 2 / 3) / 2)
+    assert found["rouge_l"] == pytest.approx(100 * (1 + 2 / 3) / 2)
+    assert score(task, examples, ["", ""], "digits").values == {"exact_match": 0, "token_f1": 0, "rouge_l": 0}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_any_format_and_a_folder_in_place_of_the_files(stars, tmp_path, suffix):
+    task, folder = get_task(str(stars)), tmp_path / "elsewhere"
+    folder.mkdir()
+    frame = pd.DataFrame({"review": ["fine, really", "awful", "bad"], "stars": [5, 1, 1]})
+    if suffix == ".csv":
+        frame.to_csv(folder / "train.csv", index=False)
+    elif suffix == ".jsonl":
+        frame.to_json(folder / "train.jsonl", orient="records", lines=True)
+    else:
+        frame.to_parquet(folder / "train.parquet")
+    expected = load_split(task, "train", "bundled").examples
+    assert load_split(task, "train", str(folder)).examples == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("template = ", "is no TOML"),
+        (STARS.replace("target", "taregt"), "unknown setting 'taregt'; did you mean 'target'?"),
+        (STARS.replace('template = "review: {review}"', ""), "template is missing"),
+        (STARS.replace("{review}", "review"), "names no fields, as in 'premise: {premise}'"),
+        (STARS.replace("{review}", "{review"), "is no template"),
+        (STARS.replace("{review}", "{0}"), "names no fields"),
+        (STARS.replace('5 = "good"', '5 = "bad"'), "[labels] has ('bad', 'bad'); expected two or more different answers"),
+        (STARS.replace("[labels]", 'metrics = ["rouge_l"]\n[labels]'), "unknown metric 'rouge_l'"),
+        (STARS.replace("[labels]", 'long_field = "text"\n[labels]'), "unknown long_field 'text'"),
+    ],
+)  # fmt: skip
+def test_a_file_that_describes_no_task(tmp_path, text, message):
+    (tmp_path / "stars.toml").write_text(text)
+    with pytest.raises(RankprobeError, match=re.escape(message)):
+        get_task(str(tmp_path / "stars.toml"))
+
+
+def test_files_and_rows_that_do_not_fit(stars, answers, tmp_path):
+    with pytest.raises(RankprobeError, match=r"cannot be read \(No such file"):
+        get_task(str(tmp_path / "none.toml"))
+    task = get_task(str(stars))
+    for text, message in (
+        ("review,stars\nfine,3\n", "train.csv:2: field 'stars' is '3'; expected one of 1, 5"),
+        ("review,rating\nfine,3\n", "train.csv:2: no field 'stars'; stars rows have review, stars"),
+        ("review,stars\nfine\n", "train.csv:2: not as many columns as the header has"),
+        ("review,stars\nfine,5,6\n", "train.csv:2: not as many columns as the header has"),
+        ('review,stars\n"fine,5\n', "train.csv:2: not CSV in UTF-8"),
+        ("", "train.csv: no rows; expected stars examples"),
+    ):
+        (tmp_path / "train.csv").write_text(text)
+        with pytest.raises(RankprobeError, match=re.escape(message)):
+            load_split(task, "train", "bundled")
+    (tmp_path / "train.csv").write_bytes("review,stars\ncafé,5\n".encode("latin-1"))
+    with pytest.raises(RankprobeError, match=r"train.csv:2: not CSV in UTF-8"):
+        load_split(task, "train", "bundled")
+    (tmp_path / "train.csv").unlink()
+    with pytest.raises(RankprobeError, match=r"train.csv: no such file"):
+        load_split(task, "train", "bundled")
+    with pytest.raises(RankprobeError, match="task 'stars' is not on the hub"):
+        load_split(task, "train", "hub")
+    (tmp_path / "train.jsonl").write_text('{"question": "q", "context": "c", "answer": ""}\n')
+    with pytest.raises(RankprobeError, match=re.escape("field 'answer' is ''; expected text, or a list")):
+        load_split(get_task(str(answers)), "train", "bundled")
+    (tmp_path / "train.jsonl").unlink()
+    (tmp_path / "train.parquet").write_text("no Parquet")
+    with pytest.raises(RankprobeError, match="cannot be read as Parquet"):
+        load_split(task, "train", str(tmp_path))
+
+
+def test_it_trains(answers, tmp_path, monkeypatch):
+    import rankprobe as rp
+
+    monkeypatch.chdir(tmp_path)
+    run = rp.probe(task="answers.toml", model="random:tiny", steps=2, prompt_length=4)
+    assert run.id.startswith("answers-probe-random-tiny")
+    evals = run.log("evals")
+    assert set(evals["metric"]) == {"exact_match", "token_f1", "rouge_l"}
+    assert evals["n_examples"].eq(2).all()
+    monkeypatch.chdir("/")  # the config keeps the absolute path
+    assert rp.load_runs(tmp_path / "runs").runs["task"].tolist() == [str(tmp_path / "answers.toml")]
