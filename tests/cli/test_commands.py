@@ -85,6 +85,22 @@ def test_lists(here, capsys):
         assert all(word in told for word in words)
 
 
+def test_a_task_is_shown_as_it_will_be_trained_on(here, capsys):
+    run("tasks", "show", "cb", "--targets", "yes,no,maybe")
+    told = capsys.readouterr().out
+    for part in (
+        "miniature CB",
+        "250 examples",
+        "entailment 108 (43%), contradiction 92 (37%), neutral 50 (20%)",
+        "accuracy 41.1, macro_f1 19.4",
+        "premise: Wanda waited for news on Friday. It is a lie that",
+        "target           yes",
+    ):
+        assert part in told
+    run("tasks", "show", "wsc")
+    assert "*she*" in capsys.readouterr().out
+
+
 def test_help_groups_options_and_names_every_setting(here, capsys):
     from rankprobe.training.config import leaves
 
