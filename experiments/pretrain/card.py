@@ -1,7 +1,7 @@
 """Fills the tables of the model card from run folders: `python -m experiments.pretrain.card`.
 
-Trains vanilla prompt tuning, DPT and the probe on every miniature task, three seeds each, as cohorts.
-Finished runs below `--runs-dir` are kept, so a second call only reads.
+Trains vanilla prompt tuning, DPT and the probe on every miniature task, three seeds each, as cohorts, and
+writes the tasks whose runs have all finished. Finished runs below `--runs-dir` are kept.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def plan(tasks: list[str], settings: dict[str, Any]) -> list[Any]:
-    """All runs behind the tables; methods and seeds of a task share every pass through the backbone."""
-    return grid(settings, {"task": tasks, "method": METHODS, "seed": SEEDS})
+def complete(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of those tasks of which every run has finished."""
+    finished = runs[runs["status"] == "finished"]
+    counts = finished["task"].value_counts()
+    return finished[finished["task"].isin(counts.index[counts == len(METHODS) * len(SEEDS)])]
 
 
 def score_table(runs: pd.DataFrame, prefixed: dict[str, dict[str, float]]) -> pd.DataFrame:
@@ -99,19 +101,24 @@ def prefix_table(found: dict[str, dict[str, Any]]) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs-dir", type=Path, default=Path("runs/card"))
-    parser.add_argument("--task", action="append", choices=TASKS, help="only these; the card stays as it is")
+    parser.add_argument("--no-training", action="store_true", help="only read the runs there are")
     given = parser.parse_args()
-    run_all(plan(given.task or list(TASKS), SETTINGS), runs_dir=given.runs_dir)
+    if not given.no_training:
+        plan = grid(SETTINGS, {"task": list(TASKS), "method": METHODS, "seed": SEEDS})
+        run_all(plan, runs_dir=given.runs_dir)
     frames = load_runs(given.runs_dir)
     found = {size: json.loads((HERE / f"{size}_scores.json").read_text()) for size in BACKBONES}
-    scores = score_table(frames.runs, found["tiny"]["scores"])
-    ranks = rank_table(frames.runs, frames.steps)
-    print(scores.to_string(index=False), ranks.to_string(index=False), sep="\n\n")
-    if not given.task:
-        card = CARD.read_text()
-        for name, table in (("scores", scores), ("readings", ranks), ("prefixes", prefix_table(found))):
-            card = fill(card, name, table)
-        CARD.write_text(card)
+    runs = complete(frames.runs)
+    tables = {
+        "scores": score_table(runs, found["tiny"]["scores"]),
+        "readings": rank_table(runs, frames.steps),
+        "prefixes": prefix_table(found),
+    }
+    card = CARD.read_text()
+    for name, table in tables.items():
+        print(table.to_string(index=False), end="\n\n")
+        card = fill(card, name, table)
+    CARD.write_text(card)
 
 
 if __name__ == "__main__":

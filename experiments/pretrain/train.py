@@ -1,6 +1,6 @@
-"""Pretrains a bundled backbone: `python -m experiments.pretrain.train tiny` (or `mini`).
+"""Pretrains a bundled backbone: `python -m experiments.pretrain.train tiny`.
 
-Writes the backbone to `rankprobe/bundled/<size>/`, the log and the scores under prefixes beside this file.
+Writes the backbone to `rankprobe/bundled/<size>/` and the log beside this file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch.nn import functional
 from transformers import T5Config, T5ForConditionalGeneration
 
@@ -36,18 +35,9 @@ SIZES: dict[str, dict[str, Any]] = {
         "num_layers": 4,
         "num_decoder_layers": 3,
     },
-    "mini": {
-        "d_model": 256,
-        "d_kv": 64,
-        "num_heads": 4,
-        "d_ff": 512,
-        "num_layers": 4,
-        "num_decoder_layers": 2,
-    },
 }
 STAGES = {
     "tiny": ((11_000, 0.02), (6000, 0.015), (3500, 0.015)),
-    "mini": ((8000, 0.02), (4000, 0.015), (2000, 0.015)),
 }
 """Steps and peak learning rate of each stage; a stage has its mixture, and begins with a new optimizer."""
 BATCH = 64
@@ -125,6 +115,13 @@ def new_model(size: str, pieces: Any) -> T5ForConditionalGeneration:
     return T5ForConditionalGeneration._from_config(config, attn_implementation="eager")
 
 
+def saved(folder: Path) -> T5ForConditionalGeneration:
+    """The backbone as the stage before has left it."""
+    return T5ForConditionalGeneration.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager"
+    )
+
+
 def scaled_groups(model: torch.nn.Module, rate: float) -> list[dict[str, Any]]:
     """Parameters, each with a learning rate in proportion to its root mean square, as in T5's own recipe."""
     return [
@@ -137,9 +134,7 @@ def pretrain(size: str, stage: int, folder: Path) -> None:
     """One stage; all but the first go on from the weights that the one before has saved in `folder`."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     pieces = tokenizer()
-    model: Any = new_model(size, pieces)
-    if stage:
-        model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+    model: Any = saved(folder) if stage else new_model(size, pieces)
     model = model.train().to(device)
     steps, rate = STAGES[size][stage]
     optimizer = torch.optim.AdamW(scaled_groups(model, rate), betas=(0.9, 0.99), weight_decay=0.0)

@@ -49,13 +49,17 @@ def losses(backbone: Backbone, prompts: Sequence[Tensor], batch: TextBatch) -> l
     The members share the forward pass and nothing else, so the gradient of a loss reaches only that
     member's prompt.
     """
-    logits = label_logits(backbone, prompts, batch)
-    logits = logits if logits.dtype == torch.float64 else logits.float()
+    logits = _widened(label_logits(backbone, prompts, batch))
     members = zip(logits.split(list(batch.rows)), batch.labels.split(list(batch.rows)), strict=True)
     return [
         functional.cross_entropy(member.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
         for member, labels in members
     ]
+
+
+def _widened(logits: Tensor) -> Tensor:
+    """Logits in float32 at least: sums of log-probabilities in bfloat16 would lose what they compare."""
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 @torch.no_grad()
@@ -97,21 +101,20 @@ def likeliest(
     embeds, mask = splice(backbone, prompts, batch.rows, batch.input_ids, batch.attention_mask)
     encoded = backbone.model.get_encoder()(inputs_embeds=embeds, attention_mask=mask)
     most = max(map(len, candidates))
-    scores = torch.full((len(candidates), most), -torch.inf)
+    scores = torch.full((len(candidates), most), -torch.inf, dtype=torch.float64)
     for number in range(most):
         answers = [row[number] if number < len(row) else row[0] for row in candidates]
         labels = torch.full((len(answers), max(map(len, answers))), IGNORED, device=mask.device)
         for i, answer in enumerate(answers):
             labels[i, : len(answer)] = torch.tensor(answer)
         shifted = backbone.model.prepare_decoder_input_ids_from_labels(labels=labels)
-        logits = backbone.model(
+        output = backbone.model(
             encoder_outputs=encoded, attention_mask=mask, decoder_input_ids=shifted, use_cache=False
-        ).logits.float()
-        loss = functional.cross_entropy(
-            logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
         )
+        logits = _widened(output.logits).transpose(1, 2)
+        loss = functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
         present = torch.tensor([number < len(row) for row in candidates])
-        scores[present, number] = -loss.sum(1).cpu()[present]
+        scores[present, number] = -loss.sum(1).cpu().double()[present]
     return scores.argmax(1).tolist()
 
 

@@ -76,7 +76,13 @@ class Task:
         return self.template.format(**{field: fields[field] for field in self.fields})
 
     def as_authors(self) -> Task:
-        """The task as the DPT authors' code has it: its name in front, COPA without the question."""
+        """The task as the DPT authors' code has it: its name in front, COPA without the question.
+
+        Raises:
+            RankprobeError: a task of the user's own, which their code does not have.
+        """
+        if self.files:
+            raise RankprobeError(f"task '{self.name}' is none of the DPT authors'; leave out --form authors")
         name = f"superglue-{self.hub_name or self.name}"
         return replace(self, template=f"{name} {self.authors_template or self.template}")
 

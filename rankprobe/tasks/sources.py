@@ -73,36 +73,35 @@ def load_split(task: Task, split: str, data: str) -> Split:
     Raises:
         RankprobeError: no such folder or file, no network, a malformed row (file and line), no rows.
     """
-    if task.files and data in BUNDLED_SPLITS:
-        source, path = "file", task.files[split]
-        if not path.is_file():
-            raise RankprobeError(f"{path}: no such file; task '{task.name}' names it as its {split} rows")
-        rows, origin = read_rows(path, task.labels), str(path)
-    elif data == "hub":
-        source, origin = "hub", f"{HUB_ID}@{HUB_REVISION}"
-        rows = _hub_rows(task, split)
+    if data == "hub":
+        source, origin, rows = "hub", f"{HUB_ID}@{HUB_REVISION}", _hub_rows(task, split)
     else:
-        root = bundled.FOLDER if data in BUNDLED_SPLITS else Path(data)
-        path = _file(task, root, BUNDLED_SPLITS.get(data, SPLITS)[split])
-        rows, origin = read_rows(path, task.labels), str(path)
-        source = "bundled" if bundled.FOLDER in path.parents else "folder"
+        source, path = _file(task, split, data)
+        origin, rows = str(path), read_rows(path, task.labels)
     examples = [example for where, row in rows for example in task.examples(row, where)]
     if not examples:
         raise RankprobeError(f"{origin}: no rows; expected {task.title} examples")
     return Split(task, split, source, origin, examples)
 
 
-def _file(task: Task, root: Path, stems: Iterable[str]) -> Path:
-    stems = list(stems)
+def _file(task: Task, split: str, data: str) -> tuple[str, Path]:
+    """The file of a split, and whether it is bundled, in a folder, or a task's own."""
+    if task.files and data in BUNDLED_SPLITS:
+        path = task.files[split]
+        if not path.is_file():
+            raise RankprobeError(f"{path}: no such file; task '{task.name}' names it as its {split} rows")
+        return "file", path
+    root = bundled.FOLDER if data in BUNDLED_SPLITS else Path(data)
+    stems = BUNDLED_SPLITS.get(data, SPLITS)[split]
     name = f"{stems[0]}.jsonl"
     if not root.is_dir():
         raise RankprobeError(
             f"data '{root}' is no folder; give 'bundled', 'hub', or a folder that holds {task.folder}/{name}"
         )
-    folders = (root / task.folder, root / task.name, root)
-    for folder, stem, suffix in product(folders, stems, READERS):
-        if (folder / f"{stem}{suffix}").is_file():
-            return folder / f"{stem}{suffix}"
+    for folder, stem, suffix in product((root / task.folder, root / task.name, root), stems, READERS):
+        path = folder / f"{stem}{suffix}"
+        if path.is_file():
+            return "bundled" if bundled.FOLDER in path.parents else "folder", path
     raise RankprobeError(
         f"no {name} for {task.title} in '{root}'; expected {root / task.folder / name}, "
         "the layout of the official SuperGLUE release (.csv and .parquet will do)"

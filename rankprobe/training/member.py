@@ -84,10 +84,8 @@ class Member:
         """The training rows of update `step`; they depend on seed and step only."""
         epoch, position = divmod(step - 1, self.session.steps_per_epoch)
         if epoch not in self._batches:
-            training, lengths = (
-                self.config.training,
-                [self.session.train.lengths[row] for row in self._subset],
-            )
+            training = self.config.training
+            lengths = [self.session.train.lengths[row] for row in self._subset]
             batches = epoch_batches(lengths, training.batch_size, training.batching, self.config.seed, epoch)
             self._batches = {epoch: [[self._subset[i] for i in batch] for batch in batches]}
         return self._batches[epoch][position]

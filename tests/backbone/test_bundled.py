@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from experiments.pretrain.corpus import ANSWERS, with_prefix
+from experiments.pretrain.pieces import tokenizer
 from experiments.pretrain.scores import answers
-from experiments.pretrain.train import SIZES, tokenizer
+from experiments.pretrain.train import SIZES
 from rankprobe.backbone import load_backbone
 from rankprobe.bundled import BACKBONES, FOLDER
 from rankprobe.tasks import TASKS, load_split, majority_scores, score

@@ -63,6 +63,11 @@ def test_labels(stars):
     assert majority_scores(task, split.examples, "digits") == {"accuracy": pytest.approx(200 / 3)}
 
 
+def test_the_authors_have_no_such_task(stars):
+    with pytest.raises(RankprobeError, match="task 'stars' is none of the DPT authors'"):
+        get_task(str(stars)).as_authors()
+
+
 def test_free_text(answers):
     task = get_task(str(answers))
     examples = load_split(task, "validation", "bundled").examples

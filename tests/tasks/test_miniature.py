@@ -10,7 +10,7 @@ import pytest
 from experiments.miniature.rows import WRITERS
 from experiments.miniature.world import SHARES, Speaker, owner
 from experiments.miniature.write import SIZES, write
-from experiments.pretrain.corpus import pair, speaker
+from experiments.pretrain.corpus import MIXTURES, pair, speaker
 from rankprobe.bundled import FOLDER
 from rankprobe.tasks import TASKS, load_split, majority_scores
 
@@ -54,9 +54,10 @@ def test_no_sentence_is_shared():
     train, validation = shipped("train"), shipped("validation")
     say = speaker("train")
     pretraining = set()
-    for _ in range(20_000):
-        _, source, target = pair(say)
-        pretraining |= sentences(f"{source}. {target or ''}")
+    for mixture in MIXTURES:
+        for _ in range(8000):
+            _, source, target = pair(say, mixture)
+            pretraining |= sentences(f"{source}. {target or ''}")
     assert not train & validation
     assert not (train | validation) & pretraining
     say = Speaker("val", "another stream")
