@@ -98,8 +98,10 @@ def _file(task: Task, split: str, data: str) -> tuple[str, Path]:
         raise RankprobeError(
             f"data '{root}' is no folder; give 'bundled', 'hub', or a folder that holds {task.folder}/{name}"
         )
-    for folder, stem, suffix in product((root / task.folder, root / task.name, root), stems, READERS):
-        path = folder / f"{stem}{suffix}"
+    folders = (root / task.folder, root / task.name, root)
+    names = [f"{stem}{suffix}" for stem, suffix in product(stems, READERS)]
+    for folder, file in product(folders, names):
+        path = folder / file
         if path.is_file():
             return "bundled" if bundled.FOLDER in path.parents else "folder", path
     raise RankprobeError(
