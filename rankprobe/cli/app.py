@@ -174,12 +174,12 @@ def tasks(context: typer.Context) -> None:
     console = Console()
     console.print(table)
     console.print("\neach with --data bundled (miniature), hub, or a folder of the official release")
-    console.print("one of your own: --task FILE.toml; more about one: rankprobe tasks show cb")
+    console.print("one of your own: --task FILE.toml or FOLDER; more about one: rankprobe tasks show cb")
 
 
 @tasks_app.command()
 def show(
-    task: Annotated[str, typer.Argument(help="A task, or a TOML file of your own.")],
+    task: Annotated[str, typer.Argument(help="A task, or a TOML file or folder of your own.")],
     data: Annotated[str, typer.Option(help="bundled, bundled-500, hub, or a folder")] = "bundled",
     targets: Annotated[str, typer.Option(help="digits, words, or one word per label")] = "digits",
     tokenizer: Annotated[str | None, typer.Option(help="Hub id or folder; unset: that of tiny")] = None,

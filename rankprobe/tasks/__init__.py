@@ -7,7 +7,7 @@ from rankprobe.tasks.base import INVALID, Example, Row, Task
 from rankprobe.tasks.boolq import BOOLQ
 from rankprobe.tasks.cb import CB
 from rankprobe.tasks.copa import COPA
-from rankprobe.tasks.custom import load_task
+from rankprobe.tasks.custom import load_task, paired_task
 from rankprobe.tasks.metrics import METRICS, majority_scores, score
 from rankprobe.tasks.multirc import MULTIRC
 from rankprobe.tasks.record import RECORD
@@ -20,16 +20,18 @@ TASKS = {task.name: task for task in (BOOLQ, CB, COPA, MULTIRC, RECORD, RTE, WIC
 
 
 def get_task(name: str) -> Task:
-    """The task called `name`, or the one that the TOML file of that name describes.
+    """The task called `name`, or the one that a TOML file or a folder of that name describes.
 
     Raises:
-        RankprobeError: no such task (the nearest one is named), or a file that describes none.
+        RankprobeError: no such task (the nearest one is named), or a file or folder that describes none.
     """
+    if name in TASKS:
+        return TASKS[name]
     if name.endswith(".toml"):
         return load_task(Path(name))
-    if name not in TASKS:
-        raise unknown("task", name, TASKS)
-    return TASKS[name]
+    if Path(name).is_dir():
+        return paired_task(Path(name).resolve())
+    raise unknown("task", name, TASKS)
 
 
 __all__ = [
@@ -46,5 +48,6 @@ __all__ = [
     "load_split",
     "load_task",
     "majority_scores",
+    "paired_task",
     "score",
 ]

@@ -1,4 +1,4 @@
-"""A task of the user's own, described by a TOML file.
+"""A task of the user's own: a TOML file that describes it, or a folder of texts in pairs.
 
     template = "review: {review}"     # source text over the fields of a row
     target = "stars"                  # the field with the label, or with the text to generate
@@ -9,6 +9,9 @@
     5 = "good"
 
 Metrics default to accuracy with labels, and to exact match, token F1 and ROUGE-L without.
+
+A folder has rows of two fields, `source` and `target`, in `train` and `val` (or `validation`), as `.jsonl`,
+`.csv` or `.parquet`.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from rankprobe.errors import RankprobeError, unknown
 from rankprobe.settings import Settings
 from rankprobe.tasks.base import Example, Row, Task, need, text_field
 from rankprobe.tasks.metrics import LABEL_METRICS, TEXT_METRICS
+from rankprobe.tasks.sources import SPLITS, find
 
 
 class TaskFile(Settings):
@@ -119,6 +123,33 @@ def load_task(path: Path) -> Task:
     if spec.labels:
         return LabelledTask(**common, labels=tuple(spec.labels), words=words)
     return TextTask(**common, labels=())
+
+
+def paired_task(folder: Path) -> Task:
+    """The task of a folder whose rows are pairs of texts: read `source`, write `target`.
+
+    Raises:
+        RankprobeError: the folder has no rows for a split.
+    """
+    files = {split: find([folder], stems) for split, stems in SPLITS.items()}
+    for split, path in files.items():
+        if path is None:
+            raise RankprobeError(
+                f"task '{folder}' has no {split} rows; expected {SPLITS[split][0]}.jsonl, .csv or .parquet "
+                "with the fields source and target"
+            )
+    return TextTask(
+        name=folder.name,
+        folder=folder.name,
+        title=folder.name,
+        template="{source}",
+        long_field="source",
+        keep="start",
+        label_field="target",
+        labels=(),
+        metrics=tuple(TEXT_METRICS),
+        files={split: path for split, path in files.items() if path},
+    )
 
 
 def _fields(path: Path, template: str) -> list[str]:

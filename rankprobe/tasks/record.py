@@ -19,7 +19,7 @@ class _ReCoRD(Task):
             return [row]
         try:
             text = row["passage"]["text"]
-            entities = [text[e["start"] : e["end"] + 1] for e in row["passage"]["entities"]]
+            entities = [self._span(text, e["start"], e["end"], where) for e in row["passage"]["entities"]]
             return [
                 {
                     "passage": text,
@@ -43,6 +43,15 @@ class _ReCoRD(Task):
             "passage": without_highlights(text_field(self, row, "passage", where)),
         }
         return Example(fields, 0, tuple(answers), tuple(entities))
+
+    def _span(self, text: str, start: int, end: int, where: str) -> str:
+        """An entity; the release counts its last character in."""
+        if not 0 <= start <= end < len(text):
+            raise RankprobeError(
+                f"{where}: field 'entities' has the span {start} to {end}; expected one within the "
+                f"{len(text)} characters of the passage"
+            )
+        return text[start : end + 1]
 
     def _texts(self, row: Row, field: str, where: str) -> list[str]:
         """A list of texts, without repetitions and in alphabetical order: the hub's come from a set."""

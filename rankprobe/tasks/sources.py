@@ -98,16 +98,19 @@ def _file(task: Task, split: str, data: str) -> tuple[str, Path]:
         raise RankprobeError(
             f"data '{root}' is no folder; give 'bundled', 'hub', or a folder that holds {task.folder}/{name}"
         )
-    folders = (root / task.folder, root / task.name, root)
+    path = find((root / task.folder, root / task.name, root), stems)
+    if path is None:
+        raise RankprobeError(
+            f"no {name} for {task.title} in '{root}'; expected {root / task.folder / name}, "
+            "the layout of the official SuperGLUE release (.csv and .parquet will do)"
+        )
+    return "bundled" if bundled.FOLDER in path.parents else "folder", path
+
+
+def find(folders: Iterable[Path], stems: Iterable[str]) -> Path | None:
+    """The first file in any of the folders that has one of the names, in a format that can be read."""
     names = [f"{stem}{suffix}" for stem, suffix in product(stems, READERS)]
-    for folder, file in product(folders, names):
-        path = folder / file
-        if path.is_file():
-            return "bundled" if bundled.FOLDER in path.parents else "folder", path
-    raise RankprobeError(
-        f"no {name} for {task.title} in '{root}'; expected {root / task.folder / name}, "
-        "the layout of the official SuperGLUE release (.csv and .parquet will do)"
-    )
+    return next((path for folder in folders for name in names if (path := folder / name).is_file()), None)
 
 
 def _hub_rows(task: Task, split: str) -> Iterable[NamedRow]:

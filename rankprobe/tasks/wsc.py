@@ -52,11 +52,16 @@ def mark(text: str, pronoun: str, index: str, where: str) -> str:
     Some official rows miscount; the occurrence nearest to `index` is taken.
 
     Raises:
-        RankprobeError: the pronoun is nowhere in the text.
+        RankprobeError: the index is outside the text, or the pronoun is nowhere in it.
     """
     found = [m.start() for m in re.finditer(rf"\b{re.escape(pronoun)}\b", text)]
-    if not index.isdecimal() or not found:
-        raise RankprobeError(f"{where}: expected the pronoun {pronoun!r} as word {index} of {text!r}")
+    if not index.isdecimal() or int(index) >= len(text.split()):
+        raise RankprobeError(
+            f"{where}: field 'span2_index' is {index}; expected the number of one of the {len(text.split())} "
+            f"words of {text!r}, from 0"
+        )
+    if not found:
+        raise RankprobeError(f"{where}: field 'span2_text' is {pronoun!r}, which does not occur in {text!r}")
     at = min(found, key=lambda start: abs(len(re.findall(r"\s+", text[:start])) - int(index)))
     return f"{text[:at]}*{pronoun}*{text[at + len(pronoun) :]}"
 

@@ -23,7 +23,7 @@ from rankprobe.bundled import BACKBONES
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.prompts import METHODS, MethodConfig, ProbeConfig, config_class
 from rankprobe.settings import Settings, absolute
-from rankprobe.tasks import PLACES
+from rankprobe.tasks import PLACES, TASKS
 
 
 class TaskConfig(Settings):
@@ -33,7 +33,7 @@ class TaskConfig(Settings):
     (SuperGLUE itself, pinned), or a folder of the official release.
     """
 
-    name: str = Field(default="cb", description="See: rankprobe tasks; or a TOML file of your own")
+    name: str = Field(default="cb", description="See: rankprobe tasks; or a TOML file or folder of your own")
     data: str = Field(default="bundled", description="bundled, bundled-500, hub, or a folder")
     form: Literal["plain", "authors"] = Field(
         default="plain",
@@ -60,7 +60,7 @@ class TaskConfig(Settings):
     @field_validator("name")
     @classmethod
     def _file(cls, value: str) -> str:
-        return absolute(value) if value.endswith(".toml") else value
+        return value if value in TASKS else absolute(value)
 
     @field_validator("data")
     @classmethod

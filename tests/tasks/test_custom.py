@@ -146,6 +146,39 @@ def test_files_and_rows_that_do_not_fit(stars, answers, tmp_path):
         load_split(task, "train", str(tmp_path))
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_folder_of_pairs(tmp_path, suffix, monkeypatch):
+    folder = tmp_path / "titles"
+    folder.mkdir()
+    with pytest.raises(
+        RankprobeError, match=r"titles' has no train rows; expected train.jsonl, .csv or .parq"
+    ):
+        get_task(str(folder))
+    frame = pd.DataFrame({"source": ["Ann ran, and fell.", "Bob sat."], "target": ["Ann", "Bob"]})
+    for stem in ("train", "validation"):
+        path = folder / f"{stem}{suffix}"
+        if suffix == ".csv":
+            frame.to_csv(path, index=False)
+        elif suffix == ".jsonl":
+            frame.to_json(path, orient="records", lines=True)
+        else:
+            frame.to_parquet(path)
+    monkeypatch.chdir(folder)
+    task = get_task(".")
+    for name in ("train", "validation"):
+        split = load_split(task, name, "bundled")
+        assert (split.label, split.source) == ("titles", "file")
+        pairs = [(task.source(e.fields), task.target(e, "digits")) for e in split.examples]
+        assert pairs == list(frame.itertuples(index=False, name=None))
+    assert score(task, split.examples, ["Ann", "no"], "digits").values["exact_match"] == 50
+
+
+def test_a_folder_does_not_hide_a_task(tmp_path, monkeypatch):
+    (tmp_path / "cb").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert get_task("cb").title == "CB"
+
+
 def test_it_trains(answers, tmp_path, monkeypatch):
     import rankprobe as rp
 

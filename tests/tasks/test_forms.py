@@ -157,10 +157,26 @@ def test_the_pronoun_is_marked_where_it_stands():
     text = "He said that he (he!) and the heron left."
     assert mark(text, "he", "3", "x") == "He said that *he* (he!) and the heron left."
     assert mark(text, "he", "4", "x") == "He said that he (*he*!) and the heron left."
-    assert mark(text, "he", "9", "x") == "He said that he (*he*!) and the heron left."  # a miscounted row
-    for pronoun, index in (("she", "3"), ("he", "third")):
-        with pytest.raises(RankprobeError, match=r"here: expected the pronoun"):
+    assert mark(text, "he", "8", "x") == "He said that he (*he*!) and the heron left."  # a miscounted row
+    for pronoun, index, message in (
+        ("she", "3", "here: field 'span2_text' is 'she', which does not occur in 'He said"),
+        ("he", "9", "here: field 'span2_index' is 9; expected the number of one of the 9 words of 'He said"),
+        ("he", "-1", "here: field 'span2_index' is -1; expected"),
+        ("he", "third", "here: field 'span2_index' is third; expected"),
+    ):
+        with pytest.raises(RankprobeError, match=re.escape(message)):
             mark(text, pronoun, index, "here")
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 4), (-1, 1), (2, 1), (4, 4)])
+def test_an_entity_lies_in_its_passage(start, end):
+    row = {
+        "passage": {"text": "Ann.", "entities": [{"start": start, "end": end}]},
+        "qas": [{"query": "@placeholder", "answers": [{"text": "Ann"}]}],
+    }
+    message = f"x:7: field 'entities' has the span {start} to {end}; expected one within the 4 characters"
+    with pytest.raises(RankprobeError, match=message):
+        TASKS["record"].examples(row, "x:7")
 
 
 def test_record_teaches_each_answer_once():
