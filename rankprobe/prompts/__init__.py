@@ -10,19 +10,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from rankprobe.errors import unknown
-from rankprobe.prompts.config import DPTConfig, MethodConfig, ProbeConfig, VanillaConfig
+from rankprobe.prompts.config import (
+    DPTConfig,
+    MethodConfig,
+    ProbeConfig,
+    ResidualConfig,
+    StartConfig,
+    SubspaceConfig,
+    ULPTConfig,
+    VanillaConfig,
+)
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
     from rankprobe.prompts.base import Method
+    from rankprobe.prompts.init import Words
 
 METHODS: dict[str, tuple[type[MethodConfig], str]] = {
     "probe": (ProbeConfig, "probe:Probe"),
     "dpt": (DPTConfig, "dpt:DPT"),
     "vanilla": (VanillaConfig, "vanilla:Vanilla"),
+    "residual": (ResidualConfig, "residual:Residual"),
+    "ulpt": (ULPTConfig, "ulpt:ULPT"),
+    "subspace": (SubspaceConfig, "subspace:Subspace"),
 }
+
+__all__ = ["METHODS", "MethodConfig", "StartConfig", "build", "config_class", "method_class"]
 
 
 def config_class(name: str) -> type[MethodConfig]:
@@ -43,6 +57,6 @@ def method_class(name: str) -> type[Method]:
     return getattr(import_module(f"rankprobe.prompts.{module}"), attribute)
 
 
-def build(config: MethodConfig, vocabulary: Tensor, generator: torch.Generator) -> Method:
+def build(config: MethodConfig, words: Words, generator: torch.Generator) -> Method:
     """The method that `config` names, in its initial state; see `Method.create`."""
-    return method_class(config.name).create(config, vocabulary, generator)
+    return method_class(config.name).create(config, words, generator)

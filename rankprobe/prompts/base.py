@@ -8,6 +8,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from rankprobe.prompts.init import Words
+
 
 class Method(nn.Module, ABC):
     """Produces the soft prompt P of shape (n, d). It never sees the text, the model or the loss.
@@ -18,19 +20,22 @@ class Method(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def create(cls, config: Any, vocabulary: Tensor, generator: torch.Generator) -> Self:
+    def create(cls, config: Any, words: Words, generator: torch.Generator) -> Self:
         """Build the method in its initial state.
 
         Args:
             config: the method's own config class.
-            vocabulary: (pieces, d) embedding rows of real pieces, most frequent first; its width and
-                dtype are those of the prompt.
+            words: embeddings a prompt can start from; their width and dtype are those of the prompt.
             generator: the only source of randomness.
         """
 
     @abstractmethod
     def forward(self) -> Tensor:
         """The soft prompt P, (n, d). A method without a prompt returns (0, d)."""
+
+    def penalty(self) -> Tensor | None:
+        """A number to add to the loss, of run and twin alike; None for most methods."""
+        return None
 
     def trainable(self, backbone: nn.Module) -> dict[str, nn.Parameter]:
         """The parameters that training may change, by name: by default the method's own."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from rankprobe.settings import Settings
+from rankprobe.errors import RankprobeError
+from rankprobe.settings import Settings, absolute
 
 
 class MethodConfig(Settings):
@@ -16,26 +17,74 @@ class MethodConfig(Settings):
     prompt_length: PositiveInt = Field(default=100, description="Prompt tokens, n (paper 4.2)")
 
 
-class FactorConfig(MethodConfig):
-    """How the random factors of a reparameterised prompt start.
+class StartConfig(MethodConfig):
+    """Where a prompt starts.
 
-    The paper (4.2) says Gaussian and gives no scale; we take N(0, 1). The authors' released code draws
-    U(−0.5, 0.5): `factor_init="uniform", factor_scale=0.5`.
+    The initialisers of Lester et al. (2021), section 3.2: rows of the vocabulary, the words of the labels
+    (then vocabulary to fill), a text (repeated or cut), uniform or normal noise, or a saved prompt.
     """
 
-    factor_init: Literal["normal", "uniform"] = Field(
-        default="normal", description="Factors: normal (paper 4.2) or uniform (authors' code)"
+    init: Literal["vocabulary", "labels", "text", "uniform", "normal", "saved"] = Field(
+        default="vocabulary", description="Initial prompt: vocabulary, labels, text, uniform, normal, saved"
+    )
+    init_text: str | None = Field(default=None, description="The text of --init text")
+    init_from: str | None = Field(default=None, description="The prompt of --init saved: run folder or file")
+    init_scale: PositiveFloat = Field(
+        default=0.5, description="Half-width of --init uniform (Lester), standard deviation of normal (ours)"
+    )
+    vocabulary: PositiveInt = Field(
+        default=5000, description="Most frequent pieces that initial rows are drawn from (Lester)"
+    )
+
+    @field_validator("init_from")
+    @classmethod
+    def _place(cls, value: str | None) -> str | None:
+        return value if value is None else absolute(value)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        for kind, name, value in (
+            ("text", "init_text", self.init_text),
+            ("saved", "init_from", self.init_from),
+        ):
+            if (self.init == kind) != (value is not None):
+                raise RankprobeError(
+                    f"init is '{self.init}' and {name} is {value!r}; --init {kind} and "
+                    f"--{name.replace('_', '-')} go together"
+                )
+        return self
+
+
+class FactorConfig(StartConfig):
+    """How the factors of a reparameterised prompt start.
+
+    The paper (4.2) says Gaussian and gives no scale; we take N(0, 1). The authors' released code draws
+    U(−0.5, 0.5): `factor_init="uniform", factor_scale=0.5`. With `svd` the factors are those of the
+    singular value decomposition of the prompt that `init` describes.
+    """
+
+    factor_init: Literal["normal", "uniform", "svd"] = Field(
+        default="normal", description="Factors: normal (paper 4.2), uniform (authors' code), svd of --init"
     )
     factor_scale: PositiveFloat = Field(
         default=1.0, description="Their standard deviation, or half-width if uniform (ours)"
     )
+
+    @model_validator(mode="after")
+    def _start_is_used(self) -> Self:
+        if self.factor_init != "svd" and self.init != "vocabulary":
+            raise RankprobeError(
+                f"method '{self.name}' starts from random factors, so init '{self.init}' would do nothing; "
+                "give --factor-init svd to decompose that prompt"
+            )
+        return self
 
 
 class ProbeConfig(FactorConfig):
     """The paper's probe: P = U · ReLU(diag σ) · V.
 
     The paper (2.2) starts σ "with positive values" and says no more; we take ones, so that every entry
-    starts at the same distance from zero.
+    starts at the same distance from zero. The other gates and the penalty are ours, for critics.
     """
 
     name: Literal["probe"] = "probe"
@@ -45,19 +94,53 @@ class ProbeConfig(FactorConfig):
     sigma_init: Literal["ones", "uniform", "half-normal"] = Field(
         default="ones", description="Initial σ: ones (ours), uniform on (0, 1), or half-normal"
     )
+    gate: Literal["relu", "straight-through", "leaky", "softplus", "none"] = Field(
+        default="relu", description="On σ: relu (paper), straight-through, leaky, softplus, none"
+    )
+    orthogonality: NonNegativeFloat = Field(
+        default=0.0, description="Weight of the penalty that keeps U and V orthonormal (AdaLoRA)"
+    )
 
 
 class DPTConfig(FactorConfig):
-    """Decomposed prompt tuning: P = A · B."""
+    """Decomposed prompt tuning: P = A · B.
+
+    With `factor_init="svd"`, A · B starts as the best approximation of rank b of the prompt that `init`
+    describes (truncated SVD, as in LAMP, Lan et al. 2025).
+    """
 
     name: Literal["dpt"] = "dpt"
-    bottleneck: PositiveInt = Field(default=10, description="Inner width of A · B, b (paper 4.2)")
+    bottleneck: PositiveInt = Field(
+        default=10, description="Inner width: b of A · B (paper 4.2: 10), of the residual MLP (A.4: 400)"
+    )
 
 
-class VanillaConfig(MethodConfig):
+class VanillaConfig(StartConfig):
     """Prompt tuning of Lester et al. (2021): P itself."""
 
     name: Literal["vanilla"] = "vanilla"
-    vocabulary: PositiveInt = Field(
-        default=5000, description="Most frequent pieces the first rows are drawn from (Lester)"
+
+
+class ResidualConfig(StartConfig):
+    """Residual prompt tuning: P = E + LayerNorm(W2 · ReLU(W1 · E))."""
+
+    name: Literal["residual"] = "residual"
+    bottleneck: PositiveInt = Field(
+        default=400, description="Inner width: b of A · B (paper 4.2: 10), of the residual MLP (A.4: 400)"
     )
+    separate: bool = Field(default=False, description="An MLP for each prompt token (paper A.4: shared)")
+    layer_norm: bool = Field(default=True, description="Normalise what the MLP adds (paper A.4: yes)")
+
+
+class ULPTConfig(MethodConfig):
+    """Ultra-low-dimensional prompt tuning: P = (Z · R) ⊙ scale + shift, R random and frozen."""
+
+    name: Literal["ulpt"] = "ulpt"
+    code: PositiveInt = Field(default=2, description="Numbers trained per prompt token (Wu et al.: 2 to 256)")
+
+
+class SubspaceConfig(StartConfig):
+    """Training in a random subspace: P = P0 + reshape(R · θ), R random and frozen."""
+
+    name: Literal["subspace"] = "subspace"
+    dimension: PositiveInt = Field(default=1000, description="Numbers trained in all, θ (Li et al. 2018)")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rankprobe.prompts.base import Method
 from rankprobe.prompts.config import DPTConfig
-from rankprobe.prompts.init import random_factor
+from rankprobe.prompts.init import Words, initial_prompt, random_factor, truncated_svd
 
 
 @final
@@ -26,9 +26,12 @@ class DPT(Method):
         self.B = nn.Parameter(B)
 
     @classmethod
-    def create(cls, config: DPTConfig, vocabulary: Tensor, generator: torch.Generator) -> Self:
-        n, d, dtype = config.prompt_length, vocabulary.shape[1], vocabulary.dtype
+    def create(cls, config: DPTConfig, words: Words, generator: torch.Generator) -> Self:
+        n, d, dtype = config.prompt_length, words.width, words.dtype
         b, kind, scale = config.bottleneck, config.factor_init, config.factor_scale
+        if kind == "svd":
+            U, s, V = truncated_svd(initial_prompt(config, words, generator), b)
+            return cls(A=U * s.sqrt(), B=s.sqrt()[:, None] * V)
         return cls(
             A=random_factor(generator, (n, b), kind, scale, dtype),
             B=random_factor(generator, (b, d), kind, scale, dtype),

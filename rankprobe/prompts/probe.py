@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Self, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from rankprobe.errors import RankprobeError
 from rankprobe.prompts.base import Method
 from rankprobe.prompts.config import ProbeConfig
-from rankprobe.prompts.init import positive_diagonal, random_factor
+from rankprobe.prompts.init import Words, initial_prompt, positive_diagonal, random_factor, truncated_svd
+
+GATES: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "straight-through": lambda sigma: sigma + (torch.relu(sigma) - sigma).detach(),
+    "leaky": functional.leaky_relu,
+    "softplus": functional.softplus,
+    "none": lambda sigma: sigma,
+}
+"""What stands between σ and P. Where σ ≤ 0, `relu` is a trap; `straight-through` has its values and lets
+gradients of σ pass; `leaky` keeps a hundredth; `softplus` is smooth and never zero; `none` is the identity."""
 
 
 @final
 class Probe(Method):
-    """P = U · ReLU(diag σ) · V, with U (n, r), σ (r,), V (r, d) trained.
+    """P = U · gate(diag σ) · V, with U (n, r), σ (r,), V (r, d) trained; the gate is a ReLU.
 
     Source: Xiao et al. (2023), equations 2 and 3, read literally: U and V are not kept orthonormal, so
     σ are not singular values of P, and the count of positive entries only bounds its rank from above.
     The diagonal is stored as a vector: off-diagonal entries of Σ do not exist.
 
     The ReLU is absorbing: where σ_i ≤ 0, the gradients of σ_i, of column i of U and of row i of V are
-    zero. Only the optimizer's momentum and weight decay still move them.
+    zero. Only the optimizer's momentum and weight decay still move them. The other gates show what of a
+    falling count is the ReLU's doing.
+
+    `orthogonality` adds γ (‖UᵀU − I‖² + ‖VVᵀ − I‖²) to the loss, equation 4 of AdaLoRA (Zhang et al. 2023).
+    It wants `factor_init="svd"`: from Gaussian factors, the penalty is all that is learned for a long time.
 
     Differs: V has r = min(n, d) rows where an SVD has d; the further rows would meet only zeros.
     """
 
-    def __init__(self, U: Tensor, sigma: Tensor, V: Tensor) -> None:
+    def __init__(self, U: Tensor, sigma: Tensor, V: Tensor, gate: str = "relu", orthogonality: float = 0.0):
         super().__init__()
         self.U = nn.Parameter(U)
         self.sigma = nn.Parameter(sigma)
         self.V = nn.Parameter(V)
+        self.gate = gate
+        self.orthogonality = orthogonality
 
     @classmethod
-    def create(cls, config: ProbeConfig, vocabulary: Tensor, generator: torch.Generator) -> Self:
-        n, d, dtype = config.prompt_length, vocabulary.shape[1], vocabulary.dtype
+    def create(cls, config: ProbeConfig, words: Words, generator: torch.Generator) -> Self:
+        n, d, dtype = config.prompt_length, words.width, words.dtype
         r = config.rank or min(n, d)
         if r > min(n, d):
             raise RankprobeError(
@@ -43,11 +61,27 @@ class Probe(Method):
                 f"give a rank of at most {min(n, d)}"
             )
         kind, scale = config.factor_init, config.factor_scale
-        return cls(
-            U=random_factor(generator, (n, r), kind, scale, dtype),
-            sigma=positive_diagonal(generator, r, config.sigma_init, dtype),
-            V=random_factor(generator, (r, d), kind, scale, dtype),
-        )
+        if kind == "svd":
+            U, s, V = truncated_svd(initial_prompt(config, words, generator), r)
+            sigma = ungated(s) if config.gate == "softplus" else s
+        else:
+            U = random_factor(generator, (n, r), kind, scale, dtype)
+            sigma = positive_diagonal(generator, r, config.sigma_init, dtype)
+            V = random_factor(generator, (r, d), kind, scale, dtype)
+        return cls(U, sigma, V, config.gate, config.orthogonality)
 
     def forward(self) -> Tensor:
-        return (self.U * torch.relu(self.sigma)) @ self.V
+        return (self.U * GATES[self.gate](self.sigma)) @ self.V
+
+    def penalty(self) -> Tensor | None:
+        if not self.orthogonality:
+            return None
+        eye = torch.eye(len(self.sigma), dtype=self.U.dtype, device=self.U.device)
+        return self.orthogonality * sum(
+            (gram - eye).square().sum() for gram in (self.U.T @ self.U, self.V @ self.V.T)
+        )
+
+
+def ungated(s: Tensor) -> Tensor:
+    """The σ whose softplus is s > 0."""
+    return s + torch.log(-torch.expm1(-s))

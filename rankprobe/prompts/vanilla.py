@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from rankprobe.prompts.base import Method
 from rankprobe.prompts.config import VanillaConfig
-from rankprobe.prompts.init import sampled_vocabulary
+from rankprobe.prompts.init import Words, initial_prompt
 
 
 @final
 class Vanilla(Method):
-    """P (n, d) itself is trained, from rows sampled out of the vocabulary.
+    """P (n, d) itself is trained, by default from rows sampled out of the vocabulary.
 
     Source: Lester et al. (2021), section 2; the initialisation that Xiao et al. (2023), A.4, adopt.
     """
@@ -24,8 +24,8 @@ class Vanilla(Method):
         self.P = nn.Parameter(P)
 
     @classmethod
-    def create(cls, config: VanillaConfig, vocabulary: Tensor, generator: torch.Generator) -> Self:
-        return cls(sampled_vocabulary(generator, vocabulary[: config.vocabulary], config.prompt_length))
+    def create(cls, config: VanillaConfig, words: Words, generator: torch.Generator) -> Self:
+        return cls(initial_prompt(config, words, generator))
 
     def forward(self) -> Tensor:
         # A copy, so that ∂L/∂P can be read off the output as for every other method.

@@ -1,5 +1,6 @@
 """What is written down: the run folder, and the way back into pandas frames."""
 
+from rankprobe.runs.exchange import read_prompt, read_prompts
 from rankprobe.runs.folder import CHECKPOINT, LOGS, PROMPT, Run, create_run, find_run, list_runs
 from rankprobe.runs.frames import Frames, load_runs
 
@@ -13,4 +14,6 @@ __all__ = [
     "find_run",
     "list_runs",
     "load_runs",
+    "read_prompt",
+    "read_prompts",
 ]

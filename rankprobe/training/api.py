@@ -23,6 +23,7 @@ from rankprobe.training.member import Member, checkpoint_step
 from rankprobe.training.recorder import Hook
 from rankprobe.training.seeding import torch_generator
 from rankprobe.training.session import Session, cohort_key, open_session
+from rankprobe.training.words import words_for
 
 IfExists = Literal["error", "resume", "overwrite"]
 
@@ -180,7 +181,7 @@ def _train_fresh(configs: Sequence[RunConfig], paths: Sequence[Path], hooks: Seq
 def new_learner(config: RunConfig, session: Session) -> Learner:
     """The method that `config` names, in its initial state, with its optimizer."""
     backbone = session.backbone
-    method = build(config.method, backbone.vocabulary(), torch_generator(config.seed, "init"))
+    method = build(config.method, words_for(config.method, session), torch_generator(config.seed, "init"))
     return Learner(method.to(backbone.device), backbone.model, config.training, session.total_steps)
 
 

@@ -63,7 +63,8 @@ def gradients_for(session: Session, members: Sequence[Member], step: int) -> Non
         prompts = [member.produce() for member in members]
         with _dropout(session, members, batch, step):
             values = losses(backbone, prompts, batch)
-            torch.stack(values).sum().backward()
+            penalties = [penalty for member in members if (penalty := member.penalty()) is not None]
+            torch.stack(values + penalties).sum().backward()
         for member, value in zip(members, values, strict=True):
             member.loss = float(value.detach())
 

@@ -96,6 +96,10 @@ class Member:
         self.P.retain_grad()
         return self.P
 
+    def penalty(self) -> Tensor | None:
+        """What the method adds to the loss of the coming update."""
+        return self.learner.method.penalty()
+
     def prompt(self) -> Tensor:
         """P as it stands, detached."""
         with torch.no_grad():
@@ -127,6 +131,8 @@ class Member:
         if self.twin is not None:
             noise = gaussian_like(tuple(self.P.shape), size, numpy_generator(self.config.seed, "twin", step))
             self.twin.method().backward(torch.from_numpy(noise).to(self.P.device, self.P.dtype))
+            if (penalty := self.twin.method.penalty()) is not None:
+                penalty.backward()
             self.twin.update(step)
 
     def note_score(self, step: int, evals: Sequence[Mapping[str, Any]]) -> None:

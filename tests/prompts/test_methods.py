@@ -10,7 +10,7 @@ from rankprobe.errors import RankprobeError
 from rankprobe.prompts import METHODS, build, config_class, method_class
 from rankprobe.prompts.config import ProbeConfig, VanillaConfig
 from rankprobe.prompts.count import trainable_parameters
-from rankprobe.prompts.init import positive_diagonal, random_factor, sampled_vocabulary
+from rankprobe.prompts.init import Words, positive_diagonal, random_factor, sampled_vocabulary
 from rankprobe.prompts.probe import Probe
 
 
@@ -19,9 +19,15 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def make(name: str, n: int = 6, d: int = 10, **settings):
-    vocabulary = torch.randn(50, d, generator=generator(7), dtype=torch.float64)
     config = config_class(name).parse({"name": name, "prompt_length": n, **settings})
-    return build(config, vocabulary, generator())
+    return build(config, words(d), generator())
+
+
+def words(d: int = 10) -> Words:
+    def rows(count: int, seed: int) -> torch.Tensor:
+        return torch.randn(count, d, generator=generator(seed), dtype=torch.float64)
+
+    return Words(rows(50, 7), labels=rows(3, 8), text=rows(4, 9), saved=rows(6, 10))
 
 
 def test_probe_equals_a_dense_oracle():
@@ -106,7 +112,7 @@ def test_parameter_counts_of_the_paper(method, width, count):
 def test_vanilla_starts_at_distinct_rows_of_the_vocabulary():
     vocabulary = torch.arange(40.0).reshape(20, 2)
     config = VanillaConfig(prompt_length=10, vocabulary=12)
-    P = build(config, vocabulary, generator())()
+    P = build(config, Words(vocabulary, vocabulary[:0]), generator())()
     rows = (P[:, 0] / 2).int().tolist()
     assert torch.equal(P, vocabulary[rows])
     assert len(set(rows)) == 10

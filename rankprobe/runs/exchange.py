@@ -1,0 +1,121 @@
+"""Soft prompts in files: run folders, `.npy`, safetensors, and PEFT adapters."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankprobe.errors import RankprobeError
+from rankprobe.runs.folder import MANIFEST, Run
+
+Matrices = dict[str, NDArray[np.generic]]
+
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+PROMPT_TYPES = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING")
+RUN_PROMPTS = ("final", "best", "P0")
+
+
+def read_prompt(place: str | Path) -> NDArray[np.generic]:
+    """The first prompt of `read_prompts`: a run's final one, an adapter's encoder prompt, a file's only one."""
+    return next(iter(read_prompts(place).values()))
+
+
+def read_prompts(place: str | Path) -> Matrices:
+    """The soft prompts kept at `place`, each (n, d), by name.
+
+    Args:
+        place: a run folder (`final`, `best`, `P0`), a `.npy` file (as google-research/prompt-tuning saves; by
+            its stem), a `.safetensors` file (every matrix in it), or the folder of a PEFT adapter: prompt
+            tuning (`prompt`, or `encoder` and `decoder` for an encoder-decoder, whose 2n saved rows are two
+            prompts), or multitask prompt tuning (`task0`, `task1`, …).
+
+    Raises:
+        RankprobeError: nothing there, no prompt in it, an adapter of another kind, or not finite.
+    """
+    path = Path(place)
+    if (path / MANIFEST).is_file():
+        tensors = Run(path).tensors()
+        found = {name: tensors[name] for name in RUN_PROMPTS if name in tensors}
+    elif (path / ADAPTER_CONFIG).is_file():
+        found = _adapter(path)
+    elif path.suffix == ".npy" and path.is_file():
+        found = {path.stem: _load(path, lambda: np.load(path, allow_pickle=False))}
+    elif path.suffix == ".safetensors" and path.is_file():
+        found = {name: each for name, each in _safetensors(path).items() if each.ndim == 2}
+    else:
+        raise RankprobeError(
+            f"no prompt at '{place}'; expected a run folder, a .npy or .safetensors file, or a PEFT adapter"
+        )
+    for name, each in found.items():
+        if each.ndim != 2 or not np.isfinite(each).all():
+            raise RankprobeError(
+                f"'{name}' in '{place}' has shape {each.shape}; expected a matrix (n, d) of finite numbers"
+            )
+    if not found:
+        raise RankprobeError(f"no matrix in '{place}'; expected a soft prompt (n, d)")
+    return found
+
+
+def _adapter(path: Path) -> Matrices:
+    """The prompts of a PEFT adapter, encoder and decoder apart, one per task."""
+    config = _load(path / ADAPTER_CONFIG, lambda: json.loads((path / ADAPTER_CONFIG).read_text()))
+    kind = str(config.get("peft_type"))
+    if kind not in PROMPT_TYPES:
+        raise RankprobeError(
+            f"the adapter in '{path}' is of type {kind}; expected one of {', '.join(PROMPT_TYPES)}: only they "
+            "are matrices of prompt tokens"
+        )
+    weights = _adapter_weights(path)
+    n, P = int(config["num_virtual_tokens"]), weights["prompt_embeddings"]
+    parts = {"prompt": P} if len(P) == n else {"encoder": P[:n], "decoder": P[n:]}
+    if kind == "PROMPT_TUNING":
+        return parts
+    columns, rows = weights["prefix_task_cols"], weights["prefix_task_rows"]
+    return {
+        f"task{task}" if len(parts) == 1 else f"task{task}_{name}": part * factor
+        for task in range(len(columns))
+        for name, part, factor in _per_part(parts, columns[task] @ rows[task])
+    }
+
+
+def _per_part(parts: Matrices, factor: Any) -> list[tuple[str, Any, Any]]:
+    """Each part of the shared prompt with its rows of the task's factor."""
+    sizes = np.cumsum([len(part) for part in parts.values()])[:-1]
+    return list(zip(parts, parts.values(), np.split(factor, sizes), strict=True))
+
+
+def _adapter_weights(path: Path) -> Matrices:
+    file = next((path / name for name in ADAPTER_WEIGHTS if (path / name).is_file()), None)
+    if file is None:
+        raise RankprobeError(f"no weights in '{path}'; expected {' or '.join(ADAPTER_WEIGHTS)}")
+    if file.suffix == ".safetensors":
+        return _safetensors(file)
+    import torch
+
+    saved = _load(file, lambda: torch.load(file, map_location="cpu", weights_only=True))
+    return {name: tensor.float().numpy() for name, tensor in saved.items()}
+
+
+def _safetensors(path: Path) -> Matrices:
+    from safetensors.torch import load_file
+
+    tensors = _load(path, lambda: load_file(path))
+    # By way of torch: numpy has no bfloat16.
+    return {name: (t.float() if t.dtype.itemsize < 4 else t).numpy() for name, t in tensors.items()}
+
+
+def _load(path: Path, read: Any) -> Any:
+    from pickle import UnpicklingError
+
+    from safetensors import SafetensorError
+
+    try:
+        return read()
+    except (OSError, ValueError, EOFError, RuntimeError, SafetensorError, UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RankprobeError(f"'{path}' cannot be read ({reason})") from None

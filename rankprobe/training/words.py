@@ -1,0 +1,50 @@
+"""What a prompt can start from: embeddings of the vocabulary, of the labels, of a text; a saved prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rankprobe.backbone import Backbone
+from rankprobe.errors import RankprobeError
+from rankprobe.prompts import MethodConfig, StartConfig
+from rankprobe.prompts.init import Words
+from rankprobe.runs import read_prompt
+from rankprobe.training.session import Session
+
+
+def words_for(method: MethodConfig, session: Session) -> Words:
+    """Embeddings for the start of `method`, on the CPU in the prompt's dtype.
+
+    Raises:
+        RankprobeError: a text of no pieces, or a saved prompt that cannot be read.
+    """
+    backbone = session.backbone
+    vocabulary = backbone.vocabulary()
+    labels = [embedded(backbone, text).mean(0) for text in session.task.answer_set(session.targets)]
+    given = {}
+    if isinstance(method, StartConfig) and method.init_text is not None:
+        given["text"] = embedded(backbone, method.init_text)
+        if not len(given["text"]):
+            raise RankprobeError(f"init_text is '{method.init_text}'; expected words")
+    if isinstance(method, StartConfig) and method.init_from is not None:
+        given["saved"] = torch.from_numpy(read_prompt(method.init_from)).to(vocabulary.dtype)
+    return Words(vocabulary, torch.stack(labels) if labels else vocabulary[:0], **given)
+
+
+def embedded(backbone: Backbone, text: str) -> Tensor:
+    """The pieces of a text, (pieces, d), without special tokens."""
+    ids: Sequence[int] = backbone.tokenizer(text, add_special_tokens=False).input_ids
+    return backbone.embedding.detach()[list(ids)].to("cpu", backbone.prompt_dtype)
+
+
+def notes(method: MethodConfig, words: Words) -> list[str]:
+    """What a user might not expect of the initial prompt."""
+    if words.text is None or len(words.text) == method.prompt_length:
+        return []
+    done = "repeated" if len(words.text) < method.prompt_length else "cut"
+    return [
+        f"the initial text has {len(words.text)} pieces, {done} to the {method.prompt_length} of the prompt"
+    ]
