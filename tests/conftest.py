@@ -28,7 +28,8 @@ QUICK = {
 
 def quick(**settings) -> RunConfig:
     """A config that trains in about a second."""
-    return RunConfig.from_flat({**QUICK, **settings})
+    without_prompt = {"prompt_length": 0} if settings.get("method") == "finetune" else {}
+    return RunConfig.from_flat({**QUICK, **without_prompt, **settings})
 
 
 @pytest.fixture(scope="session")

@@ -4,17 +4,19 @@ No forked model code: Hugging Face models are used through `inputs_embeds`.
 """
 
 from rankprobe.backbone.base import Backbone
+from rankprobe.backbone.checkpointing import recomputing
 from rankprobe.backbone.dropout import MemberDropout
 from rankprobe.backbone.fingerprint import fingerprint
 from rankprobe.backbone.load import load_backbone
 from rankprobe.backbone.score import TextBatch, check_prompt_matters, decode, label_logits, likeliest, losses
 from rankprobe.backbone.shapes import SHAPES
-from rankprobe.backbone.splice import splice
+from rankprobe.backbone.splice import Soft, splice
 
 __all__ = [
     "SHAPES",
     "Backbone",
     "MemberDropout",
+    "Soft",
     "TextBatch",
     "check_prompt_matters",
     "decode",
@@ -23,5 +25,6 @@ __all__ = [
     "likeliest",
     "load_backbone",
     "losses",
+    "recomputing",
     "splice",
 ]

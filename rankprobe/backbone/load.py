@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from rankprobe import bundled
 from rankprobe.backbone.base import Backbone
-from rankprobe.backbone.shapes import SHAPES, T5_ROWS
+from rankprobe.backbone.shapes import SHAPES, T5_ROWS, skeleton
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.hub import cached_commit, first_line, from_hub, is_cached
 
@@ -60,8 +60,6 @@ def load_backbone(
 
 
 def _random(model: str, shape: str, tokenizer: str | None, dtype: torch.dtype, seed: int) -> Backbone:
-    from transformers import T5Config, T5ForConditionalGeneration
-
     if shape not in SHAPES:
         raise unknown("model", model, RANDOM)
     if tokenizer is None and shape != "tiny":
@@ -76,10 +74,9 @@ def _random(model: str, shape: str, tokenizer: str | None, dtype: torch.dtype, s
         "eos_token_id": pieces.eos_token_id,
     }
     rows = len(pieces) if shape == "tiny" else max(T5_ROWS, len(pieces))
-    config = T5Config(vocab_size=rows, **special, **SHAPES[shape])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network: Any = T5ForConditionalGeneration._from_config(config, attn_implementation="eager")
+        network = skeleton(shape, rows, **special)
     return Backbone(model, "random", network.to(dtype), pieces)
 
 

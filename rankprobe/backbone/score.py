@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rankprobe.backbone.base import Backbone
-from rankprobe.backbone.splice import splice
+from rankprobe.backbone.splice import Soft, splice
 from rankprobe.errors import RankprobeError
 
 IGNORED = -100
@@ -33,9 +33,9 @@ class TextBatch:
     labels: Tensor
 
 
-def label_logits(backbone: Backbone, prompts: Sequence[Tensor], batch: TextBatch) -> Tensor:
+def label_logits(backbone: Backbone, softs: Sequence[Soft], batch: TextBatch) -> Tensor:
     """Logits (R, L, vocabulary) of each label position, teacher-forced."""
-    embeds, mask = splice(backbone, prompts, batch.rows, batch.input_ids, batch.attention_mask)
+    embeds, mask = splice(backbone, softs, batch.rows, batch.input_ids, batch.attention_mask)
     shifted = backbone.model.prepare_decoder_input_ids_from_labels(labels=batch.labels)
     output = backbone.model(
         inputs_embeds=embeds, attention_mask=mask, decoder_input_ids=shifted, use_cache=False
@@ -43,13 +43,13 @@ def label_logits(backbone: Backbone, prompts: Sequence[Tensor], batch: TextBatch
     return output.logits
 
 
-def losses(backbone: Backbone, prompts: Sequence[Tensor], batch: TextBatch) -> list[Tensor]:
+def losses(backbone: Backbone, softs: Sequence[Soft], batch: TextBatch) -> list[Tensor]:
     """Each member's loss: mean cross-entropy over the label tokens of its own rows (paper, equation 6).
 
     The members share the forward pass and nothing else, so the gradient of a loss reaches only that
     member's prompt.
     """
-    logits = _widened(label_logits(backbone, prompts, batch))
+    logits = _widened(label_logits(backbone, softs, batch))
     members = zip(logits.split(list(batch.rows)), batch.labels.split(list(batch.rows)), strict=True)
     return [
         functional.cross_entropy(member.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
@@ -64,10 +64,10 @@ def _widened(logits: Tensor) -> Tensor:
 
 @torch.no_grad()
 def decode(
-    backbone: Backbone, prompts: Sequence[Tensor], batch: TextBatch, max_new_tokens: int
+    backbone: Backbone, softs: Sequence[Soft], batch: TextBatch, max_new_tokens: int
 ) -> list[list[str]]:
     """Greedy answers, K lists of texts, at most `max_new_tokens` long, special tokens dropped."""
-    embeds, mask = splice(backbone, prompts, batch.rows, batch.input_ids, batch.attention_mask)
+    embeds, mask = splice(backbone, softs, batch.rows, batch.input_ids, batch.attention_mask)
     tokens = backbone.model.generate(
         inputs_embeds=embeds,
         attention_mask=mask,
@@ -83,7 +83,7 @@ def decode(
 @torch.no_grad()
 def likeliest(
     backbone: Backbone,
-    prompts: Sequence[Tensor],
+    softs: Sequence[Soft],
     batch: TextBatch,
     candidates: Sequence[Sequence[Sequence[int]]],
 ) -> list[int]:
@@ -94,11 +94,11 @@ def likeliest(
 
     Args:
         backbone: the frozen model.
-        prompts: K matrices (n, d).
+        softs: K, what each member gives to the input.
         batch: the rows; its labels are not used.
         candidates: token ids of each candidate, per row; rows may have different numbers of them.
     """
-    embeds, mask = splice(backbone, prompts, batch.rows, batch.input_ids, batch.attention_mask)
+    embeds, mask = splice(backbone, softs, batch.rows, batch.input_ids, batch.attention_mask)
     encoded = backbone.model.get_encoder()(inputs_embeds=embeds, attention_mask=mask)
     most = max(map(len, candidates))
     scores = torch.full((len(candidates), most), -torch.inf, dtype=torch.float64)
@@ -127,7 +127,8 @@ def check_prompt_matters(backbone: Backbone, prompt: Tensor, batch: TextBatch) -
     """
     first = (batch.input_ids[:1], batch.attention_mask[:1], batch.labels[:1])
     one = TextBatch([1], batch.source_lengths[:1], batch.target_lengths[:1], *first)
-    if torch.equal(label_logits(backbone, [prompt], one), label_logits(backbone, [prompt[:0]], one)):
+    with_it, without = (label_logits(backbone, [Soft(P)], one) for P in (prompt, prompt[:0]))
+    if torch.equal(with_it, without):
         raise RankprobeError(
             f"model '{backbone.name}' gives the same logits with and without the prompt, so nothing "
             "would be learned; check how it handles inputs_embeds"

@@ -14,3 +14,17 @@ SHAPES: dict[str, dict[str, Any]] = {
     "t5-large": {"d_model": 1024, "d_kv": 64, "d_ff": 4096, "num_layers": 24, "num_heads": 16},
 }
 """`tiny` is ours; the others are the published T5 v1.0 configurations (Raffel et al. 2020)."""
+
+
+def skeleton(shape: str, rows: int = T5_ROWS, **special: Any) -> Any:
+    """An encoder-decoder of this shape, newly initialised on torch's default device.
+
+    Args:
+        shape: a name from `SHAPES`.
+        rows: of the embedding.
+        special: ids of special tokens, by their names in `T5Config`.
+    """
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    config = T5Config(vocab_size=rows, **special, **SHAPES[shape])
+    return T5ForConditionalGeneration._from_config(config, attn_implementation="eager")

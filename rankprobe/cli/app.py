@@ -143,14 +143,15 @@ def runs(runs_dir: RunsDir = Path("runs")) -> None:
 
 @app.command()
 def methods() -> None:
-    """List methods and their trainable parameters at n = 100."""
+    """List methods and how many numbers each trains at its defaults."""
     from rankprobe.prompts import METHODS
-    from rankprobe.prompts.count import WIDTHS, trainable_parameters
+    from rankprobe.training.count import BACKBONES, trainable_parameters
 
-    table = Table("method", *WIDTHS, "what it trains", box=None, header_style="bold", pad_edge=False)
+    table = Table("method", "n", *BACKBONES, "what it trains", box=None, header_style="bold", pad_edge=False)
     for name, (config, _) in METHODS.items():
-        counts = [f"{trainable_parameters(name, width):,}" for width in WIDTHS.values()]
-        table.add_row(name, *counts, (config.__doc__ or "").splitlines()[0])
+        counts = [f"{trainable_parameters(name, shape):,}" for shape in BACKBONES.values()]
+        n = str(config.model_fields["prompt_length"].default)
+        table.add_row(name, n, *counts, (config.__doc__ or "").splitlines()[0])
     Console().print(table)
 
 

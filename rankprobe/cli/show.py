@@ -37,6 +37,7 @@ def summary(console: Console, run: Run) -> None:
     lines = [
         ("data", _data(run), ""),
         ("weights", _weights(row), ""),
+        *(("note", note, "") for note in run.manifest.get("notes", [])),
         *readings,
         (f"dev {row['metric']}", best, nulls),
         _selection(row),

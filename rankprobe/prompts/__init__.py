@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from rankprobe.errors import unknown
 from rankprobe.prompts.config import (
+    DePTConfig,
     DPTConfig,
+    FinetuneConfig,
     MethodConfig,
     ProbeConfig,
     ResidualConfig,
@@ -34,6 +36,8 @@ METHODS: dict[str, tuple[type[MethodConfig], str]] = {
     "residual": (ResidualConfig, "residual:Residual"),
     "ulpt": (ULPTConfig, "ulpt:ULPT"),
     "subspace": (SubspaceConfig, "subspace:Subspace"),
+    "dept": (DePTConfig, "dept:DePT"),
+    "finetune": (FinetuneConfig, "finetune:Finetune"),
 }
 
 __all__ = ["METHODS", "MethodConfig", "StartConfig", "build", "config_class", "method_class"]

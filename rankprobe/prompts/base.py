@@ -33,6 +33,10 @@ class Method(nn.Module, ABC):
     def forward(self) -> Tensor:
         """The soft prompt P, (n, d). A method without a prompt returns (0, d)."""
 
+    def text_shift(self) -> Tensor | None:
+        """What is added to the embeddings of the first s text positions, (s, d); None for most methods."""
+        return None
+
     def penalty(self) -> Tensor | None:
         """A number to add to the loss, of run and twin alike; None for most methods."""
         return None
@@ -40,3 +44,7 @@ class Method(nn.Module, ABC):
     def trainable(self, backbone: nn.Module) -> dict[str, nn.Parameter]:
         """The parameters that training may change, by name: by default the method's own."""
         return dict(self.named_parameters())
+
+    def rates(self) -> dict[str, float]:
+        """Learning rates of single parameters, as shares of the run's; 1 for those that are not named."""
+        return {}

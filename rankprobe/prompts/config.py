@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
 
@@ -11,7 +12,16 @@ from rankprobe.settings import Settings, absolute
 
 
 class MethodConfig(Settings):
-    """What every method has: a name and a prompt length."""
+    """What every method has: a name and a prompt length.
+
+    `training` holds the method's own defaults of training settings. `trains_backbone` says that the backbone
+    is not frozen, so that no other run can share it. `prompt_is_all` says that P is all a trained method
+    hands on; where it is not, the factors of the best step are kept beside P.
+    """
+
+    training: ClassVar[Mapping[str, Any]] = {}
+    trains_backbone: ClassVar[bool] = False
+    prompt_is_all: ClassVar[bool] = True
 
     name: Any
     prompt_length: PositiveInt = Field(default=100, description="Prompt tokens, n (paper 4.2)")
@@ -101,6 +111,15 @@ class ProbeConfig(FactorConfig):
         default=0.0, description="Weight of the penalty that keeps U and V orthonormal (AdaLoRA)"
     )
 
+    @model_validator(mode="after")
+    def _sigma_is_used(self) -> Self:
+        if self.factor_init == "svd" and self.sigma_init != "ones":
+            raise RankprobeError(
+                f"sigma_init '{self.sigma_init}' would do nothing with factor_init 'svd', which gives σ too; "
+                "leave one out"
+            )
+        return self
+
 
 class DPTConfig(FactorConfig):
     """Decomposed prompt tuning: P = A · B.
@@ -144,3 +163,30 @@ class SubspaceConfig(StartConfig):
 
     name: Literal["subspace"] = "subspace"
     dimension: PositiveInt = Field(default=1000, description="Numbers trained in all, θ (Li et al. 2018)")
+
+
+class DePTConfig(StartConfig):
+    """DePT: a short prompt, and a low-rank update A · B of the text's embeddings."""
+
+    prompt_is_all: ClassVar[bool] = False
+
+    name: Literal["dept"] = "dept"
+    prompt_length: PositiveInt = Field(default=40, description="Prompt tokens, n (paper 4.2: 100; DePT: 40)")
+    update_rank: PositiveInt = Field(default=45, description="Inner width of DePT's update, r (Shi, Lipani)")
+    update_positions: PositiveInt = Field(
+        default=256, description="Text positions DePT's update covers, s (Shi, Lipani: all of them)"
+    )
+    update_rate: PositiveFloat = Field(
+        default=0.001, description="Its share of --learning-rate (ours; Shi and Lipani search)"
+    )
+
+
+class FinetuneConfig(MethodConfig):
+    """Full fine-tuning: every weight of the backbone, no prompt."""
+
+    training: ClassVar[Mapping[str, Any]] = {"learning_rate": 3e-4}
+    trains_backbone: ClassVar[bool] = True
+    prompt_is_all: ClassVar[bool] = False
+
+    name: Literal["finetune"] = "finetune"
+    prompt_length: Literal[0] = 0  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -58,9 +58,10 @@ def initial_prompt(config: StartConfig, words: Words, generator: torch.Generator
         case "saved":
             assert words.saved is not None
             if tuple(words.saved.shape) != shape:
+                found = " x ".join(map(str, words.saved.shape))
                 raise RankprobeError(
-                    f"the prompt in '{config.init_from}' is {' x '.join(map(str, words.saved.shape))}, and P is "
-                    f"{n} x {words.width} (prompt_length x width of the backbone)"
+                    f"the prompt in '{config.init_from}' is {found}, and P is {n} x {words.width} "
+                    "(prompt_length x width of the backbone)"
                 )
             return words.saved.clone()
         case kind:
@@ -93,7 +94,8 @@ def positive_diagonal(generator: torch.Generator, size: int, kind: str, dtype: t
 def truncated_svd(P: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     """The first `rank` singular vectors and values of P (n, d): U (n, rank), s, V (rank, d); in float64."""
     U, s, V = torch.linalg.svd(P.double(), full_matrices=False)
-    return U[:, :rank].to(P.dtype), s[:rank].to(P.dtype), V[:rank].to(P.dtype)
+    U, s, V = (each.to(P.dtype).contiguous() for each in (U[:, :rank], s[:rank], V[:rank]))
+    return U, s, V
 
 
 def sampled_vocabulary(generator: torch.Generator, embedding: Tensor, n: int) -> Tensor:

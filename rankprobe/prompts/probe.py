@@ -22,7 +22,7 @@ GATES: dict[str, Callable[[Tensor], Tensor]] = {
     "none": lambda sigma: sigma,
 }
 """What stands between σ and P. Where σ ≤ 0, `relu` is a trap; `straight-through` has its values and lets
-gradients of σ pass; `leaky` keeps a hundredth; `softplus` is smooth and never zero; `none` is the identity."""
+gradients of σ pass; `leaky` keeps a hundredth; `softplus` is smooth and never zero; `none` is identity."""
 
 
 @final
@@ -43,7 +43,9 @@ class Probe(Method):
     Differs: V has r = min(n, d) rows where an SVD has d; the further rows would meet only zeros.
     """
 
-    def __init__(self, U: Tensor, sigma: Tensor, V: Tensor, gate: str = "relu", orthogonality: float = 0.0):
+    def __init__(
+        self, U: Tensor, sigma: Tensor, V: Tensor, gate: str = "relu", orthogonality: float = 0.0
+    ) -> None:
         super().__init__()
         self.U = nn.Parameter(U)
         self.sigma = nn.Parameter(sigma)
@@ -77,9 +79,8 @@ class Probe(Method):
         if not self.orthogonality:
             return None
         eye = torch.eye(len(self.sigma), dtype=self.U.dtype, device=self.U.device)
-        return self.orthogonality * sum(
-            (gram - eye).square().sum() for gram in (self.U.T @ self.U, self.V @ self.V.T)
-        )
+        grams = torch.stack([self.U.T @ self.U, self.V @ self.V.T])
+        return self.orthogonality * (grams - eye).square().sum()
 
 
 def ungated(s: Tensor) -> Tensor:

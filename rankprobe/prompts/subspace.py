@@ -18,8 +18,8 @@ class Subspace(Method):
     """P = P0 + reshape(R · θ): only θ (D,) is trained, from zeros, so training starts at P0.
 
     Source: Li et al. (2018), "Measuring the Intrinsic Dimension of Objective Landscapes", section 2, for the
-    parameters of a prompt. R (n·d, D) is Gaussian with columns of length 1, drawn from the seed and frozen. The
-    smallest D that scores 90 % of `vanilla` is the intrinsic dimension. R takes n · d · D numbers of memory.
+    parameters of a prompt. R (n·d, D) is Gaussian with columns of length 1, drawn from the seed and frozen.
+    The smallest D that scores 90 % of `vanilla` is the intrinsic dimension. R takes n · d · D numbers.
     """
 
     P0: Tensor

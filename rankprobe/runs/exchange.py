@@ -21,7 +21,7 @@ RUN_PROMPTS = ("final", "best", "P0")
 
 
 def read_prompt(place: str | Path) -> NDArray[np.generic]:
-    """The first prompt of `read_prompts`: a run's final one, an adapter's encoder prompt, a file's only one."""
+    """The first of `read_prompts`: a run's final prompt, an adapter's encoder prompt, a file's only one."""
     return next(iter(read_prompts(place).values()))
 
 
@@ -67,8 +67,8 @@ def _adapter(path: Path) -> Matrices:
     kind = str(config.get("peft_type"))
     if kind not in PROMPT_TYPES:
         raise RankprobeError(
-            f"the adapter in '{path}' is of type {kind}; expected one of {', '.join(PROMPT_TYPES)}: only they "
-            "are matrices of prompt tokens"
+            f"the adapter in '{path}' is of type {kind}; expected one of {', '.join(PROMPT_TYPES)}: only "
+            "they are matrices of prompt tokens"
         )
     weights = _adapter_weights(path)
     n, P = int(config["num_virtual_tokens"]), weights["prompt_embeddings"]

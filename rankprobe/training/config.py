@@ -84,6 +84,9 @@ class BackboneConfig(Settings):
         default="float32", description="Frozen weights: float32, bfloat16 or float64"
     )
     dropout: bool = Field(default=False, description="Backbone dropout in training (authors' code: on)")
+    gradient_checkpointing: bool = Field(
+        default=False, description="Recompute activations in the backward pass: less memory, slower"
+    )
     model_seed: int = Field(default=0, description="Seed of the weights of random:…")
     device: str = Field(default="cpu", description="cpu, cuda, cuda:1, mps")
 
@@ -109,7 +112,9 @@ class TrainingConfig(Settings):
     Differs: rows of like length are batched together (less padding); `batching="random"` is the paper's.
     """
 
-    learning_rate: PositiveFloat = Field(default=0.3, description="Peak rate of AdamW (paper 4.2)")
+    learning_rate: PositiveFloat = Field(
+        default=0.3, description="Peak rate of AdamW (paper 4.2); finetune: 3e-4"
+    )
     weight_decay: NonNegativeFloat = Field(default=1e-5, description="Of AdamW (authors' code)")
     batch_size: PositiveInt = Field(default=16, description="Rows per step (authors' README)")
     epochs: PositiveInt = Field(default=100, description="Passes over the training rows (paper 4.2)")
@@ -164,6 +169,7 @@ class RunConfig(Settings):
         if not isinstance(method, Mapping):
             return values
         chosen = config_class(str(method.get("name", "probe")))
+        training = values.get("training", {})
         for key in method:
             owners = methods_with(key)
             if key not in chosen.model_fields and owners:
@@ -171,7 +177,20 @@ class RunConfig(Settings):
                     f"method '{chosen.model_fields['name'].default}' has no '{key}'; "
                     f"methods that have it: {', '.join(owners)}"
                 )
-        return {**values, "method": chosen.parse(method)}
+        if isinstance(training, Mapping):
+            training = {**chosen.training, **training}
+        return {**values, "training": training, "method": chosen.parse(method)}
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.method.trains_backbone and self.backbone.dtype == "bfloat16":
+            raise RankprobeError(
+                f"dtype is bfloat16, too coarse for the small steps of method '{self.method.name}'; "
+                "use --dtype float32"
+            )
+        if self.backbone.dropout and self.backbone.gradient_checkpointing:
+            raise RankprobeError("--dropout and --gradient-checkpointing exclude each other; give one")
+        return self
 
     @classmethod
     def from_flat(cls, flat: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> Self:

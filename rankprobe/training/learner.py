@@ -37,8 +37,14 @@ class Learner:
         self.config = config
         self.total_steps = total_steps
         self.trained = method.trainable(backbone)
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in self.trained.items():
+            parameter.requires_grad = True
+            groups.setdefault(method.rates().get(name, 1.0), []).append(parameter)
         self.optimizer = torch.optim.AdamW(
-            self.trained.values(), lr=config.learning_rate, weight_decay=config.weight_decay
+            [{"params": parameters, "share": share} for share, parameters in groups.items()],
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
         )
 
     def copy(self) -> Learner:
@@ -54,14 +60,14 @@ class Learner:
         Raises:
             RunFailed: a gradient is not finite; nothing was changed.
         """
-        norms = {name: _gradient_norm(parameter) for name, parameter in self.trained.items()}
+        norms = {name: _gradient_norm(factor) for name, factor in self.method.named_parameters()}
         norm = nn.utils.get_total_norm([p.grad for p in self.trained.values() if p.grad is not None])
         rate = self.config.learning_rate * rate_factor(step, self.total_steps, self.config.warmup)
         if not torch.isfinite(norm):
             raise RunFailed(f"gradient norm {float(norm):g} over the factors")
         nn.utils.clip_grads_with_norm_(self.trained.values(), self.config.clip_norm, norm)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         self.optimizer.step()
         self.optimizer.zero_grad()
         return {

@@ -10,7 +10,14 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
-from rankprobe.backbone import MemberDropout, TextBatch, check_prompt_matters, fingerprint, losses
+from rankprobe.backbone import (
+    MemberDropout,
+    TextBatch,
+    check_prompt_matters,
+    fingerprint,
+    losses,
+    recomputing,
+)
 from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
 from rankprobe.training.batching import collate
 from rankprobe.training.evaluation import evaluate
@@ -60,9 +67,9 @@ def gradients_for(session: Session, members: Sequence[Member], step: int) -> Non
     rows = [member.rows(step) for member in members]
     with _shared_time(members, "training"):
         batch = collate(session.train, rows, backbone.tokenizer.pad_token_id, backbone.device)
-        prompts = [member.produce() for member in members]
-        with _dropout(session, members, batch, step):
-            values = losses(backbone, prompts, batch)
+        softs = [member.produce() for member in members]
+        with _mode(session, members, batch, step):
+            values = losses(backbone, softs, batch)
             penalties = [penalty for member in members if (penalty := member.penalty()) is not None]
             torch.stack(values + penalties).sum().backward()
         for member, value in zip(members, values, strict=True):
@@ -89,8 +96,8 @@ def record(
     evals: list[list[dict[str, Any]]] = [[] for _ in alive]
     if alive and session.due(step, session.eval_every):
         with _shared_time(alive, "evaluation"):
-            prompts = [member.prompt() for member in alive]
-            evals = evaluate(session, prompts, alive[0].config.training.batch_size, step)
+            softs = [member.soft() for member in alive]
+            evals = evaluate(session, softs, alive[0].config.training.batch_size, step)
         for member, rows in zip(alive, evals, strict=True):
             member.note_score(step, rows)
     for member, row, rows in zip(list(alive), updates, evals, strict=True):
@@ -113,7 +120,8 @@ def _start(session: Session, members: list[Member], failures: list[str]) -> None
     backbone = session.backbone
     rows = [member.rows(1) for member in members]
     batch = collate(session.train, rows, backbone.tokenizer.pad_token_id, backbone.device)
-    check_prompt_matters(backbone, members[0].prompt(), batch)
+    if len(members[0].P0):
+        check_prompt_matters(backbone, members[0].P0, batch)
     record(session, members, 0, [{} for _ in members], failures)
     _checkpoint(members)
 
@@ -125,10 +133,14 @@ def _checkpoint(members: Sequence[Member]) -> None:
 
 
 @contextlib.contextmanager
-def _dropout(session: Session, members: Sequence[Member], batch: TextBatch, step: int) -> Iterator[None]:
-    """The backbone in training mode, each member with its own dropout stream, if the config asks for it."""
-    if not members[0].config.backbone.dropout:
-        yield
+def _mode(session: Session, members: Sequence[Member], batch: TextBatch, step: int) -> Iterator[None]:
+    """The backbone with dropout, each member drawing its own, or recomputing, if the config asks for it."""
+    config = members[0].config.backbone
+    if not config.dropout:
+        with (
+            recomputing(session.backbone.model) if config.gradient_checkpointing else contextlib.nullcontext()
+        ):
+            yield
         return
     n = members[0].config.method.prompt_length
     lengths = {

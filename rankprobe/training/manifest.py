@@ -16,6 +16,7 @@ from rankprobe.training.config import RunConfig
 from rankprobe.training.learner import Learner
 from rankprobe.training.session import Session
 from rankprobe.training.subsets import training_rows
+from rankprobe.training.words import notes
 
 PACKAGES = (
     "rankprobe", "torch", "transformers", "tokenizers", "datasets", "numpy", "scipy", "pandas",
@@ -66,7 +67,8 @@ def new_manifest(config: RunConfig, session: Session, learner: Learner) -> dict[
         "trainable_parameters": sum(p.numel() for p in learner.trained.values()),
         "progress": {"step": 0, "total_steps": session.total_steps},
         "timings": {},
-        "numerical_rank_rtol": numerical_rank_rtol((n, d)),
+        "numerical_rank_rtol": numerical_rank_rtol((n, d)) if n else None,
+        "notes": notes(config.method, backbone),
         "selection": SELECTION[config.task.report_split],
         **provenance(config.backbone.device),
         "resumed": [],

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rankprobe.backbone import Soft
 from rankprobe.errors import RunFailed
 from rankprobe.rank import gaussian_like
 from rankprobe.runs import CHECKPOINT, LOGS, PROMPT, Run
@@ -42,8 +43,9 @@ class Member:
         self.session = session
         self.learner = learner
         self.run = run
-        self.twin = learner.copy() if config.logging.twin else None
-        self.P0 = self.best = self.prompt().clone()
+        self.P0 = self.prompt().clone()
+        self.best = self._state_to_keep()
+        self.twin = learner.copy() if config.logging.twin and len(self.P0) else None
         self.P = self.P0
         self.loss = math.nan
         self.step = 0
@@ -90,11 +92,17 @@ class Member:
             self._batches = {epoch: [[self._subset[i] for i in batch] for batch in batches]}
         return self._batches[epoch][position]
 
-    def produce(self) -> Tensor:
-        """P for the coming update, (n, d), ready to receive ∂L/∂P."""
+    def produce(self) -> Soft:
+        """P for the coming update, (n, d), ready to receive ∂L/∂P, and the shift of the text."""
         self.P = self.learner.method()
-        self.P.retain_grad()
-        return self.P
+        if self.P.requires_grad:
+            self.P.retain_grad()
+        return Soft(self.P, self.learner.method.text_shift())
+
+    def soft(self) -> Soft:
+        """P and the shift as they stand, detached."""
+        with torch.no_grad():
+            return Soft(self.learner.method(), self.learner.method.text_shift())
 
     def penalty(self) -> Tensor | None:
         """What the method adds to the loss of the coming update."""
@@ -102,8 +110,7 @@ class Member:
 
     def prompt(self) -> Tensor:
         """P as it stands, detached."""
-        with torch.no_grad():
-            return self.learner.method()
+        return self.soft().P
 
     def dropout_generator(self, step: int) -> torch.Generator:
         return torch_generator(self.config.seed, "dropout", step, self.session.backbone.device)
@@ -152,12 +159,19 @@ class Member:
             self.progress |= {"best": value, "best_step": step}
             if reported:
                 self.progress["report_best"] = reported[0]
-            self.best = self.prompt().clone()
+            self.best = self._state_to_keep()
+
+    def _state_to_keep(self) -> dict[str, Tensor]:
+        """P as it stands, and the factors where P is not all there is."""
+        kept = {"best": self.prompt().clone()}
+        if not self.config.method.prompt_is_all:
+            kept |= {f"best_factor.{name}": p.detach().clone() for name, p in self.learner.trained.items()}
+        return kept
 
     def checkpoint(self) -> None:
         """Write down everything a resume needs, then the manifest's progress."""
         self.progress["step"] = self.step
-        tensors = {"P0": self.P0, "best": self.best}
+        tensors = {"P0": self.P0, **self.best}
         tensors |= {f"run.{name}": value for name, value in self.learner.state().items()}
         if self.twin is not None:
             tensors |= {f"twin.{name}": value for name, value in self.twin.state().items()}
@@ -172,7 +186,8 @@ class Member:
         if not self.fresh:
             tensors, facts = load_checkpoint(self.run.path / CHECKPOINT)
             device = self.P0.device
-            self.P0, self.best = tensors["P0"].to(device), tensors["best"].to(device)
+            self.P0 = tensors["P0"].to(device)
+            self.best = {name: each.to(device) for name, each in tensors.items() if name.startswith("best")}
             self.learner.load(_below("run.", tensors))
             if self.twin is not None:
                 self.twin.load(_below("twin.", tensors))
@@ -193,7 +208,7 @@ class Member:
         before = self.session.backbone_fingerprint
         backbone = {**self.run.manifest["backbone"], "fingerprint_after": backbone_fingerprint}
         self.run.update({"backbone": backbone})
-        if backbone_fingerprint != before:
+        if backbone_fingerprint != before and not self.config.method.trains_backbone:
             raise RunFailed(
                 f"run '{self.run.id}': the frozen backbone changed during training (fingerprint "
                 f"{before[:12]} became {backbone_fingerprint[:12]}); do not use its results"
@@ -203,7 +218,7 @@ class Member:
             self.run.path / PROMPT,
             {
                 "P0": self.P0,
-                "best": self.best,
+                **self.best,
                 "final": self.prompt(),
                 **{f"factor.{name}": p for name, p in self.learner.trained.items()},
             },

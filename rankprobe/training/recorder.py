@@ -94,7 +94,7 @@ class Recorder:
         row, spectrum = {"step": step, **update, **self._signs()}, []
         ranks_due = step % self.config.rank_every == 0 or step == self.total_steps
         spectrum_due = step % self.config.spectrum_every == 0 or step == self.total_steps
-        if ranks_due or spectrum_due:
+        if len(self.initial) and (ranks_due or spectrum_due):
             spectra = self._spectra()
             row |= _measures(spectra, self.initial.shape) if ranks_due else {}
             spectrum = _long(step, spectra | self._named_sigma()) if spectrum_due else []

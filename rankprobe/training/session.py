@@ -78,6 +78,7 @@ def cohort_key(config: RunConfig) -> dict[str, Any]:
         "prompt_length": config.method.prompt_length,
         **{name: tree["training"][name] for name in schedule},
         **{name: tree["logging"][name] for name in ("eval_every", "checkpoint_every")},
+        "frozen backbone": config.run_id if config.method.trains_backbone else True,
     }
 
 

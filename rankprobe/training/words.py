@@ -40,11 +40,11 @@ def embedded(backbone: Backbone, text: str) -> Tensor:
     return backbone.embedding.detach()[list(ids)].to("cpu", backbone.prompt_dtype)
 
 
-def notes(method: MethodConfig, words: Words) -> list[str]:
+def notes(method: MethodConfig, backbone: Backbone) -> list[str]:
     """What a user might not expect of the initial prompt."""
-    if words.text is None or len(words.text) == method.prompt_length:
+    if not isinstance(method, StartConfig) or method.init_text is None:
         return []
-    done = "repeated" if len(words.text) < method.prompt_length else "cut"
-    return [
-        f"the initial text has {len(words.text)} pieces, {done} to the {method.prompt_length} of the prompt"
-    ]
+    pieces, n = len(embedded(backbone, method.init_text)), method.prompt_length
+    if pieces == n:
+        return []
+    return [f"the initial text has {pieces} pieces, {'repeated' if pieces < n else 'cut'} to the {n} of P"]

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import types
 
 import pytest
 import torch
 
-from rankprobe.backbone import check_prompt_matters, decode, label_logits, load_backbone, losses, splice
+from rankprobe.backbone import (
+    Soft,
+    check_prompt_matters,
+    decode,
+    label_logits,
+    load_backbone,
+    losses,
+    recomputing,
+    splice,
+)
 from rankprobe.backbone.score import TextBatch
 from rankprobe.errors import RankprobeError
 
@@ -32,16 +42,57 @@ def prompts(backbone, count=1, n=5, seed=1):
 
 def test_splice_puts_each_members_prompt_before_its_own_rows(backbone64):
     batch, (first, second) = text_batch((2, 1)), prompts(backbone64, 2)
-    embeds, mask = splice(backbone64, [first, second], batch.rows, batch.input_ids, batch.attention_mask)
+    embeds, mask = splice(
+        backbone64, [Soft(first), Soft(second)], batch.rows, batch.input_ids, batch.attention_mask
+    )
     assert torch.equal(embeds[:2, :5], first.expand(2, -1, -1))
     assert torch.equal(embeds[2, :5], second)
     assert torch.equal(embeds[:, 5:], backbone64.embedding[batch.input_ids])
     assert torch.equal(mask, torch.cat([torch.ones(3, 5, dtype=torch.long), batch.attention_mask], 1))
 
 
+@pytest.mark.parametrize("positions", [3, 200])
+def test_a_shift_moves_the_text_of_its_member_alone(backbone64, positions):
+    batch, (first, second) = text_batch((2, 1)), prompts(backbone64, 2)
+    (shift,) = prompts(backbone64, n=positions, seed=2)
+    softs = [Soft(first, shift), Soft(second)]
+    embeds, mask = splice(backbone64, softs, batch.rows, batch.input_ids, batch.attention_mask)
+    plain, same = splice(
+        backbone64, [Soft(first), Soft(second)], batch.rows, batch.input_ids, batch.attention_mask
+    )
+    covered = min(positions, batch.input_ids.shape[1])
+    assert torch.equal(mask, same)
+    assert torch.equal(embeds[2], plain[2])
+    assert torch.equal(embeds[:2, :5], plain[:2, :5])
+    assert torch.equal(embeds[:2, 5 : 5 + covered], plain[:2, 5 : 5 + covered] + shift[:covered])
+    assert torch.equal(embeds[:2, 5 + covered :], plain[:2, 5 + covered :])
+
+
+def test_recomputing_gives_the_same_gradients_and_leaves_no_trace(backbone64):
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    calls = []
+    blocks = [m for m in backbone64.model.modules() if isinstance(m, GradientCheckpointingLayer)]
+    handles = [block.layer[0].register_forward_hook(lambda *_: calls.append(1)) for block in blocks]
+    batch, (P,) = text_batch(), prompts(backbone64)
+    gradients, counts = [], []
+    for context in (contextlib.nullcontext(), recomputing(backbone64.model)):
+        calls.clear()
+        leaf = P.clone().requires_grad_()
+        with context:
+            losses(backbone64, [Soft(leaf)], batch)[0].backward()
+        gradients.append(leaf.grad)
+        counts.append(len(calls))
+    for handle in handles:
+        handle.remove()
+    assert torch.equal(*gradients)
+    assert counts == [len(blocks), 2 * len(blocks)]
+    assert not any(module.training for module in backbone64.model.modules())
+
+
 def test_an_empty_prompt_is_no_prompt(backbone64):
     batch = text_batch()
-    empty = prompts(backbone64, n=0)
+    empty = [Soft(P) for P in prompts(backbone64, n=0)]
     plain = backbone64.model(
         input_ids=batch.input_ids,
         attention_mask=batch.attention_mask,
@@ -62,7 +113,7 @@ def test_logits_equal_pefts_encoder_side_prompt():
         task_type="SEQ_2_SEQ_LM", num_virtual_tokens=len(P), num_transformer_submodules=1
     )
     batch = text_batch()
-    ours = label_logits(backbone64, [P], batch)
+    ours = label_logits(backbone64, [Soft(P)], batch)
     wrapped = peft.get_peft_model(backbone64.model, config).eval()
     embedding = wrapped.prompt_encoder["default"].embedding
     embedding.weight = torch.nn.Parameter(P)
@@ -70,14 +121,14 @@ def test_logits_equal_pefts_encoder_side_prompt():
         input_ids=batch.input_ids, attention_mask=batch.attention_mask, labels=batch.labels
     ).logits
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
-    assert not torch.allclose(ours, label_logits(backbone64, [P + 0.1], batch))
+    assert not torch.allclose(ours, label_logits(backbone64, [Soft(P + 0.1)], batch))
 
 
 def test_a_members_loss_moves_only_its_own_prompt(backbone64):
     batch, (first, second) = text_batch((2, 2)), prompts(backbone64, 2)
     first.requires_grad_()
     second.requires_grad_()
-    losses(backbone64, [first, second], batch)[0].backward()
+    losses(backbone64, [Soft(first), Soft(second)], batch)[0].backward()
     assert first.grad.any()
     assert second.grad is None or not second.grad.any()
     assert all(p.grad is None for p in backbone64.model.parameters())
@@ -91,15 +142,20 @@ def test_padding_does_not_change_a_row(backbone64):
         attention_mask=torch.nn.functional.pad(batch.attention_mask, (0, 7)),
     )
     torch.testing.assert_close(
-        label_logits(backbone64, [P], batch), label_logits(backbone64, [P], longer), rtol=1e-10, atol=1e-10
+        label_logits(backbone64, [Soft(P)], batch),
+        label_logits(backbone64, [Soft(P)], longer),
+        rtol=1e-10,
+        atol=1e-10,
     )
 
 
 def test_greedy_answers_are_argmax_step_by_step(backbone64):
     batch, (first, second) = text_batch((2, 2)), prompts(backbone64, 2)
-    answers = decode(backbone64, [first, second], batch, 3)
+    answers = decode(backbone64, [Soft(first), Soft(second)], batch, 3)
     model, eos = backbone64.model, backbone64.tokenizer.eos_token_id
-    embeds, mask = splice(backbone64, [first, second], batch.rows, batch.input_ids, batch.attention_mask)
+    embeds, mask = splice(
+        backbone64, [Soft(first), Soft(second)], batch.rows, batch.input_ids, batch.attention_mask
+    )
     tokens = torch.full((4, 1), model.config.decoder_start_token_id)
     for _ in range(3):
         logits = model(inputs_embeds=embeds, attention_mask=mask, decoder_input_ids=tokens).logits

@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import quick
 
+from rankprobe.backbone import Soft
 from rankprobe.errors import RankprobeError
 from rankprobe.tasks import TASKS
 from rankprobe.training import evaluation
@@ -34,7 +35,7 @@ def test_a_perfect_predictor_scores_100_over_several_batches(monkeypatch):
     examples, task = session.validation.examples, session.task
     decode, limits = answering(session, lambda row: task.target(examples[row], "words"))
     monkeypatch.setattr(evaluation, "decode", decode)
-    prompts = [torch.zeros(8, 128), torch.ones(8, 128)]
+    prompts = [Soft(torch.zeros(8, 128)), Soft(torch.ones(8, 128))]
     for rows in evaluate(session, prompts, 10, step=3):
         assert {row["metric"]: row["value"] for row in rows} == {"accuracy": 100.0, "macro_f1": 100.0}
         assert all(row["n_invalid"] == 0 and row["n_examples"] == 56 for row in rows)
@@ -47,14 +48,14 @@ def test_answers_outside_the_label_set_are_wrong_and_counted(monkeypatch):
     examples, task = session.validation.examples, session.task
     decode, _ = answering(session, lambda row: "7" if row < 14 else task.target(examples[row], "digits"))
     monkeypatch.setattr(evaluation, "decode", decode)
-    ((accuracy, f1),) = evaluate(session, [torch.zeros(8, 128)], 10, step=0)
+    ((accuracy, f1),) = evaluate(session, [Soft(torch.zeros(8, 128))], 10, step=0)
     assert (accuracy["value"], accuracy["n_invalid"]) == (75.0, 14)
     assert f1["value"] < 100
 
 
 def test_ranking_never_leaves_the_label_set_and_both_are_logged():
     session = open_session([quick(answers="both", model="tiny")])
-    (rows,) = evaluate(session, [torch.randn(8, 128)], 10, step=0)
+    (rows,) = evaluate(session, [Soft(torch.randn(8, 128))], 10, step=0)
     by_scoring = {row["scoring"]: row for row in rows if row["metric"] == "accuracy"}
     assert by_scoring.keys() == {"greedy", "rank"}
     assert rows[0]["scoring"] == "greedy"  # the first chooses the best prompt
@@ -64,7 +65,7 @@ def test_ranking_never_leaves_the_label_set_and_both_are_logged():
 
 def test_record_ranks_the_entities_of_each_row():
     session = open_session([quick(task="record", answers="rank", model="tiny")])
-    given = evaluation.answers(session, [torch.randn(8, 128)], 10, "rank")[0]
+    given = evaluation.answers(session, [Soft(torch.randn(8, 128))], 10, "rank")[0]
     assert all(text in e.candidates for text, e in zip(given, session.validation.examples, strict=True))
 
 
@@ -93,6 +94,6 @@ def test_a_perfect_predictor_scores_100_on_every_task(name, monkeypatch):
         return session.task.target(example, "digits")
 
     monkeypatch.setattr(evaluation, "decode", decode)
-    (rows,) = evaluate(session, [torch.zeros(8, 128)], 7, step=0)
+    (rows,) = evaluate(session, [Soft(torch.zeros(8, 128))], 7, step=0)
     assert {row["metric"]: row["value"] for row in rows} == dict.fromkeys(session.task.metrics, 100.0)
     assert all(row["n_invalid"] == 0 for row in rows)

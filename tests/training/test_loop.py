@@ -20,6 +20,7 @@ from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
 from rankprobe.prompts import METHODS
 from rankprobe.training import loop, member
 from rankprobe.training.api import new_learner
+from rankprobe.training.config import RunConfig
 from rankprobe.training.learner import rate_factor
 from rankprobe.training.manifest import new_manifest
 from rankprobe.training.session import open_session
@@ -37,21 +38,106 @@ def trajectory(run) -> np.ndarray:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_one_step_changes_the_declared_parameters_and_nothing_else(tmp_path, method):
-    config = quick(method=method, steps=1, warmup=0, eval_every=1)
+def test_steps_change_the_declared_parameters_and_nothing_else(tmp_path, method):
+    config = quick(method=method, steps=3, warmup=0, eval_every=1)
     session = open_session([config])
-    before = {name: tensor.clone() for name, tensor in session.backbone.model.state_dict().items()}
     learner = new_learner(config, session)
-    start = {name: p.detach().clone() for name, p in learner.method.named_parameters()}
+    tensors = {
+        **dict(session.backbone.model.named_parameters()),
+        **dict(session.backbone.model.named_buffers()),
+    }
+    tensors |= {
+        f"method.{name}": tensor for name, tensor in learner.method.state_dict(keep_vars=True).items()
+    }
+    before = {name: tensor.detach().clone() for name, tensor in tensors.items()}
     run = rp.runs.create_run(tmp_path / "run", new_manifest(config, session, learner))
     one = member.Member(config, session, learner, run)
-    loop.gradients_for(session, [one], 1)
-    one.update(1)
-    after = session.backbone.model.state_dict()
-    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
-    assert all(p.grad is None for p in session.backbone.model.parameters())
-    assert all(not torch.equal(p, start[name]) for name, p in learner.method.named_parameters())
-    assert set(learner.trained) == set(start)
+    for step in (1, 2):  # DePT's A has no gradient in the first, B being zero
+        loop.gradients_for(session, [one], step)
+        one.update(step)
+    declared = {id(parameter) for parameter in learner.trained.values()}
+    changed = {name for name, tensor in tensors.items() if not torch.equal(tensor, before[name])}
+    assert changed == {name for name, tensor in tensors.items() if id(tensor) in declared}
+    frozen = [tensor for tensor in tensors.values() if id(tensor) not in declared]
+    assert all(tensor.grad is None for tensor in frozen)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_saved_is_what_was_trained(tmp_path, method):
+    run = trained(tmp_path, method=method, steps=4, eval_every=2)
+    config, tensors = RunConfig.parse(run.manifest["config"]), run.tensors()
+    session = open_session([config])
+    learner = new_learner(config, session)
+    np.testing.assert_array_equal(learner.method().detach(), tensors["P0"])
+    state = {name: torch.from_numpy(each) for name, each in tensors.items() if name.startswith("factor.")}
+    assert state.keys() == {f"factor.{name}" for name in learner.trained}
+    learner.load(state)
+    np.testing.assert_array_equal(learner.method().detach(), tensors["final"])
+    for parameter in learner.trained.values():
+        parameter.data.add_(1.0)
+    learner.load(state)
+    for name, parameter in learner.trained.items():
+        assert torch.equal(parameter, state[f"factor.{name}"])
+    best = [name for name in tensors if name.startswith("best_factor.")]
+    assert bool(best) == (method in ("dept", "finetune"))
+    assert run.manifest["status"] == "finished"
+
+
+def test_methods_train_in_one_cohort_but_finetuning(tmp_path):
+    configs = [quick(method=method) for method in METHODS if method != "finetune"]
+    runs = rp.train_cohort(configs, runs_dir=tmp_path)
+    assert [run.status for run in runs] == ["finished"] * len(configs)
+    alone = quick(method="finetune", seed=2)
+    for other, what in ((quick(seed=2), "prompt_length"), (alone, "frozen backbone")):
+        with pytest.raises(RankprobeError, match=f"runs of one cohort must share '{what}'"):
+            rp.train_cohort([quick(method="finetune", seed=3), other], runs_dir=tmp_path)
+
+
+def test_finetuning_learns_through_the_same_loop(tmp_path):
+    run = trained(tmp_path, method="finetune", steps=30, learning_rate=1e-3, eval_every=15, twin=True)
+    steps, manifest = run.log("steps"), run.manifest
+    assert steps["loss"].iloc[-5:].mean() < steps["loss"].iloc[1:4].mean() / 2
+    assert manifest["backbone"]["fingerprint"] != manifest["backbone"]["fingerprint_after"]
+    assert not [name for name in steps if name.startswith(("P_", "twin_", "grad_norm_shared"))]
+    assert run.log("spectra").empty
+    assert run.prompt().shape == (0, 128)
+
+
+def test_methods_have_training_defaults_of_their_own():
+    assert RunConfig.from_flat({"method": "finetune"}).training.learning_rate == 3e-4
+    assert RunConfig.from_flat({"method": "finetune", "learning_rate": 1e-3}).training.learning_rate == 1e-3
+    assert RunConfig.from_flat({"method": "dpt"}).training.learning_rate == 0.3
+    with pytest.raises(
+        RankprobeError, match="dtype is bfloat16, too coarse for the small steps of method 'f"
+    ):
+        RunConfig.from_flat({"method": "finetune", "dtype": "bfloat16"})
+
+
+def test_the_penalty_pulls_run_and_twin(tmp_path):
+    run = trained(tmp_path, factor_init="svd", orthogonality=100.0, learning_rate=0.01, steps=20)
+    free = trained(tmp_path, "free", factor_init="svd", learning_rate=0.01, steps=20)
+
+    def skew(run):
+        U = run.tensors()["factor.U"].astype(float)
+        return np.abs(U.T @ U - np.eye(8)).max()
+
+    assert skew(run) < skew(free) / 2
+    twins = [each.log("steps")["twin_P_erank_rv"].iloc[-1] for each in (run, free)]
+    assert twins[0] != twins[1]
+
+
+def test_where_training_starts_can_be_told(tmp_path):
+    first = trained(tmp_path, "first", method="vanilla")
+    again = trained(tmp_path, "again", method="vanilla", init="saved", init_from=str(first.path))
+    np.testing.assert_array_equal(again.prompt("P0"), first.prompt("final"))
+    worded = trained(tmp_path, "worded", method="vanilla", init="text", init_text="Nora sold the lamp")
+    assert worded.manifest["notes"] == ["the initial text has 4 pieces, repeated to the 8 of P"]
+    assert first.manifest["notes"] == []
+    np.testing.assert_array_equal(worded.prompt("P0")[:4], worded.prompt("P0")[4:])
+    svd = trained(tmp_path, "svd", factor_init="svd")
+    np.testing.assert_allclose(svd.prompt("P0"), first.prompt("P0"), atol=1e-6)
+    losses = [run.log("steps")["loss"].iloc[1] for run in (svd, first)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
 def test_a_run_folder_is_complete(tmp_path):
@@ -250,8 +336,8 @@ def test_nan_loss_fails_the_run_and_keeps_its_logs(tmp_path, monkeypatch):
 
     calls = iter(range(99))
 
-    def losses(backbone, prompts, batch):
-        values = real(backbone, prompts, batch)
+    def losses(backbone, softs, batch):
+        values = real(backbone, softs, batch)
         return [v * float("nan") for v in values] if next(calls) == 3 else values
 
     monkeypatch.setattr(loop, "losses", losses)
@@ -267,8 +353,8 @@ def test_a_nan_member_fails_alone(tmp_path, monkeypatch):
     alone = trained(tmp_path, "alone", seed=2)
     real = loop.losses
 
-    def losses(backbone, prompts, batch):
-        values = real(backbone, prompts, batch)
+    def losses(backbone, softs, batch):
+        values = real(backbone, softs, batch)
         return [values[0] * float("nan"), values[1]] if len(values) == 2 else values
 
     monkeypatch.setattr(loop, "losses", losses)

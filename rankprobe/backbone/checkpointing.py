@@ -1,0 +1,32 @@
+"""Gradient checkpointing: activations of each block are computed again in the backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from torch.utils.checkpoint import checkpoint
+
+
+@contextmanager
+def recomputing(model: Any) -> Iterator[None]:
+    """Inside this context the blocks of `model` keep no activations, and gradients are the same.
+
+    transformers recomputes in training mode only; so the blocks alone are put into it, not the dropouts
+    inside them. Its own switch would also hook the embeddings, for good.
+    """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    blocks: list[Any] = [
+        module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)
+    ]
+    for block in blocks:
+        block._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+        block.gradient_checkpointing = block.training = True
+    try:
+        yield
+    finally:
+        for block in blocks:
+            block.gradient_checkpointing = block.training = False
