@@ -151,8 +151,8 @@ def methods() -> None:
     for name, (config, _) in METHODS.items():
         counts = [f"{trainable_parameters(name, shape):,}" for shape in BACKBONES.values()]
         n = str(config.model_fields["prompt_length"].default)
-        table.add_row(name, n, *counts, (config.__doc__ or "").splitlines()[0])
-    Console().print(table)
+        table.add_row(name, n, *counts, (config.__doc__ or "").splitlines()[0].rstrip("."))
+    Console(width=max(Console().width, 120)).print(table, highlight=False)
 
 
 tasks_app = typer.Typer(help="List tasks, or show one.")

@@ -47,7 +47,7 @@ def summary(console: Console, run: Run) -> None:
     ]
     console.print(f"\n{run.id}  {row['status']} after {row['step']} steps", style="bold", markup=False)
     for label, value, null in lines:
-        text = f"  {label:<22} {value:<{29 if null else 0}} {null}".rstrip()
+        text = f"  {label:<22} {value:<{29 if null else 0}}  {null}".rstrip()
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 

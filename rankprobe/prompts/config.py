@@ -91,7 +91,7 @@ class FactorConfig(StartConfig):
 
 
 class ProbeConfig(FactorConfig):
-    """The paper's probe: P = U · ReLU(diag σ) · V.
+    """P = U · ReLU(diag σ) · V, the paper's probe.
 
     The paper (2.2) starts σ "with positive values" and says no more; we take ones, so that every entry
     starts at the same distance from zero. The other gates and the penalty are ours, for critics.
@@ -122,7 +122,7 @@ class ProbeConfig(FactorConfig):
 
 
 class DPTConfig(FactorConfig):
-    """Decomposed prompt tuning: P = A · B.
+    """P = A · B, decomposed prompt tuning.
 
     With `factor_init="svd"`, A · B starts as the best approximation of rank b of the prompt that `init`
     describes (truncated SVD, as in LAMP, Lan et al. 2025).
@@ -135,13 +135,13 @@ class DPTConfig(FactorConfig):
 
 
 class VanillaConfig(StartConfig):
-    """Prompt tuning of Lester et al. (2021): P itself."""
+    """P itself, prompt tuning of Lester et al. (2021)."""
 
     name: Literal["vanilla"] = "vanilla"
 
 
 class ResidualConfig(StartConfig):
-    """Residual prompt tuning: P = E + LayerNorm(W2 · ReLU(W1 · E))."""
+    """P = E + LayerNorm(W2 · ReLU(W1 · E)), residual prompt tuning."""
 
     name: Literal["residual"] = "residual"
     bottleneck: PositiveInt = Field(
@@ -152,21 +152,21 @@ class ResidualConfig(StartConfig):
 
 
 class ULPTConfig(MethodConfig):
-    """Ultra-low-dimensional prompt tuning: P = (Z · R) ⊙ scale + shift, R random and frozen."""
+    """P = (Z · R) ⊙ scale + shift, R random and frozen: ultra-low-dimensional."""
 
     name: Literal["ulpt"] = "ulpt"
     code: PositiveInt = Field(default=2, description="Numbers trained per prompt token (Wu et al.: 2 to 256)")
 
 
 class SubspaceConfig(StartConfig):
-    """Training in a random subspace: P = P0 + reshape(R · θ), R random and frozen."""
+    """P = P0 + reshape(R · θ), R random and frozen: a random subspace."""
 
     name: Literal["subspace"] = "subspace"
     dimension: PositiveInt = Field(default=1000, description="Numbers trained in all, θ (Li et al. 2018)")
 
 
 class DePTConfig(StartConfig):
-    """DePT: a short prompt, and a low-rank update A · B of the text's embeddings."""
+    """P, and A · B added to the text's embeddings: DePT of Shi and Lipani (2024)."""
 
     prompt_is_all: ClassVar[bool] = False
 
@@ -182,7 +182,7 @@ class DePTConfig(StartConfig):
 
 
 class FinetuneConfig(MethodConfig):
-    """Full fine-tuning: every weight of the backbone, no prompt."""
+    """Every weight of the backbone, and no P: full fine-tuning."""
 
     training: ClassVar[Mapping[str, Any]] = {"learning_rate": 3e-4}
     trains_backbone: ClassVar[bool] = True

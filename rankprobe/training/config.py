@@ -259,7 +259,10 @@ def leaves() -> Iterator[tuple[str, str, str, FieldInfo]]:
 
 
 def _method_leaves() -> Iterator[tuple[str, str, str, FieldInfo]]:
-    fields = {leaf: field for config, _ in METHODS.values() for leaf, field in config.model_fields.items()}
+    # Where methods differ in a default, the flag shows that of the first.
+    fields: dict[str, FieldInfo] = {}
+    for config, _ in METHODS.values():
+        fields = {**config.model_fields, **fields}
     yield (
         "method",
         "method",

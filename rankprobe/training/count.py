@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import torch
 
 from rankprobe.backbone.shapes import skeleton
@@ -22,8 +25,14 @@ def trainable_parameters(method: str, shape: str, prompt_length: int | None = No
     """
     given = {} if prompt_length is None else {"prompt_length": prompt_length}
     config = config_class(method).parse({"name": method, **given})
+    backbone = _skeleton(shape)
+    d = backbone.config.d_model
     with torch.device("meta"):
-        backbone = skeleton(shape)
-        d = backbone.config.d_model
         module = build(config, Words(torch.zeros(1, d), torch.zeros(0, d)), torch.Generator("cpu"))
         return sum(parameter.numel() for parameter in module.trainable(backbone).values())
+
+
+@cache
+def _skeleton(shape: str) -> Any:
+    with torch.device("meta"):
+        return skeleton(shape)
