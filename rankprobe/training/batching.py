@@ -54,8 +54,8 @@ class Encoded:
         return [len(source) for source in self.sources]
 
 
-def encode(split: Split, tokenizer: Any, targets: str, max_length: int) -> Encoded:
-    """Tokenise a split; the training split as its lessons, which all have a target.
+def encode(split: Split, tokenizer: Any, targets: str, max_length: int, *, lessons: bool) -> Encoded:
+    """Tokenise a split: its examples, or with `lessons` what training makes of them; each has a target.
 
     A source longer than `max_length` loses words of the task's long field; its end is cut off only if it is
     too long without any of them.
@@ -65,7 +65,7 @@ def encode(split: Split, tokenizer: Any, targets: str, max_length: int) -> Encod
     """
     task = split.task
     numbered = list(enumerate(split.examples))
-    if split.name == "train":
+    if lessons:
         numbered = [(row, lesson) for row, example in numbered for lesson in task.lessons(example)]
     if not numbered:
         raise RankprobeError(f"{split.origin}: no row of {task.title} has a target to learn from")

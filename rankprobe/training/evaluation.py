@@ -1,4 +1,4 @@
-"""Dev scores of K prompts in one pass: answers by greedy decoding, by likelihood, or both."""
+"""Scores of K prompts in one pass: answers by greedy decoding, by likelihood, or both."""
 
 from __future__ import annotations
 
@@ -7,22 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from rankprobe.backbone import Soft, TextBatch, decode, likeliest
+from rankprobe.backbone import Backbone, Soft, TextBatch, decode, likeliest
 from rankprobe.tasks import score
 from rankprobe.training.batching import collate
-from rankprobe.training.session import Session
+from rankprobe.training.exam import Exam
 
 
-def answers(session: Session, softs: Sequence[Soft], batch_size: int, scoring: str) -> list[list[str]]:
-    """Each member's answers to the whole validation split, in the order of its rows.
+def answers(
+    exam: Exam, backbone: Backbone, softs: Sequence[Soft], batch_size: int, scoring: str
+) -> list[list[str]]:
+    """Each member's answers to the whole exam, in the order of its examples.
 
     Args:
-        session: with the split and the backbone.
+        exam: what is asked.
+        backbone: which the prompts steer.
         softs: K, what each member gives to the input.
         batch_size: rows per prompt and pass.
         scoring: `greedy` (decoded, any text can come) or `rank` (the likeliest of the row's candidates).
     """
-    data, backbone = session.validation, session.backbone
+    data = exam.data
     by_length = np.argsort(data.lengths, kind="stable")
     given = [[""] * len(data) for _ in softs]
     for start in range(0, len(data), batch_size):
@@ -31,7 +34,7 @@ def answers(session: Session, softs: Sequence[Soft], batch_size: int, scoring: s
         if scoring == "greedy":
             texts = decode(backbone, softs, batch, data.longest_label)
         else:
-            texts = _ranked(session, softs, batch, rows)
+            texts = _ranked(exam, backbone, softs, batch, rows)
         for member, each in enumerate(texts):
             for row, text in zip(rows, each, strict=True):
                 given[member][row] = text
@@ -39,40 +42,47 @@ def answers(session: Session, softs: Sequence[Soft], batch_size: int, scoring: s
 
 
 def _ranked(
-    session: Session, softs: Sequence[Soft], batch: TextBatch, rows: Sequence[int]
+    exam: Exam, backbone: Backbone, softs: Sequence[Soft], batch: TextBatch, rows: Sequence[int]
 ) -> list[list[str]]:
-    texts = [session.task.candidates(session.validation.examples[row], session.targets) for row in rows]
-    ids = [session.backbone.tokenizer(candidates).input_ids for candidates in texts]
-    best = iter(likeliest(session.backbone, softs, batch, ids * len(softs)))
+    texts = [exam.task.candidates(exam.data.examples[row], exam.targets) for row in rows]
+    ids = [backbone.tokenizer(candidates).input_ids for candidates in texts]
+    best = iter(likeliest(backbone, softs, batch, ids * len(softs)))
     return [[candidates[next(best)] for candidates in texts] for _ in softs]
 
 
 def evaluate(
-    session: Session, softs: Sequence[Soft], batch_size: int, step: int
+    exam: Exam, backbone: Backbone, softs: Sequence[Soft], batch_size: int
 ) -> list[list[dict[str, Any]]]:
-    """For each member, the rows of `evals`: one per part of dev, way of answering, and metric.
+    """For each member, its scores: one row per part of the exam, way of answering, and metric.
 
     The first row is the one that chooses the best prompt. The majority score stands beside each.
     """
-    evals: list[list[dict[str, Any]]] = [[] for _ in softs]
-    given = {scoring: answers(session, softs, batch_size, scoring) for scoring in session.scoring}
-    for part, rows in session.parts.items():
-        examples = [session.validation.examples[row] for row in rows]
-        for scoring, members in given.items():
-            for member, texts in enumerate(members):
-                found = score(session.task, examples, [texts[row] for row in rows], session.targets)
-                evals[member] += [
-                    {
-                        "step": step,
-                        "epoch": step / session.steps_per_epoch,
-                        "split": part,
-                        "scoring": scoring,
-                        "metric": metric,
-                        "value": value,
-                        "n_examples": len(rows),
-                        "n_invalid": found.n_invalid,
-                        "majority": session.majority[part][metric],
-                    }
-                    for metric, value in found.values.items()
-                ]
-    return evals
+    given = {scoring: answers(exam, backbone, softs, batch_size, scoring) for scoring in exam.scoring}
+    return [
+        [
+            row
+            for part in exam.parts
+            for scoring, members in given.items()
+            for row in scored(exam, members[member], part, scoring)
+        ]
+        for member in range(len(softs))
+    ]
+
+
+def scored(exam: Exam, texts: Sequence[str], part: str, scoring: str) -> list[dict[str, Any]]:
+    """The scores of answers to the exam in one part of it, a row per metric."""
+    rows = exam.parts[part]
+    examples = [exam.data.examples[row] for row in rows]
+    found = score(exam.task, examples, [texts[row] for row in rows], exam.targets)
+    return [
+        {
+            "split": part,
+            "scoring": scoring,
+            "metric": metric,
+            "value": value,
+            "n_examples": len(rows),
+            "n_invalid": found.n_invalid,
+            "majority": exam.majority[part][metric],
+        }
+        for metric, value in found.values.items()
+    ]

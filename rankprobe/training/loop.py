@@ -97,7 +97,9 @@ def record(
     if alive and session.due(step, session.eval_every):
         with _shared_time(alive, "evaluation"):
             softs = [member.soft() for member in alive]
-            evals = evaluate(session, softs, alive[0].config.training.batch_size, step)
+            found = evaluate(session.exam, session.backbone, softs, alive[0].config.training.batch_size)
+        when = {"step": step, "epoch": step / session.steps_per_epoch}
+        evals = [[when | row for row in rows] for rows in found]
         for member, rows in zip(alive, evals, strict=True):
             member.note_score(step, rows)
     for member, row, rows in zip(list(alive), updates, evals, strict=True):

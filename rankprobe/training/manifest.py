@@ -32,7 +32,7 @@ SELECTION = {
 
 def new_manifest(config: RunConfig, session: Session, learner: Learner) -> dict[str, Any]:
     """The manifest of a run that has not begun."""
-    backbone, train, validation = session.backbone, session.train, session.validation
+    backbone, train, validation = session.backbone, session.train, session.exam.data
     n, d = config.method.prompt_length, backbone.d_model
     rows = training_rows(train.examples, config.task, config.seed)
     return {

@@ -53,13 +53,13 @@ class Member:
             "step": 0,
             "total_steps": session.total_steps,
             "metric": session.task.metrics[0],
-            "majority": session.majority[session.selection][session.task.metrics[0]],
+            "majority": session.exam.majority[session.exam.selection][session.task.metrics[0]],
             "untrained": None,
             "best": None,
             "best_step": None,
             "last": None,
             "last_invalid": None,
-            **({"report_best": None, "report_last": None} if "report" in session.parts else {}),
+            **({"report_best": None, "report_last": None} if "report" in session.exam.parts else {}),
         }
         self.timings = {"training": 0.0, "evaluation": 0.0, "recording": 0.0}
         self._restore()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,11 @@ import numpy as np
 from rankprobe.backbone import Backbone, fingerprint, load_backbone
 from rankprobe.backbone.score import IGNORED
 from rankprobe.errors import RankprobeError
-from rankprobe.tasks import Split, Task, get_task, load_split, majority_scores
+from rankprobe.tasks import Split, Task, load_split
 from rankprobe.training.batching import Encoded, encode
 from rankprobe.training.config import RunConfig
-from rankprobe.training.subsets import dev_parts, training_rows
+from rankprobe.training.exam import Exam, set_exam, task_of
+from rankprobe.training.subsets import training_rows
 
 
 @dataclass(frozen=True)
@@ -26,29 +26,13 @@ class Session:
     task: Task
     splits: dict[str, Split]
     train: Encoded
-    validation: Encoded
-    targets: str
-    scoring: tuple[str, ...]
-    parts: dict[str, list[int]]
+    exam: Exam
     backbone: Backbone
     backbone_fingerprint: str
     steps_per_epoch: int
     total_steps: int
     eval_every: int
     checkpoint_every: int
-
-    @cached_property
-    def majority(self) -> dict[str, dict[str, float]]:
-        """What can be scored without reading, per part of dev and metric."""
-        return {
-            part: majority_scores(self.task, [self.validation.examples[row] for row in rows], self.targets)
-            for part, rows in self.parts.items()
-        }
-
-    @property
-    def selection(self) -> str:
-        """The part of dev that chooses the best prompt."""
-        return next(iter(self.parts))
 
     @property
     def data_fingerprint(self) -> dict[str, str]:
@@ -59,7 +43,7 @@ class Session:
     def tokens_fingerprint(self) -> str:
         """Of what the tokenizer made of them; it changes with tokenizer, template and targets."""
         digest = hashlib.sha256()
-        for data in (self.train, self.validation):
+        for data in (self.train, self.exam.data):
             for ids in (*data.sources, *data.targets):
                 digest.update(np.append(ids, IGNORED).astype(np.int32).tobytes())
         return digest.hexdigest()
@@ -96,8 +80,7 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
                 raise RankprobeError(
                     f"runs of one cohort must share '{name}'; got {mine[name]!r} and {theirs[name]!r}"
                 )
-    task = get_task(config.task.name)
-    task = task.as_authors() if config.task.form == "authors" else task
+    task = task_of(config.task)
     splits = {name: load_split(task, name, config.task.data) for name in ("train", "validation")}
     backbone = load_backbone(
         config.backbone.model,
@@ -108,22 +91,17 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
     )
     targets, limit = config.task.targets, config.task.max_source_length
     check_tokenizer(backbone, task.answer_set(targets))
-    encoded = {name: encode(split, backbone.tokenizer, targets, limit) for name, split in splits.items()}
-    scoring = ("greedy", "rank") if config.task.answers == "both" else (config.task.answers,)
-    if "rank" in scoring and not task.candidates(encoded["validation"].examples[0], targets):
-        raise RankprobeError(f"{task.title} has no set of answers to rank; use --answers greedy")
-    n_rows = len(training_rows(encoded["train"].examples, config.task, config.seed))
+    train = encode(splits["train"], backbone.tokenizer, targets, limit, lessons=True)
+    exam = set_exam(config.task, splits["validation"], backbone)
+    n_rows = len(training_rows(train.examples, config.task, config.seed))
     per_epoch = -(-n_rows // config.training.batch_size)
     total = config.training.steps or config.training.epochs * per_epoch
     eval_every = config.logging.eval_every or per_epoch
     return Session(
         task=task,
         splits=splits,
-        train=encoded["train"],
-        validation=encoded["validation"],
-        targets=targets,
-        scoring=scoring,
-        parts=dev_parts(encoded["validation"].examples, config.task.report_split),
+        train=train,
+        exam=exam,
         backbone=backbone,
         backbone_fingerprint=fingerprint(backbone),
         steps_per_epoch=per_epoch,

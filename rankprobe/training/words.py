@@ -23,7 +23,7 @@ def words_for(method: MethodConfig, session: Session) -> Words:
     """
     backbone = session.backbone
     vocabulary = backbone.vocabulary()
-    labels = [embedded(backbone, text).mean(0) for text in session.task.answer_set(session.targets)]
+    labels = [embedded(backbone, text).mean(0) for text in session.task.answer_set(session.exam.targets)]
     given = {}
     if isinstance(method, StartConfig) and method.init_text is not None:
         given["text"] = embedded(backbone, method.init_text)

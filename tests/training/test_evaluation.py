@@ -16,7 +16,7 @@ from rankprobe.training.session import open_session
 
 def answering(session, answer):
     """A stand-in for `decode`: what `answer` says to the row with these source ids."""
-    rows = {tuple(ids): row for row, ids in enumerate(session.validation.sources)}
+    rows = {tuple(ids): row for row, ids in enumerate(session.exam.data.sources)}
     limits = set()
 
     def decode(backbone, prompts, batch, max_new_tokens):
@@ -32,11 +32,11 @@ def answering(session, answer):
 
 def test_a_perfect_predictor_scores_100_over_several_batches(monkeypatch):
     session = open_session([quick(targets="words")])
-    examples, task = session.validation.examples, session.task
+    examples, task = session.exam.data.examples, session.task
     decode, limits = answering(session, lambda row: task.target(examples[row], "words"))
     monkeypatch.setattr(evaluation, "decode", decode)
     prompts = [Soft(torch.zeros(8, 128)), Soft(torch.ones(8, 128))]
-    for rows in evaluate(session, prompts, 10, step=3):
+    for rows in evaluate(session.exam, session.backbone, prompts, 10):
         assert {row["metric"]: row["value"] for row in rows} == {"accuracy": 100.0, "macro_f1": 100.0}
         assert all(row["n_invalid"] == 0 and row["n_examples"] == 56 for row in rows)
     lengths = [len(session.backbone.tokenizer(text).input_ids) for text in task.labels]
@@ -45,17 +45,17 @@ def test_a_perfect_predictor_scores_100_over_several_batches(monkeypatch):
 
 def test_answers_outside_the_label_set_are_wrong_and_counted(monkeypatch):
     session = open_session([quick()])
-    examples, task = session.validation.examples, session.task
+    examples, task = session.exam.data.examples, session.task
     decode, _ = answering(session, lambda row: "7" if row < 14 else task.target(examples[row], "digits"))
     monkeypatch.setattr(evaluation, "decode", decode)
-    ((accuracy, f1),) = evaluate(session, [Soft(torch.zeros(8, 128))], 10, step=0)
+    ((accuracy, f1),) = evaluate(session.exam, session.backbone, [Soft(torch.zeros(8, 128))], 10)
     assert (accuracy["value"], accuracy["n_invalid"]) == (75.0, 14)
     assert f1["value"] < 100
 
 
 def test_ranking_never_leaves_the_label_set_and_both_are_logged():
     session = open_session([quick(answers="both", model="tiny")])
-    (rows,) = evaluate(session, [Soft(torch.randn(8, 128))], 10, step=0)
+    (rows,) = evaluate(session.exam, session.backbone, [Soft(torch.randn(8, 128))], 10)
     by_scoring = {row["scoring"]: row for row in rows if row["metric"] == "accuracy"}
     assert by_scoring.keys() == {"greedy", "rank"}
     assert rows[0]["scoring"] == "greedy"  # the first chooses the best prompt
@@ -65,8 +65,8 @@ def test_ranking_never_leaves_the_label_set_and_both_are_logged():
 
 def test_record_ranks_the_entities_of_each_row():
     session = open_session([quick(task="record", answers="rank", model="tiny")])
-    given = evaluation.answers(session, [Soft(torch.randn(8, 128))], 10, "rank")[0]
-    assert all(text in e.candidates for text, e in zip(given, session.validation.examples, strict=True))
+    given = evaluation.answers(session.exam, session.backbone, [Soft(torch.randn(8, 128))], 10, "rank")[0]
+    assert all(text in e.candidates for text, e in zip(given, session.exam.data.examples, strict=True))
 
 
 def test_what_cannot_be_ranked():
@@ -78,8 +78,8 @@ def test_what_cannot_be_ranked():
 def test_a_perfect_predictor_scores_100_on_every_task(name, monkeypatch):
     """Over many batches, so that no metric is a mean over batches: MultiRC's questions are cut apart."""
     session = open_session([quick(task=name)])
-    examples = session.validation.examples
-    sources = {tuple(ids): row for row, ids in enumerate(map(list, session.validation.sources))}
+    examples = session.exam.data.examples
+    sources = {tuple(ids): row for row, ids in enumerate(map(list, session.exam.data.sources))}
 
     def decode(backbone, prompts, batch, max_new_tokens):
         rows = [
@@ -94,6 +94,6 @@ def test_a_perfect_predictor_scores_100_on_every_task(name, monkeypatch):
         return session.task.target(example, "digits")
 
     monkeypatch.setattr(evaluation, "decode", decode)
-    (rows,) = evaluate(session, [Soft(torch.zeros(8, 128))], 7, step=0)
+    (rows,) = evaluate(session.exam, session.backbone, [Soft(torch.zeros(8, 128))], 7)
     assert {row["metric"]: row["value"] for row in rows} == dict.fromkeys(session.task.metrics, 100.0)
     assert all(row["n_invalid"] == 0 for row in rows)

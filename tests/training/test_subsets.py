@@ -103,16 +103,15 @@ def test_best_is_chosen_on_one_half_and_reported_on_the_other(tmp_path, capsys, 
 
     step = 0
 
-    def fixed(session, prompts, batch_size, scoring):
+    def fixed(exam, backbone, softs, batch_size, scoring):
         nonlocal step
-        right = session.parts["selection" if step == 1 else "report"]
+        right = exam.parts["selection" if step == 1 else "report"]
         step += 1
-        examples = session.validation.examples
+        examples = exam.data.examples
         texts = [
-            session.task.target(e, session.targets) if i in set(right) else "no"
-            for i, e in enumerate(examples)
+            exam.task.target(e, exam.targets) if i in set(right) else "no" for i, e in enumerate(examples)
         ]
-        return [texts for _ in prompts]
+        return [texts for _ in softs]
 
     monkeypatch.setattr(evaluation, "answers", fixed)
     run = rp.train(quick(report_split="half", steps=2, eval_every=1), runs_dir=tmp_path)

@@ -1,0 +1,68 @@
+"""What prompts are scored on: a split, tokenised, and the ways of answering it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from rankprobe.backbone import Backbone
+from rankprobe.errors import RankprobeError
+from rankprobe.tasks import Split, Task, get_task, majority_scores
+from rankprobe.training.batching import Encoded, encode
+from rankprobe.training.config import TaskConfig
+from rankprobe.training.subsets import dev_parts
+
+
+@dataclass(frozen=True)
+class Exam:
+    """A split to be answered.
+
+    Attributes:
+        task: whose examples they are.
+        data: the examples, tokenised.
+        targets: the label texts, as in `TaskConfig`.
+        scoring: `greedy`, `rank`, or both; the first chooses the best prompt.
+        parts: which examples are scored together, by name; the first part chooses the best prompt.
+    """
+
+    task: Task
+    data: Encoded
+    targets: str
+    scoring: tuple[str, ...]
+    parts: dict[str, list[int]]
+
+    @cached_property
+    def majority(self) -> dict[str, dict[str, float]]:
+        """What can be scored without reading, per part and metric."""
+        return {
+            part: majority_scores(self.task, [self.data.examples[row] for row in rows], self.targets)
+            for part, rows in self.parts.items()
+        }
+
+    @property
+    def selection(self) -> str:
+        """The part that chooses the best prompt."""
+        return next(iter(self.parts))
+
+
+def task_of(config: TaskConfig) -> Task:
+    """The task in the form that the config asks for."""
+    task = get_task(config.name)
+    return task.as_authors() if config.form == "authors" else task
+
+
+def set_exam(config: TaskConfig, split: Split, backbone: Backbone) -> Exam:
+    """Tokenise a split for scoring.
+
+    Raises:
+        RankprobeError: the task has no set of answers to rank.
+    """
+    task, targets = split.task, config.targets
+    data = encode(split, backbone.tokenizer, targets, config.max_source_length, lessons=False)
+    scoring = ("greedy", "rank") if config.answers == "both" else (config.answers,)
+    if "rank" in scoring and not task.candidates(data.examples[0], targets):
+        raise RankprobeError(f"{task.title} has no set of answers to rank; use --answers greedy")
+    parts = {split.name: list(range(len(data)))}
+    if split.name == "validation":
+        parts = dev_parts(data.examples, config.report_split)
+    return Exam(task, data, targets, scoring, parts)
