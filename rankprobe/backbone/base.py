@@ -52,15 +52,18 @@ class Backbone:
         """Prompts and optimizer state are float32, whatever the frozen weights are; float64 under float64."""
         return torch.float64 if self.embedding.dtype == torch.float64 else torch.float32
 
-    def vocabulary(self) -> Tensor:
-        """Embedding rows of real pieces, (pieces, d), on the CPU in the prompt's dtype.
+    @property
+    def piece_ids(self) -> list[int]:
+        """Ids of real pieces, without special tokens and embedding rows beyond the tokenizer.
 
-        In the tokenizer's order, which is by falling frequency for sentencepiece vocabularies such as
-        T5's. Special tokens, and embedding rows beyond the tokenizer, are left out.
+        In the tokenizer's order, which is by falling frequency for sentencepiece vocabularies such as T5's.
         """
         special = set(self.tokenizer.all_special_ids)
-        ids = [i for i in range(min(len(self.tokenizer), len(self.embedding))) if i not in special]
-        return self.embedding.detach()[ids].to("cpu", self.prompt_dtype)
+        return [i for i in range(min(len(self.tokenizer), len(self.embedding))) if i not in special]
+
+    def vocabulary(self) -> Tensor:
+        """Embedding rows of real pieces, (pieces, d), on the CPU in the prompt's dtype."""
+        return self.embedding.detach()[self.piece_ids].to("cpu", self.prompt_dtype)
 
     def n_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.model.parameters())

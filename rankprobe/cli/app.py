@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from rankprobe.cli import use
 from rankprobe.cli.options import build_config, with_settings
 from rankprobe.errors import RankprobeError
 
@@ -101,6 +102,12 @@ def resume_command(
         resume(found, hooks=[watch])
     for each in found:
         summary(console, each)
+
+
+app.command(name="eval")(use.evaluate)
+app.command()(use.predict)
+app.command()(use.neighbors)
+app.command()(use.export)
 
 
 @app.command()

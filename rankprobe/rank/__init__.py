@@ -9,6 +9,7 @@ from rankprobe.rank.measures import (
     numerical_rank_rtol,
     stable_rank,
 )
+from rankprobe.rank.neighbors import nearest
 from rankprobe.rank.nulls import gaussian_like
 from rankprobe.rank.spectra import gram_singular_values, singular_values
 
@@ -18,6 +19,7 @@ __all__ = [
     "gaussian_like",
     "gram_singular_values",
     "measure",
+    "nearest",
     "numerical_rank",
     "numerical_rank_rtol",
     "revived",

@@ -1,6 +1,6 @@
 """What is written down: the run folder, and the way back into pandas frames."""
 
-from rankprobe.runs.exchange import read_prompt, read_prompts
+from rankprobe.runs.exchange import read_prompt, read_prompts, write_prompt
 from rankprobe.runs.folder import CHECKPOINT, LOGS, PROMPT, Run, create_run, find_run, list_runs
 from rankprobe.runs.frames import Frames, load_runs
 
@@ -16,4 +16,5 @@ __all__ = [
     "load_runs",
     "read_prompt",
     "read_prompts",
+    "write_prompt",
 ]

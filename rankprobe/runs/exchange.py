@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
-from rankprobe.errors import RankprobeError
+from rankprobe.errors import RankprobeError, unknown
 from rankprobe.runs.folder import MANIFEST, Run
 
 Matrices = dict[str, NDArray[np.generic]]
@@ -18,6 +20,8 @@ ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 PROMPT_TYPES = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING")
 RUN_PROMPTS = ("final", "best", "P0")
+KINDS = ("peft", "npy", "safetensors")
+"""What a prompt can be written as."""
 
 
 def read_prompt(place: str | Path) -> NDArray[np.generic]:
@@ -59,6 +63,52 @@ def read_prompts(place: str | Path) -> Matrices:
     if not found:
         raise RankprobeError(f"no matrix in '{place}'; expected a soft prompt (n, d)")
     return found
+
+
+def write_prompt(P: NDArray[np.generic], place: str | Path, kind: str, *, model: str, causal: bool) -> Path:
+    """Write a soft prompt (n, d) to `place`, all of it or nothing; returns what was written.
+
+    Args:
+        P: the prompt.
+        place: a file for `npy` and `safetensors`, a folder for `peft`; must not exist.
+        kind: `npy`, `safetensors` (one matrix called `prompt`), or `peft`: a prompt-tuning adapter that
+            `PeftModel.from_pretrained` loads. For an encoder-decoder it has the encoder's prompt alone
+            (`num_transformer_submodules=1`), as in Lester et al. (2021).
+        model: the hub id or folder that PEFT notes as the base model.
+        causal: whether that is a decoder-only model.
+
+    Raises:
+        RankprobeError: an unknown kind, or something is there.
+    """
+    path = Path(place)
+    if kind not in KINDS:
+        raise unknown("format", kind, KINDS)
+    if path.exists():
+        raise RankprobeError(f"'{path}' exists; choose another place")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{os.getpid()}.{path.name}")
+    P = np.ascontiguousarray(P, dtype=np.float32)
+    if kind == "npy":
+        with aside.open("wb") as file:
+            np.save(file, P)
+    elif kind == "safetensors":
+        save_file({"prompt": P}, aside)
+    else:
+        aside.mkdir()
+        save_file({"prompt_embeddings": P}, aside / ADAPTER_WEIGHTS[0])
+        config = {
+            "peft_type": "PROMPT_TUNING",
+            "task_type": "CAUSAL_LM" if causal else "SEQ_2_SEQ_LM",
+            "base_model_name_or_path": model,
+            "num_virtual_tokens": P.shape[0],
+            "token_dim": P.shape[1],
+            "num_transformer_submodules": 1,
+            "prompt_tuning_init": "RANDOM",
+            "inference_mode": True,
+        }
+        (aside / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    aside.rename(path)
+    return path
 
 
 def _adapter(path: Path) -> Matrices:

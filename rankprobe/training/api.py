@@ -181,7 +181,8 @@ def _train_fresh(configs: Sequence[RunConfig], paths: Sequence[Path], hooks: Seq
 def new_learner(config: RunConfig, session: Session) -> Learner:
     """The method that `config` names, in its initial state, with its optimizer."""
     backbone = session.backbone
-    method = build(config.method, words_for(config.method, session), torch_generator(config.seed, "init"))
+    words = words_for(config.method, backbone, session.task.answer_set(session.exam.targets))
+    method = build(config.method, words, torch_generator(config.seed, "init"))
     return Learner(method.to(backbone.device), backbone.model, config.training, session.total_steps)
 
 

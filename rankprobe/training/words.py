@@ -12,18 +12,21 @@ from rankprobe.errors import RankprobeError
 from rankprobe.prompts import MethodConfig, StartConfig
 from rankprobe.prompts.init import Words
 from rankprobe.runs import read_prompt
-from rankprobe.training.session import Session
 
 
-def words_for(method: MethodConfig, session: Session) -> Words:
+def words_for(method: MethodConfig, backbone: Backbone, labels: Sequence[str]) -> Words:
     """Embeddings for the start of `method`, on the CPU in the prompt's dtype.
+
+    Args:
+        method: says which are asked for.
+        backbone: whose embeddings they are.
+        labels: texts of the labels, if the task has some.
 
     Raises:
         RankprobeError: a text of no pieces, or a saved prompt that cannot be read.
     """
-    backbone = session.backbone
     vocabulary = backbone.vocabulary()
-    labels = [embedded(backbone, text).mean(0) for text in session.task.answer_set(session.exam.targets)]
+    means = [embedded(backbone, text).mean(0) for text in labels]
     given = {}
     if isinstance(method, StartConfig) and method.init_text is not None:
         given["text"] = embedded(backbone, method.init_text)
@@ -31,7 +34,7 @@ def words_for(method: MethodConfig, session: Session) -> Words:
             raise RankprobeError(f"init_text is '{method.init_text}'; expected words")
     if isinstance(method, StartConfig) and method.init_from is not None:
         given["saved"] = torch.from_numpy(read_prompt(method.init_from)).to(vocabulary.dtype)
-    return Words(vocabulary, torch.stack(labels) if labels else vocabulary[:0], **given)
+    return Words(vocabulary, torch.stack(means) if means else vocabulary[:0], **given)
 
 
 def embedded(backbone: Backbone, text: str) -> Tensor:

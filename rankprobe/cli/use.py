@@ -1,0 +1,127 @@
+"""Commands that use trained prompts: eval, predict, neighbors, export."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rankprobe.errors import RankprobeError
+
+RunsDir = Annotated[Path, typer.Option(help="Where run folders live")]
+OneRun = Annotated[str, typer.Argument(help="Run id, or path of a run folder.")]
+Which = Annotated[str, typer.Option("--prompt", help="best (by dev score) or final")]
+
+
+def evaluate(
+    run: Annotated[list[str], typer.Argument(help="Run ids, or paths of run folders.")],
+    task: Annotated[str | None, typer.Option(help="Another task; unset: the run's own")] = None,
+    data: Annotated[str | None, typer.Option(help="Other rows; unset: the run's own")] = None,
+    split: Annotated[str, typer.Option(help="validation or train")] = "validation",
+    answers: Annotated[str | None, typer.Option(help="greedy, rank or both; unset: the run's own")] = None,
+    prompt: Which = "best",
+    ensemble: Annotated[bool, typer.Option("--ensemble", help="Add the majority vote of all runs")] = False,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Score trained prompts, on their own task or another, alone or by majority vote."""
+    from rankprobe.runs import find_run
+    from rankprobe.training.using import evaluate_runs
+
+    _check("split", split, ("validation", "train"))
+    found = evaluate_runs(
+        [find_run(name, runs_dir) for name in run],
+        which=_which(prompt),
+        split=split,
+        ensemble=ensemble,
+        name=task,
+        data=data,
+        answers=answers,
+    )
+    typer.echo(found.to_string(index=False, float_format="{:.1f}".format))
+
+
+def predict(
+    run: OneRun,
+    prompt: Which = "best",
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Unset: the longest label, or 32")] = None,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Answer texts from standard input, one a line, with a trained prompt.
+
+    A line is a source text, or a JSON object with the fields of the task.
+    """
+    from rankprobe.runs import find_run
+    from rankprobe.training.using import predict as answer
+
+    found = find_run(run, runs_dir)
+    texts = list(_texts(found, sys.stdin))
+    for text in answer(
+        [(found, each) for each in texts], which=_which(prompt), max_new_tokens=max_new_tokens
+    ):
+        typer.echo(text)
+
+
+def neighbors(
+    run: OneRun,
+    count: Annotated[int, typer.Option(min=1, help="Pieces per prompt token")] = 5,
+    metric: Annotated[str, typer.Option(help="cosine or euclidean")] = "cosine",
+    prompt: Which = "best",
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Print the vocabulary pieces nearest to each prompt token."""
+    from rankprobe.runs import find_run
+    from rankprobe.training.trained import neighbors as nearest
+
+    _check("metric", metric, ("cosine", "euclidean"))
+    found: Any = nearest(find_run(run, runs_dir), which=_which(prompt), count=count, metric=metric)
+    for token, part in found.groupby("token"):
+        pairs = zip(part["piece"], part[metric], strict=True)
+        typer.echo(f"{token:>4}  " + "  ".join(f"{piece} {value:.2f}" for piece, value in pairs))
+
+
+def export(
+    run: OneRun,
+    place: Annotated[Path, typer.Argument(help="A folder to make (peft) or a file.")],
+    to: Annotated[str, typer.Option(help="peft, npy or safetensors")] = "peft",
+    prompt: Which = "best",
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Write a trained prompt where other tools read it, such as a PEFT adapter."""
+    from rankprobe.runs import find_run
+    from rankprobe.training.trained import export_run
+
+    typer.echo(str(export_run(find_run(run, runs_dir), place, to, which=_which(prompt))))
+
+
+def _texts(run: Any, lines: Iterable[str]) -> Iterable[str]:
+    from rankprobe.training.using import source_text
+
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if text.startswith("{"):
+            try:
+                yield source_text(run, json.loads(text), f"line {number}")
+            except json.JSONDecodeError as error:
+                raise RankprobeError(
+                    f"line {number}: neither a text nor an object in JSON ({error})"
+                ) from None
+        elif text:
+            yield text
+        else:
+            raise RankprobeError(
+                f"line {number} is empty; expected a text, or a JSON object with the task's fields"
+            )
+
+
+def _which(prompt: str) -> Any:
+    _check("prompt", prompt, ("best", "final"))
+    return prompt
+
+
+def _check(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise RankprobeError(f"{name} is '{value}'; expected {' or '.join(known)}")
