@@ -121,7 +121,13 @@ def _adapter(path: Path) -> Matrices:
             "they are matrices of prompt tokens"
         )
     weights = _adapter_weights(path)
-    n, P = int(config["num_virtual_tokens"]), weights["prompt_embeddings"]
+    n, P = int(config["num_virtual_tokens"]), weights.get("prompt_embeddings")
+    if P is None:
+        raise RankprobeError(f"no prompt_embeddings in '{path}'; expected what PEFT saves")
+    if len(P) not in (n, 2 * n):
+        raise RankprobeError(
+            f"'{path}' has {len(P)} rows of prompt, and num_virtual_tokens is {n}; expected {n} or {2 * n}"
+        )
     parts = {"prompt": P} if len(P) == n else {"encoder": P[:n], "decoder": P[n:]}
     if kind == "PROMPT_TUNING":
         return parts

@@ -1,0 +1,184 @@
+"""Prompts go out to other tools and come back, PEFT's among them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import quick
+from safetensors.torch import save_file
+
+import rankprobe as rp
+from rankprobe.backbone import Soft, TextBatch, decode, label_logits, load_backbone
+from rankprobe.backbone.load import load_tokenizer
+from rankprobe.bundled import FOLDER
+from rankprobe.errors import RankprobeError
+from rankprobe.runs import read_prompt, read_prompts, write_prompt
+from rankprobe.training.trained import export_run
+
+P = np.random.default_rng(0).standard_normal((5, 128)).astype(np.float32)
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"
+)  # PEFT's
+
+
+@pytest.mark.parametrize("kind", ["npy", "safetensors", "peft"])
+def test_what_is_written_is_read(tmp_path, kind):
+    place = {"npy": "p.npy", "safetensors": "p.safetensors", "peft": "adapter"}[kind]
+    path = write_prompt(P, tmp_path / "new" / place, kind, model="t5-base", causal=False)
+    np.testing.assert_array_equal(read_prompt(path), P)
+    assert len(list(path.parent.iterdir())) == 1  # nothing half-written beside it
+    with pytest.raises(RankprobeError, match="exists; choose another place"):
+        write_prompt(P, path, kind, model="t5-base", causal=False)
+    with pytest.raises(RankprobeError, match="unknown format 'pefd'; did you mean 'peft'"):
+        write_prompt(P, tmp_path / "x", "pefd", model="t5-base", causal=False)
+
+
+@pytest.fixture
+def saved_model():
+    """A model folder that PEFT can load too."""
+    return FOLDER / "tiny"
+
+
+def test_peft_loads_an_exported_run(tmp_path, saved_model):
+    import peft
+    from transformers import AutoModelForSeq2SeqLM
+
+    config = quick(model=str(saved_model), dtype="float64", method="dpt", steps=20)
+    run = rp.train(config, runs_dir=tmp_path)
+    export_run(run, tmp_path / "adapter", "peft", which="final")
+    model = AutoModelForSeq2SeqLM.from_pretrained(saved_model, dtype=torch.float64)
+    theirs = peft.PeftModel.from_pretrained(model, tmp_path / "adapter").eval()
+    pieces = load_tokenizer("tiny")(
+        ["premise: Did Nora forget that Hugo sold the lamp?", "hypothesis: Nora"], padding=True
+    )
+    ids = torch.tensor(pieces.input_ids)
+    batch = TextBatch([2], [ids.shape[1]], [2], ids, ids.ne(0).long(), torch.tensor([[5, 6], [7, 1]]))
+    backbone = load_backbone(str(saved_model), dtype="float64")
+    soft = Soft(torch.from_numpy(run.prompt().astype(np.float32)))
+    logits = theirs(input_ids=ids, attention_mask=batch.attention_mask, labels=batch.labels).logits
+    torch.testing.assert_close(label_logits(backbone, [soft], batch), logits, rtol=1e-9, atol=1e-9)
+    tokens = theirs.generate(
+        input_ids=ids, attention_mask=batch.attention_mask, max_new_tokens=4, do_sample=False
+    )
+    texts = [text.strip() for text in backbone.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+    assert decode(backbone, [soft], batch, 4) == [texts]
+    assert all(texts)
+
+
+def test_pefts_two_prompts_are_kept_apart(tmp_path, saved_model):
+    """PEFT's default for an encoder-decoder trains and saves a second prompt, for the decoder."""
+    import peft
+    from transformers import AutoModelForSeq2SeqLM
+
+    model = AutoModelForSeq2SeqLM.from_pretrained(saved_model)
+    wrapped = peft.get_peft_model(
+        model, peft.PromptTuningConfig(task_type="SEQ_2_SEQ_LM", num_virtual_tokens=5)
+    )
+    wrapped.save_pretrained(tmp_path / "adapter")
+    found = read_prompts(tmp_path / "adapter")
+    both = wrapped.prompt_encoder["default"].embedding.weight.detach().numpy()
+    assert list(found) == ["encoder", "decoder"]
+    np.testing.assert_array_equal(np.concatenate(list(found.values())), both)
+    assert read_prompt(tmp_path / "adapter").shape == (5, 128)
+
+
+def test_multitask_adapters_give_a_prompt_per_task(tmp_path, saved_model):
+    import peft
+    from transformers import AutoModelForSeq2SeqLM
+
+    model = AutoModelForSeq2SeqLM.from_pretrained(saved_model)
+    config = peft.MultitaskPromptTuningConfig(
+        task_type="SEQ_2_SEQ_LM", num_virtual_tokens=4, num_tasks=3, num_transformer_submodules=1
+    )
+    wrapped = peft.get_peft_model(model, config)
+    encoder = wrapped.prompt_encoder["default"]
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.normal_()
+    wrapped.save_pretrained(tmp_path / "adapter")
+    found = read_prompts(tmp_path / "adapter")
+    assert list(found) == ["task0", "task1", "task2"]
+    for task, prompt in enumerate(found.values()):
+        theirs = encoder(torch.arange(4)[None], torch.tensor([task]))[0].detach()
+        np.testing.assert_allclose(prompt, theirs, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["lora", "prefix"])
+def test_other_adapters_are_refused_in_a_line(tmp_path, saved_model, kind):
+    import peft
+    from transformers import AutoModelForSeq2SeqLM
+
+    config = {
+        "lora": peft.LoraConfig(task_type="SEQ_2_SEQ_LM", target_modules=["q"]),
+        "prefix": peft.PrefixTuningConfig(task_type="SEQ_2_SEQ_LM", num_virtual_tokens=3),
+    }[kind]
+    model = AutoModelForSeq2SeqLM.from_pretrained(saved_model)
+    peft.get_peft_model(model, config).save_pretrained(tmp_path / "adapter")
+    name = {"lora": "LORA", "prefix": "PREFIX_TUNING"}[kind]
+    with pytest.raises(RankprobeError, match=f"is of type {name}; expected one of PROMPT_TUNING") as error:
+        read_prompts(tmp_path / "adapter")
+    assert "\n" not in str(error.value)
+
+
+def adapter(folder, weights, name="adapter_model.safetensors", **config):
+    folder.mkdir()
+    config = {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 5, **config}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    if name.endswith(".bin"):
+        torch.save(weights, folder / name)
+    else:
+        save_file(weights, folder / name)
+    return folder
+
+
+def test_bin_files_hold_tensors_only(tmp_path):
+    weights = {"prompt_embeddings": torch.from_numpy(P).bfloat16()}
+    found = read_prompt(adapter(tmp_path / "good", weights, "adapter_model.bin"))
+    np.testing.assert_array_equal(found, weights["prompt_embeddings"].float().numpy())
+    bad = adapter(tmp_path / "bad", {"prompt_embeddings": Path("x")}, "adapter_model.bin")
+    with pytest.raises(RankprobeError, match=r"adapter_model.bin' cannot be read \(Weights only load failed"):
+        read_prompts(bad)
+
+
+def test_half_precision_files(tmp_path):
+    save_file({"a": torch.ones(3, 4, dtype=torch.bfloat16), "b": torch.ones(7)}, tmp_path / "p.safetensors")
+    found = read_prompts(tmp_path / "p.safetensors")
+    assert list(found) == ["a"]
+    assert found["a"].dtype == np.float32
+
+
+def test_places_without_a_prompt(tmp_path):
+    (tmp_path / "torn.safetensors").write_bytes(b"\x08\x00")
+    (tmp_path / "torn.npy").write_bytes(b"\x93NUMPY")
+    np.save(tmp_path / "vector.npy", np.ones(3))
+    np.save(tmp_path / "nan.npy", np.full((2, 2), np.nan))
+    np.save(tmp_path / "pickle.npy", np.array([{}], dtype=object), allow_pickle=True)
+    save_file({"v": torch.ones(3)}, tmp_path / "none.safetensors")
+    odd = adapter(tmp_path / "odd", {"prompt_embeddings": torch.ones(7, 4)})
+    empty = adapter(tmp_path / "empty", {"other": torch.ones(5, 4)})
+    for place, message in (
+        (
+            "nothing",
+            "no prompt at '.*nothing'; expected a run folder, a .npy or .safetensors file, or a PEFT",
+        ),
+        ("torn.safetensors", "cannot be read"),
+        ("torn.npy", "cannot be read"),
+        ("pickle.npy", "cannot be read"),
+        ("vector.npy", r"has shape \(3,\); expected a matrix"),
+        ("nan.npy", "expected a matrix .* of finite numbers"),
+        ("none.safetensors", "no matrix in"),
+        (odd.name, "has 7 rows of prompt, and num_virtual_tokens is 5; expected 5 or 10"),
+        (empty.name, "no prompt_embeddings in"),
+    ):
+        with pytest.raises(RankprobeError, match=message):
+            read_prompts(tmp_path / place)
+
+
+def test_runs_of_more_than_a_prompt_are_not_exported(tmp_path):
+    run = rp.train(quick(method="dept", steps=2), runs_dir=tmp_path)
+    with pytest.raises(RankprobeError, match=r"trained more than a prompt \(dept\)"):
+        export_run(run, tmp_path / "x", "npy")
