@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Backbone:
-    """A frozen encoder-decoder with its tokenizer.
+    """A frozen encoder-decoder or decoder-only model with its tokenizer.
 
     `name` is what the user asked for, `source` where the weights came from (`bundled`, `hub`, `folder`,
     `random`), `revision` the hub commit where there is one. Weights in float32, bfloat16 or float64;
@@ -23,6 +24,25 @@ class Backbone:
     model: Any
     tokenizer: Any
     revision: str | None = None
+
+    @property
+    def causal(self) -> bool:
+        """Whether it is decoder-only: an answer then continues the text."""
+        return not self.model.config.is_encoder_decoder
+
+    def source_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of source texts; a text that an answer is to continue has no end-of-sequence piece."""
+        ids = self.tokenizer(list(texts)).input_ids
+        if not self.causal:
+            return ids
+        return [each[:-1] if each and each[-1] == self.tokenizer.eos_token_id else each for each in ids]
+
+    def answer_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of answers, each with its end-of-sequence piece."""
+        if not self.causal:
+            return self.tokenizer(list(texts)).input_ids
+        pieces = self.tokenizer([f" {text}" for text in texts], add_special_tokens=False).input_ids
+        return [[*each, self.tokenizer.eos_token_id] for each in pieces]
 
     @property
     def random_weights(self) -> bool:

@@ -81,12 +81,14 @@ def _random(model: str, shape: str, tokenizer: str | None, dtype: torch.dtype, s
 
 
 def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype) -> Backbone:
-    from transformers import AutoModelForSeq2SeqLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     def load(local: bool) -> Any:
+        config = AutoConfig.from_pretrained(folder, local_files_only=local, trust_remote_code=False)
+        kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         # Eager attention: as fast as SDPA for these shapes on CPU, and the one whose dropout is visible.
         with _no_progress_bar() if local else nullcontext():
-            network, report = AutoModelForSeq2SeqLM.from_pretrained(
+            network, report = kind.from_pretrained(
                 folder,
                 dtype=dtype,
                 attn_implementation="eager",
@@ -105,7 +107,7 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype) -> Backbo
             network = load(True)
         except (OSError, ValueError, SafetensorError) as error:
             raise RankprobeError(
-                f"model folder '{model}' holds no encoder-decoder that transformers can load "
+                f"model folder '{model}' holds no language model that transformers can load "
                 f"({first_line(error)}); expected what save_pretrained writes"
             ) from None
         source = "bundled" if model in BUNDLED else "folder"
@@ -148,7 +150,7 @@ def load_tokenizer(name: str) -> Any:
         if local and not is_cached(name, TOKENIZER_FILES):
             # From a cache with the model alone, transformers makes a tokenizer without pieces.
             raise OSError("no tokenizer in the cache")
-        return AutoTokenizer.from_pretrained(name, local_files_only=local, trust_remote_code=False)
+        return _padding(AutoTokenizer.from_pretrained(name, local_files_only=local, trust_remote_code=False))
 
     name = str(BUNDLED.get(name, name))
     if not Path(name).exists():
@@ -162,9 +164,16 @@ def load_tokenizer(name: str) -> Any:
     if not (Path(name) / "tokenizer_config.json").is_file():
         raise RankprobeError(f"tokenizer '{name}' is no folder with a tokenizer_config.json")
     try:
-        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        return _padding(AutoTokenizer.from_pretrained(name, trust_remote_code=False))
     except (OSError, ValueError) as error:
         raise RankprobeError(f"tokenizer '{name}' cannot be loaded ({first_line(error)})") from None
+
+
+def _padding(tokenizer: Any) -> Any:
+    """The tokenizer, padding with its end-of-sequence piece where it has none for that, as GPT-2's."""
+    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
 
 
 def _check_device(device: str) -> None:
@@ -182,5 +191,5 @@ def _check_spliceable(backbone: Backbone) -> None:
     if "inputs_embeds" not in inspect.signature(backbone.model.forward).parameters:
         raise RankprobeError(
             f"model '{backbone.name}' ({type(backbone.model).__name__}) takes no inputs_embeds, so no soft "
-            "prompt can be joined to it; use a T5-like encoder-decoder"
+            "prompt can be joined to it; use a model like T5, GPT-2 or Llama"
         )

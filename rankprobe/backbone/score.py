@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rankprobe.backbone.base import Backbone
+from rankprobe.backbone.causal import answer_logits, attention_for_padding, padded_left
 from rankprobe.backbone.splice import Soft, splice
 from rankprobe.errors import RankprobeError
 
@@ -36,6 +38,9 @@ class TextBatch:
 def label_logits(backbone: Backbone, softs: Sequence[Soft], batch: TextBatch) -> Tensor:
     """Logits (R, L, vocabulary) of each label position, teacher-forced."""
     embeds, mask = splice(backbone, softs, batch.rows, batch.input_ids, batch.attention_mask)
+    if backbone.causal:
+        present = batch.labels.ne(IGNORED).long()
+        return answer_logits(backbone.model, embeds, mask, batch.labels.clamp(min=0), present)
     shifted = backbone.model.prepare_decoder_input_ids_from_labels(labels=batch.labels)
     output = backbone.model(
         inputs_embeds=embeds, attention_mask=mask, decoder_input_ids=shifted, use_cache=False
@@ -68,13 +73,17 @@ def decode(
 ) -> list[list[str]]:
     """Greedy answers, K lists of texts, at most `max_new_tokens` long, special tokens dropped."""
     embeds, mask = splice(backbone, softs, batch.rows, batch.input_ids, batch.attention_mask)
-    tokens = backbone.model.generate(
-        inputs_embeds=embeds,
-        attention_mask=mask,
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        num_beams=1,
-    )
+    if backbone.causal:
+        embeds, mask = padded_left(embeds, mask)
+    with attention_for_padding(backbone.model) if backbone.causal else nullcontext():
+        tokens = backbone.model.generate(
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            pad_token_id=backbone.tokenizer.pad_token_id,
+        )
     texts = backbone.tokenizer.batch_decode(tokens, skip_special_tokens=True)
     answers = iter(text.strip() for text in texts)
     return [[next(answers) for _ in range(count)] for count in batch.rows]
@@ -90,7 +99,7 @@ def likeliest(
     """For each of the R rows, the number of the candidate answer with the highest log-likelihood.
 
     The log-likelihood is the sum over the answer's tokens, its end included, not divided by their number
-    (as T5's rank classification). The text is encoded once.
+    (as T5's rank classification). An encoder-decoder encodes the text once.
 
     Args:
         backbone: the frozen model.
@@ -99,7 +108,8 @@ def likeliest(
         candidates: token ids of each candidate, per row; rows may have different numbers of them.
     """
     embeds, mask = splice(backbone, softs, batch.rows, batch.input_ids, batch.attention_mask)
-    encoded = backbone.model.get_encoder()(inputs_embeds=embeds, attention_mask=mask)
+    model = backbone.model
+    encoded = None if backbone.causal else model.get_encoder()(inputs_embeds=embeds, attention_mask=mask)
     most = max(map(len, candidates))
     scores = torch.full((len(candidates), most), -torch.inf, dtype=torch.float64)
     for number in range(most):
@@ -107,12 +117,16 @@ def likeliest(
         labels = torch.full((len(answers), max(map(len, answers))), IGNORED, device=mask.device)
         for i, answer in enumerate(answers):
             labels[i, : len(answer)] = torch.tensor(answer)
-        shifted = backbone.model.prepare_decoder_input_ids_from_labels(labels=labels)
-        output = backbone.model(
-            encoder_outputs=encoded, attention_mask=mask, decoder_input_ids=shifted, use_cache=False
+        if backbone.causal:
+            logits = answer_logits(model, embeds, mask, labels.clamp(min=0), labels.ne(IGNORED).long())
+        else:
+            shifted = model.prepare_decoder_input_ids_from_labels(labels=labels)
+            logits = model(
+                encoder_outputs=encoded, attention_mask=mask, decoder_input_ids=shifted, use_cache=False
+            ).logits
+        loss = functional.cross_entropy(
+            _widened(logits).transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
         )
-        logits = _widened(output.logits).transpose(1, 2)
-        loss = functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
         present = torch.tensor([number < len(row) for row in candidates])
         scores[present, number] = -loss.sum(1).cpu().double()[present]
     return scores.argmax(1).tolist()

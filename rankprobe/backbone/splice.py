@@ -25,7 +25,7 @@ def splice(
     input_ids: Tensor,
     attention_mask: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Prepend each member's prompt to its rows of text, in embedding space, encoder side only.
+    """Prepend each member's prompt to its rows of text, in embedding space; T5's on the encoder side.
 
     A member's shift is added to the embeddings of the first s positions of its text.
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rankprobe.backbone import TextBatch
+from rankprobe.backbone import Backbone, TextBatch
 from rankprobe.backbone.score import IGNORED
 from rankprobe.errors import RankprobeError
 from rankprobe.tasks import Example, Row, Split, Task
@@ -26,6 +25,7 @@ LENGTH_JITTER = 0.1
 
 
 Ids = Sequence[int] | NDArray[np.int32]
+Tokenize = Callable[[Sequence[str]], list[list[int]]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Encoded:
         return [len(source) for source in self.sources]
 
 
-def encode(split: Split, tokenizer: Any, targets: str, max_length: int, *, lessons: bool) -> Encoded:
+def encode(split: Split, backbone: Backbone, targets: str, max_length: int, *, lessons: bool) -> Encoded:
     """Tokenise a split: its examples, or with `lessons` what training makes of them; each has a target.
 
     A source longer than `max_length` loses words of the task's long field; its end is cut off only if it is
@@ -70,39 +70,39 @@ def encode(split: Split, tokenizer: Any, targets: str, max_length: int, *, lesso
     if not numbered:
         raise RankprobeError(f"{split.origin}: no row of {task.title} has a target to learn from")
     rows, examples = [row for row, _ in numbered], [example for _, example in numbered]
-    sources, n_shortened, n_cut = _sources(split, tokenizer, max_length)
-    taught = _ids(tokenizer, [task.target(example, targets) for example in examples])
+    sources, n_shortened, n_cut = _sources(split, backbone.source_ids, max_length)
+    taught = _ids(backbone.answer_ids, [task.target(example, targets) for example in examples])
     accepted = [*task.answer_set(targets), *{text for example in examples for text in example.answers}]
-    longest = max(map(len, _ids(tokenizer, accepted)))
+    longest = max(map(len, _ids(backbone.answer_ids, accepted)))
     return Encoded(examples, rows, [sources[row] for row in rows], taught, longest, n_shortened, n_cut)
 
 
-def _ids(tokenizer: Any, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+def _ids(tokenize: Tokenize, texts: Sequence[str]) -> list[NDArray[np.int32]]:
     """Token ids of each text, in arrays: a list of a hundred thousand lists would fill the memory."""
     chunks = (texts[i : i + CHUNK] for i in range(0, len(texts), CHUNK))
-    return [np.array(ids, np.int32) for chunk in chunks for ids in tokenizer(list(chunk)).input_ids]
+    return [np.array(ids, np.int32) for chunk in chunks for ids in tokenize(chunk)]
 
 
-def _sources(split: Split, tokenizer: Any, max_length: int) -> tuple[list[NDArray[np.int32]], int, int]:
+def _sources(split: Split, tokenize: Tokenize, max_length: int) -> tuple[list[NDArray[np.int32]], int, int]:
     """Source ids per row, how many rows lost words, and how many of these had to lose more than that.
 
     Each text is tokenised once: how many words fit is known from the lengths of the words.
     """
-    task, sizes = split.task, WordSizes(tokenizer)
+    task, sizes = split.task, WordSizes(tokenize)
     sources: list[NDArray[np.int32]] = []
     n_shortened = n_cut = 0
     for start in range(0, len(split.examples), CHUNK):
         chunk = [example.fields for example in split.examples[start : start + CHUNK]]
-        excess = sizes.of([task.source(fields) for fields in chunk]) - (max_length - 1)
+        excess = sizes.of([task.source(fields) for fields in chunk]) + sizes.overhead - max_length
         kept = {
             i: _fitting(chunk[i], task, sizes, int(excess[i])) for i in np.flatnonzero(excess > 0).tolist()
         }
-        ids = _ids(tokenizer, [task.source({**fields, **kept.get(i, {})}) for i, fields in enumerate(chunk)])
+        ids = _ids(tokenize, [task.source({**fields, **kept.get(i, {})}) for i, fields in enumerate(chunk)])
         for i, each in enumerate(ids):
             while len(each) > max_length and (words := kept.get(i, chunk[i])[task.long_field].split()):
                 words = words[1:] if task.keep == "end" else words[:-1]
                 kept[i] = {task.long_field: " ".join(words)}
-                (each,) = _ids(tokenizer, [task.source({**chunk[i], **kept[i]})])
+                (each,) = _ids(tokenize, [task.source({**chunk[i], **kept[i]})])
             if len(each) > max_length:
                 each, n_cut = np.concatenate([each[: max_length - 1], each[-1:]]), n_cut + 1
             sources.append(each)
@@ -120,16 +120,17 @@ def _fitting(fields: Row, task: Task, sizes: WordSizes, excess: int) -> dict[str
 
 
 class WordSizes(dict[str, int]):
-    """Tokens per word, tokenised when first met. A text has as many as its words, and one for its end."""
+    """Tokens per word, tokenised when first met. A text has as many as its words, and its special ones."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, tokenize: Tokenize) -> None:
+        self.tokenize = tokenize
+        self.overhead = len(tokenize([""])[0])
 
     def of(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """Tokens of each text, its end not counted."""
+        """Tokens of each text, special ones not counted."""
         split = [text.split() for text in texts]
         new = sorted({word for words in split for word in words} - self.keys())
-        self.update(zip(new, (len(ids) - 1 for ids in _ids(self.tokenizer, new)), strict=True))
+        self.update(zip(new, (len(ids) - self.overhead for ids in _ids(self.tokenize, new)), strict=True))
         return np.array([sum(self[word] for word in words) for words in split])
 
 

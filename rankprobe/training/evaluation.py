@@ -45,7 +45,7 @@ def _ranked(
     exam: Exam, backbone: Backbone, softs: Sequence[Soft], batch: TextBatch, rows: Sequence[int]
 ) -> list[list[str]]:
     texts = [exam.task.candidates(exam.data.examples[row], exam.targets) for row in rows]
-    ids = [backbone.tokenizer(candidates).input_ids for candidates in texts]
+    ids = [backbone.answer_ids(candidates) for candidates in texts]
     best = iter(likeliest(backbone, softs, batch, ids * len(softs)))
     return [[candidates[next(best)] for candidates in texts] for _ in softs]
 

@@ -58,7 +58,7 @@ def set_exam(config: TaskConfig, split: Split, backbone: Backbone) -> Exam:
         RankprobeError: the task has no set of answers to rank.
     """
     task, targets = split.task, config.targets
-    data = encode(split, backbone.tokenizer, targets, config.max_source_length, lessons=False)
+    data = encode(split, backbone, targets, config.max_source_length, lessons=False)
     scoring = ("greedy", "rank") if config.answers == "both" else (config.answers,)
     if "rank" in scoring and not task.candidates(data.examples[0], targets):
         raise RankprobeError(f"{task.title} has no set of answers to rank; use --answers greedy")

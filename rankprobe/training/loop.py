@@ -11,6 +11,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from rankprobe.backbone import (
+    Backbone,
     MemberDropout,
     TextBatch,
     check_prompt_matters,
@@ -145,10 +146,7 @@ def _mode(session: Session, members: Sequence[Member], batch: TextBatch, step: i
             yield
         return
     n = members[0].config.method.prompt_length
-    lengths = {
-        batch.labels.shape[1]: batch.target_lengths,
-        n + batch.input_ids.shape[1]: [n + length for length in batch.source_lengths],
-    }
+    lengths = sequence_lengths(session.backbone, n, batch)
     generators = [member.dropout_generator(step) for member in members]
     session.backbone.model.train()
     try:
@@ -156,6 +154,15 @@ def _mode(session: Session, members: Sequence[Member], batch: TextBatch, step: i
             yield
     finally:
         session.backbone.model.eval()
+
+
+def sequence_lengths(backbone: Backbone, n: int, batch: TextBatch) -> dict[int, Sequence[int]]:
+    """For each length of a sequence in the batch, the lengths it would have for each member alone."""
+    sources = [n + length for length in batch.source_lengths]
+    padded, answers = n + batch.input_ids.shape[1], batch.labels.shape[1]
+    if not backbone.causal:
+        return {answers: batch.target_lengths, padded: sources}
+    return {padded + answers: [s + t for s, t in zip(sources, batch.target_lengths, strict=True)]}
 
 
 @contextlib.contextmanager

@@ -91,7 +91,7 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
     )
     targets, limit = config.task.targets, config.task.max_source_length
     check_tokenizer(backbone, task.answer_set(targets))
-    train = encode(splits["train"], backbone.tokenizer, targets, limit, lessons=True)
+    train = encode(splits["train"], backbone, targets, limit, lessons=True)
     exam = set_exam(config.task, splits["validation"], backbone)
     n_rows = len(training_rows(train.examples, config.task, config.seed))
     per_epoch = -(-n_rows // config.training.batch_size)
@@ -125,9 +125,9 @@ def check_tokenizer(backbone: Backbone, answers: Sequence[str]) -> None:
     elif tokenizer.pad_token_id is None:
         problem = "has no padding piece"
     else:
-        ids = [tokenizer(text).input_ids for text in answers]
+        ids = backbone.answer_ids(answers) if answers else []
         texts = tuple(tokenizer.decode(each, skip_special_tokens=True).strip() for each in ids)
-        if tokenizer("a").input_ids[-1] != tokenizer.eos_token_id:
+        if backbone.answer_ids(["a"])[0][-1] != tokenizer.eos_token_id:
             problem = "does not end a text with its end-of-sequence piece, so an answer would never end"
         elif texts != tuple(answers):
             problem = f"turns the labels {tuple(answers)} into {texts}; try other --targets"

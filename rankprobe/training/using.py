@@ -160,7 +160,7 @@ def _chunks(rows: Sequence[int], lengths: Sequence[int], config: RunConfig) -> I
 
 def _batch(backbone: Backbone, texts: Sequence[str], rows: Sequence[Sequence[int]], run: Run) -> TextBatch:
     limit = config_of(run).task.max_source_length
-    whole = backbone.tokenizer(list(texts)).input_ids
+    whole = backbone.source_ids(texts)
     ids = [each[: limit - 1] + each[-1:] if len(each) > limit else each for each in whole]
     data = Encoded([], [], ids, [ids[0][-1:]] * len(ids), 0, 0)
     numbers = iter(range(len(ids)))
@@ -171,4 +171,4 @@ def _batch(backbone: Backbone, texts: Sequence[str], rows: Sequence[Sequence[int
 def _longest(run: Run, backbone: Backbone) -> int:
     config = config_of(run).task
     labels = task_of(config).answer_set(config.targets)
-    return max(map(len, backbone.tokenizer(labels).input_ids)) if labels else NEW_TOKENS
+    return max(map(len, backbone.answer_ids(labels))) if labels else NEW_TOKENS

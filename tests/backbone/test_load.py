@@ -97,7 +97,7 @@ def test_what_cannot_be_loaded(model, tokenizer, message):
 
 
 def test_folders_that_hold_no_model(tmp_path):
-    with pytest.raises(RankprobeError, match="holds no encoder-decoder that transformers can load"):
+    with pytest.raises(RankprobeError, match="holds no language model that transformers can load"):
         load_backbone(str(tmp_path))
     with pytest.raises(RankprobeError, match="is no folder with a tokenizer_config.json"):
         load_backbone("random:tiny", tokenizer=str(tmp_path))
@@ -116,7 +116,7 @@ def test_a_folder_without_all_weights_is_refused(backbone, tmp_path):
     with pytest.raises(RankprobeError, match=f"weights are missing, such as {missing}"):
         load_backbone(str(tmp_path))
     (tmp_path / "model.safetensors").write_bytes(b"damaged")
-    with pytest.raises(RankprobeError, match="holds no encoder-decoder that transformers can load"):
+    with pytest.raises(RankprobeError, match="holds no language model that transformers can load"):
         load_backbone(str(tmp_path))
 
 

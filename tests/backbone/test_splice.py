@@ -170,6 +170,7 @@ def test_greedy_answers_are_argmax_step_by_step(backbone64):
 def test_a_prompt_that_is_ignored_is_refused(backbone):
     check_prompt_matters(backbone, prompts(backbone)[0], text_batch())
     deaf = types.SimpleNamespace(
+        config=backbone.model.config,
         get_input_embeddings=backbone.model.get_input_embeddings,
         prepare_decoder_input_ids_from_labels=backbone.model.prepare_decoder_input_ids_from_labels,
     )

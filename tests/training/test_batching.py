@@ -47,7 +47,7 @@ def test_rows_meet_others_in_the_next_epoch():
 
 def test_encoding(backbone):
     split = load_split(CB, "train", "bundled")
-    data = encode(split, backbone.tokenizer, "digits", 256, lessons=False)
+    data = encode(split, backbone, "digits", 256, lessons=False)
     eos = backbone.tokenizer.eos_token_id
     assert len(data) == 250
     assert data.n_shortened == 0
@@ -59,36 +59,34 @@ def test_encoding(backbone):
 def test_the_longest_label_counts_even_if_no_example_has_it(backbone):
     task = dataclasses.replace(CB, labels=("yes", "a contradiction of the premise", "no"))
     split = Split(task, "train", "folder", "x", [Example({"premise": "p", "hypothesis": "h"}, 0)])
-    data = encode(split, backbone.tokenizer, "words", 256, lessons=False)
+    data = encode(split, backbone, "words", 256, lessons=False)
     assert data.longest_label == len(backbone.tokenizer(task.labels[1]).input_ids) > len(data.targets[0])
 
 
 def test_wsc_trains_on_what_can_be_learned_and_is_scored_on_all(backbone):
     task = TASKS["wsc"]
     train, validation = (load_split(task, split, "bundled") for split in ("train", "validation"))
-    lessons = encode(train, backbone.tokenizer, "digits", 256, lessons=True)
+    lessons = encode(train, backbone, "digits", 256, lessons=True)
     assert len(lessons) == sum(example.label for example in train.examples) < len(train.examples)
-    assert len(encode(validation, backbone.tokenizer, "digits", 256, lessons=False)) == len(
-        validation.examples
-    )
+    assert len(encode(validation, backbone, "digits", 256, lessons=False)) == len(validation.examples)
     names = [backbone.tokenizer.decode(ids, skip_special_tokens=True) for ids in lessons.targets]
     assert names == [example.answers[0] for example in lessons.examples]
     only_false = dataclasses.replace(train, examples=[e for e in train.examples if not e.label])
     with pytest.raises(RankprobeError, match=r"no row of WSC has a target to learn from"):
-        encode(only_false, backbone.tokenizer, "digits", 256, lessons=True)
+        encode(only_false, backbone, "digits", 256, lessons=True)
 
 
 def test_long_rows_lose_the_start_of_the_premise_only(backbone):
     fields = {"premise": " ".join(f"word{i}" for i in range(60)), "hypothesis": "the kettle was sold"}
     split = Split(CB, "train", "folder", "x", [Example(fields, 0)])
-    (whole,) = encode(split, backbone.tokenizer, "digits", 10_000, lessons=False).sources
-    data = encode(split, backbone.tokenizer, "digits", 64, lessons=False)
+    (whole,) = encode(split, backbone, "digits", 10_000, lessons=False).sources
+    data = encode(split, backbone, "digits", 64, lessons=False)
     text = backbone.tokenizer.decode(data.sources[0], skip_special_tokens=True).strip()
     assert data.n_shortened == 1
     assert len(whole) > 64 >= len(data.sources[0]) > 56
     assert text.startswith("premise: word")
     assert text.endswith("word59 hypothesis: the kettle was sold")
-    tight = encode(split, backbone.tokenizer, "digits", 12, lessons=False).sources[0]
+    tight = encode(split, backbone, "digits", 12, lessons=False).sources[0]
     assert len(tight) <= 12
     assert tight[-1] == backbone.tokenizer.eos_token_id
 

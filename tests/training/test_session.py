@@ -24,9 +24,10 @@ class Tokenizer:
     def __len__(self):
         return self.faults.get("length", len(self.real))
 
-    def __call__(self, text):
-        ids = self.real(self.faults.get("reads", text)).input_ids
-        return SimpleNamespace(input_ids=ids[:-1] if self.faults.get("endless") else ids)
+    def __call__(self, texts):
+        read = [self.faults.get("reads", text) for text in texts]
+        ids = self.real(read).input_ids
+        return SimpleNamespace(input_ids=[each[:-1] for each in ids] if self.faults.get("endless") else ids)
 
 
 @pytest.mark.parametrize(
