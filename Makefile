@@ -1,6 +1,6 @@
 # make demo   train the probe at its defaults and draw the figures
 # make test   every check
-# make bench  the cost of diagnostics
+# make bench  the cost of diagnostics, and of ensembles
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -23,6 +23,7 @@ test: $(VENV)/dev
 
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/diagnostics.py
+	$(BIN)/python benchmarks/ensemble.py
 
 clean:
 	rm -rf $(VENV)

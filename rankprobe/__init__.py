@@ -2,7 +2,7 @@
 
 The rooms, in the order in which data flows:
 
-    prompts    what is trained: probe, DPT, vanilla prompt tuning
+    prompts    what is trained: probe, DPT, vanilla and residual prompt tuning, fine-tuning, neighbours
     backbone   what is frozen: load a model, splice a prompt into it, score, decode
     tasks      what it is trained on: SuperGLUE from the hub, a folder, or the bundled miniature
     rank       what is measured: rank measures of matrices, and their nulls
@@ -28,10 +28,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rankprobe import plots, rank, sweeps
     from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
-    from rankprobe.runs import Frames, Run, find_run, list_runs, load_runs
+    from rankprobe.runs import Frames, Run, find_run, list_runs, load_runs, read_prompts
     from rankprobe.training.api import probe, resume, train, train_cohort
     from rankprobe.training.config import RunConfig
     from rankprobe.training.recorder import StepRecord
+    from rankprobe.training.trained import export_run, neighbors
+    from rankprobe.training.using import evaluate_runs, predict
 
 _HOMES = {
     "Frames": "runs",
@@ -41,10 +43,15 @@ _HOMES = {
     "RunFailed": "errors",
     "RunInterrupted": "errors",
     "StepRecord": "training.recorder",
+    "evaluate_runs": "training.using",
+    "export_run": "training.trained",
     "find_run": "runs",
     "list_runs": "runs",
     "load_runs": "runs",
+    "neighbors": "training.trained",
+    "predict": "training.using",
     "probe": "training.api",
+    "read_prompts": "runs",
     "resume": "training.api",
     "train": "training.api",
     "train_cohort": "training.api",
@@ -59,12 +66,17 @@ __all__ = [
     "RunFailed",
     "RunInterrupted",
     "StepRecord",
+    "evaluate_runs",
+    "export_run",
     "find_run",
     "list_runs",
     "load_runs",
+    "neighbors",
     "plots",
+    "predict",
     "probe",
     "rank",
+    "read_prompts",
     "resume",
     "sweeps",
     "train",

@@ -48,6 +48,7 @@ def new_manifest(config: RunConfig, session: Session, learner: Learner) -> dict[
             "random_weights": backbone.random_weights,
             "revision": backbone.revision,
             "n_parameters": backbone.n_parameters(),
+            "causal": backbone.causal,
             "fingerprint": session.backbone_fingerprint,
             "fingerprint_after": None,
         },

@@ -81,4 +81,5 @@ def export_run(run: Run, place: str | Path, kind: str, *, which: Which = "best")
             f"run '{run.id}' trained more than a prompt ({config.method.name}), so an exported prompt would "
             "not behave as it does; its factors are in prompt.safetensors"
         )
-    return write_prompt(run.prompt(which), place, kind, model=config.backbone.model, causal=False)
+    causal = run.manifest["backbone"].get("causal", False)
+    return write_prompt(run.prompt(which), place, kind, model=config.backbone.model, causal=causal)

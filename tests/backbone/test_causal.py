@@ -86,6 +86,26 @@ def test_logits_equal_pefts(folder):
     torch.testing.assert_close(ours, theirs, rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # PEFT's
+@pytest.mark.filterwarnings("ignore:Position ids are not supported:UserWarning")  # PEFT's
+def test_peft_generates_what_an_exported_run_does(folder, tmp_path):
+    import peft
+    from transformers import AutoModelForCausalLM
+
+    run = rp.train(quick(model=str(folder), method="vanilla", dtype="float64"), runs_dir=tmp_path)
+    rp.export_run(run, tmp_path / "adapter", "peft", which="final")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
+    theirs = peft.PeftModel.from_pretrained(model, tmp_path / "adapter").eval()
+    backbone, batch = load_backbone(str(folder), dtype="float64"), text_batch((1,))
+    ids = batch.input_ids[:, batch.attention_mask[0].bool()]
+    tokens = theirs.generate(
+        input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=4, do_sample=False, pad_token_id=0
+    )
+    text = backbone.tokenizer.decode(tokens[0, ids.shape[1] :], skip_special_tokens=True).strip()
+    soft = Soft(torch.from_numpy(run.prompt().astype(np.float32)))
+    assert decode(backbone, [soft], batch, 4) == [[text]]
+
+
 def test_greedy_answers_are_argmax_step_by_step(causal64):
     """With left padding and a cache inside; here row by row, without either."""
     batch, (first, second) = text_batch((2, 2)), prompts(causal64, 2)
