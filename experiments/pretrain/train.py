@@ -35,11 +35,20 @@ SIZES: dict[str, dict[str, Any]] = {
         "num_layers": 4,
         "num_decoder_layers": 3,
     },
+    "mini": {
+        "d_model": 256,
+        "d_kv": 64,
+        "num_heads": 4,
+        "d_ff": 512,
+        "num_layers": 4,
+        "num_decoder_layers": 3,
+    },
 }
 STAGES = {
-    "tiny": ((11_000, 0.02), (6000, 0.015), (3500, 0.015)),
+    "tiny": ((0, 11_000, 0.02), (1, 6000, 0.015), (2, 3500, 0.015)),
+    "mini": ((0, 6500, 0.015), (0, 4000, 0.02), (1, 4000, 0.015), (2, 2500, 0.015)),
 }
-"""Steps and peak learning rate of each stage; a stage has its mixture, and begins with a new optimizer."""
+"""Number of the mixture, steps, and peak learning rate of each stage, which begins with a new optimizer."""
 BATCH = 64
 BATCHES_PER_CHUNK = 50
 WARMUP = 300
@@ -51,7 +60,7 @@ REPORT_EVERY = 500
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
-def batches(pieces: Any, stage: int, steps: int) -> Iterator[Batch]:
+def batches(pieces: Any, stage: int, mixture: int, steps: int) -> Iterator[Batch]:
     """Batches of like length, from chunks of fresh examples."""
     say, rng = speaker("train" if stage == 0 else f"train {stage}"), random.Random(SEED + stage)
     sentinels = pieces.convert_tokens_to_ids([f"<extra_id_{i}>" for i in range(N_SENTINELS)])
@@ -59,7 +68,7 @@ def batches(pieces: Any, stage: int, steps: int) -> Iterator[Batch]:
     done = 0
     while done < steps:
         rows = encoded(
-            [pair(say, MIXTURES[stage]) for _ in range(BATCH * BATCHES_PER_CHUNK)], pieces, sentinels, rng
+            [pair(say, MIXTURES[mixture]) for _ in range(BATCH * BATCHES_PER_CHUNK)], pieces, sentinels, rng
         )
         rows.sort(key=lambda row: len(row[0]))
         cut = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
@@ -136,14 +145,14 @@ def pretrain(size: str, stage: int, folder: Path) -> None:
     pieces = tokenizer()
     model: Any = saved(folder) if stage else new_model(size, pieces)
     model = model.train().to(device)
-    steps, rate = STAGES[size][stage]
+    mixture, steps, rate = STAGES[size][stage]
     optimizer = torch.optim.AdamW(scaled_groups(model, rate), betas=(0.9, 0.99), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / WARMUP, max(0.02, 1 - (step - WARMUP) / (steps - WARMUP)))
     )
     began, seen = time.monotonic(), 0.0
     with (HERE / f"{size}.jsonl").open("a" if stage else "w") as log:
-        for step, (sources, mask, labels) in enumerate(batches(pieces, stage, steps), start=1):
+        for step, (sources, mask, labels) in enumerate(batches(pieces, stage, mixture, steps), start=1):
             sources, mask, labels = sources.to(device), mask.to(device), labels.to(device)
             with torch.autocast(device, torch.bfloat16):
                 logits = model(input_ids=sources, attention_mask=mask, labels=labels).logits
@@ -180,10 +189,10 @@ def save(model: T5ForConditionalGeneration, pieces: Any, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("size", choices=SIZES)
-    parser.add_argument("--stage", type=int, choices=range(len(MIXTURES)), help="unset: all in turn")
+    parser.add_argument("--stage", type=int, help="from 0 on; unset: all in turn")
     parser.add_argument("--folder", type=Path, help="unset: the package's own")
     given = parser.parse_args()
-    for stage in range(len(MIXTURES)) if given.stage is None else [given.stage]:
+    for stage in range(len(STAGES[given.size])) if given.stage is None else [given.stage]:
         pretrain(given.size, stage, given.folder or FOLDER / given.size)
 
 
