@@ -50,6 +50,15 @@ def test_a_member_equals_the_same_run_alone(tmp_path, dropout, batching):
         assert_close_runs(run, alone)
 
 
+def test_so_does_every_other_method(tmp_path):
+    short = {**SETTINGS, "steps": 6, "eval_every": 6}
+    configs = [quick(method=name, seed=4, **short) for name in ("residual", "ulpt", "subspace", "dept")]
+    configs.append(quick(method="probe", factor_init="svd", gate="softplus", orthogonality=0.1, **short))
+    together = rp.train_cohort(configs, runs_dir=tmp_path / "together")
+    for config, run in zip(configs, together, strict=True):
+        assert_close_runs(run, rp.train(config, runs_dir=tmp_path / "alone"), rtol=1e-9)
+
+
 def test_dropout_changes_the_training(tmp_path):
     """Otherwise the test above would compare nothing with nothing."""
     on, off = (rp.train(members(dropout=dropout)[0], runs_dir=tmp_path).prompt() for dropout in (True, False))

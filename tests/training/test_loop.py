@@ -83,6 +83,24 @@ def test_what_is_saved_is_what_was_trained(tmp_path, method):
     assert run.manifest["status"] == "finished"
 
 
+@pytest.mark.parametrize("method", ["residual", "ulpt", "subspace", "dept", "finetune"])
+def test_every_method_resumes_bit_for_bit(tmp_path, method):
+    def stop(record):
+        if record.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    whole = trained(tmp_path, "whole", method=method, eval_every=2)
+    with pytest.raises(RunInterrupted, match="stopped after step 3"):
+        trained(tmp_path, "parts", method=method, eval_every=2, hooks=[stop])
+    (parts,) = rp.resume([rp.find_run("parts", tmp_path)])
+    assert_equal_runs(parts, whole)
+
+
+def test_recomputing_activations_changes_nothing(tmp_path):
+    saving = trained(tmp_path, "saving", gradient_checkpointing=True)
+    np.testing.assert_array_equal(saving.prompt(), trained(tmp_path, "plain").prompt())
+
+
 def test_methods_train_in_one_cohort_but_finetuning(tmp_path):
     configs = [quick(method=method) for method in METHODS if method != "finetune"]
     runs = rp.train_cohort(configs, runs_dir=tmp_path)
