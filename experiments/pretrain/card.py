@@ -1,7 +1,7 @@
 """Fills the tables of the model card from run folders: `python -m experiments.pretrain.card`.
 
-Trains vanilla prompt tuning, DPT and the probe on every miniature task, three seeds each, as cohorts, and
-writes the tasks whose runs have all finished. Finished runs below `--runs-dir` are kept.
+Trains vanilla prompt tuning, DPT, the probe and fine-tuning on every miniature task and the other methods on
+CB, three seeds each, as cohorts where possible; writes what has finished. Finished runs are kept.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from typing import Any
 
 import pandas as pd
 
-from rankprobe import load_runs
+from rankprobe import RunConfig, load_runs
 from rankprobe.bundled import BACKBONES, FOLDER
+from rankprobe.prompts import METHODS
 from rankprobe.sweeps import grid, run_all
 from rankprobe.tasks import TASKS
 
 HERE = Path(__file__).parent
 CARD = FOLDER / "MODEL_CARD.md"
 SEEDS = (1, 2, 3)
-METHODS = ("vanilla", "dpt", "probe")
+COHORT = ("vanilla", "dpt", "probe")
+COMPARED = "cb"
+"""The task on which every method is trained."""
 SETTINGS: dict[str, Any] = {
     "model": "tiny",
     "data": "bundled-500",
@@ -31,11 +34,22 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+def plan() -> list[RunConfig]:
+    """Every run of the card."""
+    others = [name for name in METHODS if name not in (*COHORT, "finetune")]
+    whole = {**SETTINGS, "dtype": "float32", "method": "finetune"}
+    return [
+        *grid(SETTINGS, {"task": list(TASKS), "method": COHORT, "seed": SEEDS}),
+        *grid(SETTINGS, {"task": [COMPARED], "method": others, "seed": SEEDS}),
+        *grid(whole, {"task": list(TASKS), "seed": SEEDS}),
+    ]
+
+
 def complete(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs of those tasks of which every run has finished."""
+    """Finished runs of those pairs of task and method that have one for each seed."""
     finished = runs[runs["status"] == "finished"]
-    counts = finished["task"].value_counts()
-    return finished[finished["task"].isin(counts.index[counts == len(METHODS) * len(SEEDS)])]
+    counts = finished.groupby(["task", "method"], observed=True)["seed"].transform("nunique")
+    return finished[counts == len(SEEDS)]
 
 
 def score_table(runs: pd.DataFrame, prefixed: dict[str, dict[str, float]]) -> pd.DataFrame:
@@ -50,7 +64,7 @@ def score_table(runs: pd.DataFrame, prefixed: dict[str, dict[str, float]]) -> pd
                 "metric": metric,
                 "majority": f"{majority:.1f}",
                 "untrained": _spread(part.loc[part["method"] == "dpt", "untrained"]),
-                **{method: by_method.get(method, "-") for method in METHODS},
+                **{method: by_method.get(method, "-") for method in (*COHORT, "finetune")},
                 "under its prefix": f"{prefixed[str(task)][metric]:.1f}",
             }
         )
@@ -68,6 +82,27 @@ def rank_table(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
             row[name] = _spread(part[column])
             row[f"{name}, twin"] = _spread(part[f"twin_{column}"])
         rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def method_table(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
+    """Every method on one task: what it trains, its last score, and the rank its P has then."""
+    runs = runs[runs["task"] == COMPARED]
+    last = steps.groupby("run_id", observed=True).last()
+    rows = []
+    for method in METHODS:
+        part = runs[runs["method"] == method]
+        ranks = last.loc[last.index.isin(part["run_id"]), "P_erank_rv"]
+        if not part.empty:
+            rows.append(
+                {
+                    "method": method,
+                    "n": part["prompt_length"].iloc[0],
+                    "trained": f"{part['trainable_parameters'].iloc[0]:,}",
+                    part["metric"].iloc[0]: _spread(part["last"]),
+                    "effective rank of P": _spread(ranks) if ranks.notna().all() and len(ranks) else "-",
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -104,14 +139,14 @@ def main() -> None:
     parser.add_argument("--no-training", action="store_true", help="only read the runs there are")
     given = parser.parse_args()
     if not given.no_training:
-        plan = grid(SETTINGS, {"task": list(TASKS), "method": METHODS, "seed": SEEDS})
-        run_all(plan, runs_dir=given.runs_dir)
+        run_all(plan(), runs_dir=given.runs_dir)
     frames = load_runs(given.runs_dir)
     found = {size: json.loads((HERE / f"{size}_scores.json").read_text()) for size in BACKBONES}
     runs = complete(frames.runs)
     tables = {
         "scores": score_table(runs, found["tiny"]["scores"]),
         "readings": rank_table(runs, frames.steps),
+        "methods": method_table(runs, frames.steps),
         "prefixes": prefix_table(found),
     }
     card = CARD.read_text()
