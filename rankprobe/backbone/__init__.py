@@ -7,7 +7,7 @@ from rankprobe.backbone.base import Backbone
 from rankprobe.backbone.checkpointing import recomputing
 from rankprobe.backbone.dropout import MemberDropout
 from rankprobe.backbone.fingerprint import fingerprint
-from rankprobe.backbone.load import load_backbone
+from rankprobe.backbone.load import load_backbone, location
 from rankprobe.backbone.score import TextBatch, check_prompt_matters, decode, label_logits, likeliest, losses
 from rankprobe.backbone.shapes import SHAPES
 from rankprobe.backbone.splice import Soft, splice
@@ -24,6 +24,7 @@ __all__ = [
     "label_logits",
     "likeliest",
     "load_backbone",
+    "location",
     "losses",
     "recomputing",
     "splice",

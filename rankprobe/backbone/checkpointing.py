@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from torch.utils.checkpoint import checkpoint
+
+from rankprobe.errors import RankprobeError
 
 
 @contextmanager
@@ -22,11 +24,26 @@ def recomputing(model: Any) -> Iterator[None]:
     blocks: list[Any] = [
         module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)
     ]
+    if not blocks:
+        raise RankprobeError(f"{type(model).__name__} cannot recompute; leave out --gradient-checkpointing")
     for block in blocks:
-        block._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+        block._gradient_checkpointing_func = partial(_recomputed, block)
         block.gradient_checkpointing = block.training = True
     try:
         yield
     finally:
         for block in blocks:
             block.gradient_checkpointing = block.training = False
+
+
+def _recomputed(block: Any, function: Callable[..., Any], *inputs: Any) -> Any:
+    """`checkpoint` of a block that computes as outside training: some drop out by their own `training`."""
+
+    def compute(*inputs: Any) -> Any:
+        block.training = False
+        try:
+            return function(*inputs)
+        finally:
+            block.training = True
+
+    return checkpoint(compute, *inputs, use_reentrant=False)

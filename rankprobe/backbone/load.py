@@ -22,6 +22,7 @@ BUNDLED = {name: bundled.FOLDER / name for name in bundled.BACKBONES}
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
 RANDOM = [f"random:{shape}" for shape in SHAPES]
 DEVICES = ("cpu", "cuda", "mps")
+CHOSEN = ([0, 1, 2], [0, 1, 3])
 KNOWN = [*BUNDLED, *RANDOM, "t5-small", "t5-base", "t5-large"]
 
 
@@ -55,6 +56,7 @@ def load_backbone(
     else:
         backbone = _pretrained(model, tokenizer, weights)
     _check_spliceable(backbone)
+    backbone.model.generation_config = _greedy(backbone)
     backbone.model.requires_grad_(False).eval().to(device)
     return backbone
 
@@ -101,7 +103,7 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype) -> Backbo
             raise ValueError(f"weights are missing, such as {sorted(report['missing_keys'])[0]}")
         return network
 
-    folder = str(BUNDLED.get(model, model))
+    folder = location(model)
     if Path(folder).is_dir():
         try:
             network = load(True)
@@ -122,6 +124,11 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype) -> Backbo
         load, "model", model, dataset=False, offline=f"{meant}give a local folder: --model FOLDER"
     )
     return Backbone(model, "hub", network, load_tokenizer(tokenizer or model), cached_commit(model))
+
+
+def location(model: str) -> str:
+    """Where other tools find a model: a bundled one in our package, any other under its own name."""
+    return str(BUNDLED.get(model, model))
 
 
 @contextmanager
@@ -152,7 +159,7 @@ def load_tokenizer(name: str) -> Any:
             raise OSError("no tokenizer in the cache")
         return _padding(AutoTokenizer.from_pretrained(name, local_files_only=local, trust_remote_code=False))
 
-    name = str(BUNDLED.get(name, name))
+    name = location(name)
     if not Path(name).exists():
         return from_hub(
             load,
@@ -176,6 +183,19 @@ def _padding(tokenizer: Any) -> Any:
     return tokenizer
 
 
+def _greedy(backbone: Backbone) -> Any:
+    """The likeliest token at each step, to the end piece that was taught: not the model's own habits."""
+    from transformers import GenerationConfig
+
+    return GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        eos_token_id=backbone.tokenizer.eos_token_id,
+        pad_token_id=backbone.tokenizer.pad_token_id,
+        decoder_start_token_id=getattr(backbone.model.config, "decoder_start_token_id", None),
+    )
+
+
 def _check_device(device: str) -> None:
     try:
         if torch.device(device).type not in DEVICES:
@@ -193,3 +213,16 @@ def _check_spliceable(backbone: Backbone) -> None:
             f"model '{backbone.name}' ({type(backbone.model).__name__}) takes no inputs_embeds, so no soft "
             "prompt can be joined to it; use a model like T5, GPT-2 or Llama"
         )
+    if backbone.causal and _looks_ahead(backbone):
+        raise RankprobeError(
+            f"model '{backbone.name}' ({type(backbone.model).__name__}) sees tokens that are still to come, "
+            "so it cannot answer by going on; use a model like T5, GPT-2 or Llama"
+        )
+
+
+@torch.no_grad()
+def _looks_ahead(backbone: Backbone) -> bool:
+    """Whether the logits of a token depend on one behind it, as in encoders."""
+    rows = backbone.embedding.detach()[:4]
+    one, other = (backbone.model.eval()(inputs_embeds=rows[None, chosen]).logits[0, :2] for chosen in CHOSEN)
+    return not torch.equal(one, other)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -69,22 +70,26 @@ def _widened(logits: Tensor) -> Tensor:
 
 @torch.no_grad()
 def decode(
-    backbone: Backbone, softs: Sequence[Soft], batch: TextBatch, max_new_tokens: int
+    backbone: Backbone, softs: Sequence[Soft], batch: TextBatch, max_new_tokens: int | Sequence[int]
 ) -> list[list[str]]:
-    """Greedy answers, K lists of texts, at most `max_new_tokens` long, special tokens dropped."""
+    """Greedy answers, K lists of texts, special tokens dropped.
+
+    At most `max_new_tokens` long, for each member its own if there are several.
+    """
     embeds, mask = splice(backbone, softs, batch.rows, batch.input_ids, batch.attention_mask)
+    limits = [max_new_tokens] * len(softs) if isinstance(max_new_tokens, int) else list(max_new_tokens)
     if backbone.causal:
         embeds, mask = padded_left(embeds, mask)
     with attention_for_padding(backbone.model) if backbone.causal else nullcontext():
         tokens = backbone.model.generate(
             inputs_embeds=embeds,
             attention_mask=mask,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            pad_token_id=backbone.tokenizer.pad_token_id,
+            max_new_tokens=max(limits),
         )
-    texts = backbone.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+    first = 0 if backbone.causal else 1  # an encoder-decoder's answer begins with its start token
+    members = np.repeat(limits, list(batch.rows))
+    kept = [row[: first + limit] for row, limit in zip(tokens.tolist(), members.tolist(), strict=True)]
+    texts = backbone.tokenizer.batch_decode(kept, skip_special_tokens=True)
     answers = iter(text.strip() for text in texts)
     return [[next(answers) for _ in range(count)] for count in batch.rows]
 

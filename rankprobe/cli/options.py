@@ -56,10 +56,11 @@ def _flag(name: str, section: str, field: FieldInfo) -> inspect.Parameter:
     kind = _plain(field.annotation)
     flag = "--" + name.replace("_", "-")
     spelled = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
-    default = "" if field.default is None else escape(f" [{field.default}]")
+    shown = str(field.default).lower() if kind is bool else str(field.default)
+    default = "" if field.default is None else escape(f" [{shown}]")
     option = typer.Option(
         spelled,
-        help=f"{field.description}{default.lower() if kind is bool else default}",
+        help=f"{field.description}{default}",
         rich_help_panel=PANELS[section],
         show_default=False,
         metavar="" if kind is bool else {int: "INT", float: "NUM"}.get(kind, "TEXT"),

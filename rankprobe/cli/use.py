@@ -14,7 +14,8 @@ from rankprobe.errors import RankprobeError
 
 RunsDir = Annotated[Path, typer.Option(help="Where run folders live")]
 OneRun = Annotated[str, typer.Argument(help="Run id, or path of a run folder.")]
-Which = Annotated[str, typer.Option("--prompt", help="best (by dev score) or final")]
+Which = Annotated[str, typer.Option(help="final, or best (by dev score)")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, …; unset: where the run was trained")]
 
 
 def evaluate(
@@ -23,8 +24,9 @@ def evaluate(
     data: Annotated[str | None, typer.Option(help="Other rows; unset: the run's own")] = None,
     split: Annotated[str, typer.Option(help="validation or train")] = "validation",
     answers: Annotated[str | None, typer.Option(help="greedy, rank or both; unset: the run's own")] = None,
-    prompt: Which = "best",
+    which: Which = "final",
     ensemble: Annotated[bool, typer.Option("--ensemble", help="Add the majority vote of all runs")] = False,
+    device: Device = None,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """Score trained prompts, on their own task or another, alone or by majority vote."""
@@ -34,10 +36,11 @@ def evaluate(
     _check("split", split, ("validation", "train"))
     found = evaluate_runs(
         [find_run(name, runs_dir) for name in run],
-        which=_which(prompt),
+        which=_which(which),
         split=split,
         ensemble=ensemble,
-        name=task,
+        device=device,
+        task=task,
         data=data,
         answers=answers,
     )
@@ -46,22 +49,21 @@ def evaluate(
 
 def predict(
     run: OneRun,
-    prompt: Which = "best",
+    which: Which = "final",
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Unset: the longest label, or 32")] = None,
+    device: Device = None,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """Answer texts from standard input, one a line, with a trained prompt.
 
-    A line is a source text, or a JSON object with the fields of the task.
+    A line is a source text, or a row of the task in JSON, with or without its label.
     """
     from rankprobe.runs import find_run
     from rankprobe.training.using import predict as answer
 
     found = find_run(run, runs_dir)
-    texts = list(_texts(found, sys.stdin))
-    for text in answer(
-        [(found, each) for each in texts], which=_which(prompt), max_new_tokens=max_new_tokens
-    ):
+    texts = list(_texts(sys.stdin))
+    for text in answer([(found, each) for each in texts], which=_which(which), max_new_tokens=max_new_tokens):
         typer.echo(text)
 
 
@@ -69,7 +71,7 @@ def neighbors(
     run: OneRun,
     count: Annotated[int, typer.Option(min=1, help="Pieces per prompt token")] = 5,
     metric: Annotated[str, typer.Option(help="cosine or euclidean")] = "cosine",
-    prompt: Which = "best",
+    which: Which = "final",
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """Print the vocabulary pieces nearest to each prompt token."""
@@ -77,7 +79,7 @@ def neighbors(
     from rankprobe.training.trained import neighbors as nearest
 
     _check("metric", metric, ("cosine", "euclidean"))
-    found: Any = nearest(find_run(run, runs_dir), which=_which(prompt), count=count, metric=metric)
+    found: Any = nearest(find_run(run, runs_dir), which=_which(which), count=count, metric=metric)
     for token, part in found.groupby("token"):
         pairs = zip(part["piece"], part[metric], strict=True)
         typer.echo(f"{token:>4}  " + "  ".join(f"{piece} {value:.2f}" for piece, value in pairs))
@@ -87,39 +89,30 @@ def export(
     run: OneRun,
     place: Annotated[Path, typer.Argument(help="A folder to make (peft) or a file.")],
     to: Annotated[str, typer.Option(help="peft, npy or safetensors")] = "peft",
-    prompt: Which = "best",
+    which: Which = "final",
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """Write a trained prompt where other tools read it, such as a PEFT adapter."""
     from rankprobe.runs import find_run
     from rankprobe.training.trained import export_run
 
-    typer.echo(str(export_run(find_run(run, runs_dir), place, to, which=_which(prompt))))
+    typer.echo(str(export_run(find_run(run, runs_dir), place, to, which=_which(which))))
 
 
-def _texts(run: Any, lines: Iterable[str]) -> Iterable[str]:
-    from rankprobe.training.using import source_text
-
+def _texts(lines: Iterable[str]) -> Iterable[Any]:
     for number, line in enumerate(lines, start=1):
         text = line.strip()
-        if text.startswith("{"):
-            try:
-                yield source_text(run, json.loads(text), f"line {number}")
-            except json.JSONDecodeError as error:
-                raise RankprobeError(
-                    f"line {number}: neither a text nor an object in JSON ({error})"
-                ) from None
-        elif text:
-            yield text
-        else:
-            raise RankprobeError(
-                f"line {number} is empty; expected a text, or a JSON object with the task's fields"
-            )
+        if not text:
+            raise RankprobeError(f"line {number} is empty; expected a text, or a row of the task in JSON")
+        try:
+            yield json.loads(text) if text.startswith("{") else text
+        except json.JSONDecodeError as error:
+            raise RankprobeError(f"line {number}: neither a text nor an object in JSON ({error})") from None
 
 
-def _which(prompt: str) -> Any:
-    _check("prompt", prompt, ("best", "final"))
-    return prompt
+def _which(which: str) -> Any:
+    _check("which", which, ("final", "best"))
+    return which
 
 
 def _check(name: str, value: str, known: tuple[str, ...]) -> None:

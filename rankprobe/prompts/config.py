@@ -24,7 +24,9 @@ class MethodConfig(Settings):
     prompt_is_all: ClassVar[bool] = True
 
     name: Any
-    prompt_length: PositiveInt = Field(default=100, description="Prompt tokens, n (paper 4.2)")
+    prompt_length: PositiveInt = Field(
+        default=100, description="Prompt tokens, n (paper 4.2; dept: 40, finetune: 0)"
+    )
 
 
 class StartConfig(MethodConfig):
@@ -82,6 +84,10 @@ class FactorConfig(StartConfig):
 
     @model_validator(mode="after")
     def _start_is_used(self) -> Self:
+        if self.factor_init == "svd" and self.factor_scale != 1:
+            raise RankprobeError(
+                f"factor_scale {self.factor_scale} would do nothing with factor_init 'svd'; leave one out"
+            )
         if self.factor_init != "svd" and self.init != "vocabulary":
             raise RankprobeError(
                 f"method '{self.name}' starts from random factors, so init '{self.init}' would do nothing; "
@@ -129,9 +135,7 @@ class DPTConfig(FactorConfig):
     """
 
     name: Literal["dpt"] = "dpt"
-    bottleneck: PositiveInt = Field(
-        default=10, description="Inner width: b of A · B (paper 4.2: 10), of the residual MLP (A.4: 400)"
-    )
+    bottleneck: PositiveInt = Field(default=10, description="Inner width of A · B, b (paper 4.2)")
 
 
 class VanillaConfig(StartConfig):
@@ -144,9 +148,7 @@ class ResidualConfig(StartConfig):
     """P = E + LayerNorm(W2 · ReLU(W1 · E)), residual prompt tuning."""
 
     name: Literal["residual"] = "residual"
-    bottleneck: PositiveInt = Field(
-        default=400, description="Inner width: b of A · B (paper 4.2: 10), of the residual MLP (A.4: 400)"
-    )
+    hidden: PositiveInt = Field(default=400, description="Inner width of the residual MLP (paper A.4)")
     separate: bool = Field(default=False, description="An MLP for each prompt token (paper A.4: shared)")
     layer_norm: bool = Field(default=True, description="Normalise what the MLP adds (paper A.4: yes)")
 
@@ -171,7 +173,7 @@ class DePTConfig(StartConfig):
     prompt_is_all: ClassVar[bool] = False
 
     name: Literal["dept"] = "dept"
-    prompt_length: PositiveInt = Field(default=40, description="Prompt tokens, n (paper 4.2: 100; DePT: 40)")
+    prompt_length: PositiveInt = Field(default=40, description="Prompt tokens, n (Shi, Lipani)")
     update_rank: PositiveInt = Field(default=45, description="Inner width of DePT's update, r (Shi, Lipani)")
     update_positions: PositiveInt = Field(
         default=256, description="Text positions DePT's update covers, s (Shi, Lipani: all of them)"

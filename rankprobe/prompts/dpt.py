@@ -7,6 +7,7 @@ from typing import Self, final
 import torch
 from torch import Tensor, nn
 
+from rankprobe.errors import RankprobeError
 from rankprobe.prompts.base import Method
 from rankprobe.prompts.config import DPTConfig
 from rankprobe.prompts.init import Words, initial_prompt, random_factor, truncated_svd
@@ -30,6 +31,11 @@ class DPT(Method):
         n, d, dtype = config.prompt_length, words.width, words.dtype
         b, kind, scale = config.bottleneck, config.factor_init, config.factor_scale
         if kind == "svd":
+            if b > min(n, d):
+                raise RankprobeError(
+                    f"bottleneck is {b}, and P is {n} x {d} (prompt_length x width of the backbone), "
+                    f"whose SVD has {min(n, d)} values; give a bottleneck of at most {min(n, d)}"
+                )
             U, s, V = truncated_svd(initial_prompt(config, words, generator), b)
             return cls(A=U * s.sqrt(), B=s.sqrt()[:, None] * V)
         return cls(

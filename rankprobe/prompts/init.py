@@ -50,6 +50,8 @@ def initial_prompt(config: StartConfig, words: Words, generator: torch.Generator
         case "vocabulary":
             return sampled_vocabulary(generator, frequent, n)
         case "labels":
+            if not len(words.labels):
+                raise RankprobeError("init is 'labels', and the task has none; use --init vocabulary")
             rest = sampled_vocabulary(generator, frequent, max(0, n - len(words.labels)))
             return torch.cat([words.labels[:n], rest])
         case "text":

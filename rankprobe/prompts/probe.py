@@ -84,5 +84,6 @@ class Probe(Method):
 
 
 def ungated(s: Tensor) -> Tensor:
-    """The σ whose softplus is s > 0."""
+    """The σ whose softplus is s; of s = 0, the σ of the least positive number."""
+    s = s.clamp_min(torch.finfo(s.dtype).tiny)
     return s + torch.log(-torch.expm1(-s))

@@ -18,7 +18,7 @@ class Residual(Method):
     """P = E + LayerNorm(W2 · ReLU(W1 · E + b1) + b2), row by row; E (n, d) and the MLP are trained.
 
     Source: Razdaibiedina et al. (2023), section 3, as Xiao et al. (2023), A.4, fix it: one MLP for all
-    tokens, bottleneck 400, layer norm. The biases are those of the released code; with them the counts are
+    tokens, hidden width 400, layer norm. The biases are those of the released code; with them the counts are
     those of the paper's Tables 1 and 4. The MLP starts as `torch.nn.Linear` does: U(−1/√f, 1/√f) at fan-in f.
     """
 
@@ -35,7 +35,7 @@ class Residual(Method):
     @classmethod
     def create(cls, config: ResidualConfig, words: Words, generator: torch.Generator) -> Self:
         each = (config.prompt_length,) if config.separate else ()
-        b, d = config.bottleneck, words.width
+        b, d = config.hidden, words.width
 
         def uniform(*shape: int, fan_in: int) -> Tensor:
             return random_factor(generator, (*each, *shape), "uniform", fan_in**-0.5, words.dtype)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +27,22 @@ KINDS = ("peft", "npy", "safetensors")
 
 
 def read_prompt(place: str | Path) -> NDArray[np.generic]:
-    """The first of `read_prompts`: a run's final prompt, an adapter's encoder prompt, a file's only one."""
-    return next(iter(read_prompts(place).values()))
+    """The one prompt of `read_prompts` that counts: a run's final one, an adapter's encoder prompt.
+
+    Raises:
+        RankprobeError: several prompts, and none that comes before the others.
+    """
+    found = read_prompts(place)
+    for name in ("final", "prompt", "encoder", *([next(iter(found))] if len(found) == 1 else [])):
+        if name in found:
+            return found[name]
+    raise RankprobeError(
+        f"'{place}' holds several prompts ({', '.join(found)}); save one of them, as .npy or .safetensors"
+    )
 
 
 def read_prompts(place: str | Path) -> Matrices:
-    """The soft prompts kept at `place`, each (n, d), by name.
+    """The soft prompts kept at `place`, each (n, d), by name, in float32 (or float64, as saved).
 
     Args:
         place: a run folder (`final`, `best`, `P0`), a `.npy` file (as google-research/prompt-tuning saves; by
@@ -55,14 +67,28 @@ def read_prompts(place: str | Path) -> Matrices:
         raise RankprobeError(
             f"no prompt at '{place}'; expected a run folder, a .npy or .safetensors file, or a PEFT adapter"
         )
-    for name, each in found.items():
-        if each.ndim != 2 or not np.isfinite(each).all():
-            raise RankprobeError(
-                f"'{name}' in '{place}' has shape {each.shape}; expected a matrix (n, d) of finite numbers"
-            )
     if not found:
         raise RankprobeError(f"no matrix in '{place}'; expected a soft prompt (n, d)")
-    return found
+    return {name: _prompt(each, f"'{name}' in '{place}'") for name, each in found.items()}
+
+
+def _prompt(value: Any, what: str) -> NDArray[np.generic]:
+    """`value` as a matrix of finite floats in the machine's byte order."""
+    if (
+        not isinstance(value, np.ndarray)
+        or value.dtype.kind not in "fiu"
+        or value.ndim != 2
+        or not value.size
+    ):
+        shape = getattr(value, "shape", type(value).__name__)
+        kind = getattr(value, "dtype", "")
+        raise RankprobeError(f"{what} is {kind} {shape}; expected a matrix (n, d) of finite numbers")
+    matrix = value.astype(np.float64 if value.dtype.itemsize == 8 else np.float32)
+    if not np.isfinite(matrix).all():
+        raise RankprobeError(
+            f"{what} holds NaN or infinite entries; expected a matrix (n, d) of finite numbers"
+        )
+    return matrix
 
 
 def write_prompt(P: NDArray[np.generic], place: str | Path, kind: str, *, model: str, causal: bool) -> Path:
@@ -83,11 +109,25 @@ def write_prompt(P: NDArray[np.generic], place: str | Path, kind: str, *, model:
     path = Path(place)
     if kind not in KINDS:
         raise unknown("format", kind, KINDS)
+    if kind != "peft" and path.suffix != f".{kind}":
+        raise RankprobeError(
+            f"'{path}' does not end in .{kind}, so it could not be read again; give another name"
+        )
     if path.exists():
         raise RankprobeError(f"'{path}' exists; choose another place")
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{os.getpid()}.{path.name}")
-    P = np.ascontiguousarray(P, dtype=np.float32)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(np.ascontiguousarray(P, dtype=np.float32), aside, kind, model, causal)
+        aside.rename(path)
+    except OSError as error:
+        raise RankprobeError(f"'{path}' cannot be written ({error})") from None
+    finally:
+        shutil.rmtree(aside) if aside.is_dir() else aside.unlink(missing_ok=True)
+    return path
+
+
+def _write(P: NDArray[np.float32], aside: Path, kind: str, model: str, causal: bool) -> None:
     if kind == "npy":
         with aside.open("wb") as file:
             np.save(file, P)
@@ -107,23 +147,27 @@ def write_prompt(P: NDArray[np.generic], place: str | Path, kind: str, *, model:
             "inference_mode": True,
         }
         (aside / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-    aside.rename(path)
-    return path
 
 
 def _adapter(path: Path) -> Matrices:
     """The prompts of a PEFT adapter, encoder and decoder apart, one per task."""
     config = _load(path / ADAPTER_CONFIG, lambda: json.loads((path / ADAPTER_CONFIG).read_text()))
-    kind = str(config.get("peft_type"))
+    kind = str(config.get("peft_type") if isinstance(config, dict) else None)
     if kind not in PROMPT_TYPES:
         raise RankprobeError(
             f"the adapter in '{path}' is of type {kind}; expected one of {', '.join(PROMPT_TYPES)}: only "
             "they are matrices of prompt tokens"
         )
-    weights = _adapter_weights(path)
-    n, P = int(config["num_virtual_tokens"]), weights.get("prompt_embeddings")
-    if P is None:
-        raise RankprobeError(f"no prompt_embeddings in '{path}'; expected what PEFT saves")
+    wanted = ("prompt_embeddings", "prefix_task_cols", "prefix_task_rows")[
+        : 1 if kind == PROMPT_TYPES[0] else 3
+    ]
+    weights, n = _adapter_weights(path), config.get("num_virtual_tokens")
+    missing = [name for name in wanted if not isinstance(weights.get(name), np.ndarray)]
+    if missing or not isinstance(n, int):
+        raise RankprobeError(
+            f"no {(missing or ['num_virtual_tokens'])[0]} in '{path}'; expected what PEFT saves"
+        )
+    P = weights["prompt_embeddings"]
     if len(P) not in (n, 2 * n):
         raise RankprobeError(
             f"'{path}' has {len(P)} rows of prompt, and num_virtual_tokens is {n}; expected {n} or {2 * n}"
@@ -154,15 +198,19 @@ def _adapter_weights(path: Path) -> Matrices:
     import torch
 
     saved = _load(file, lambda: torch.load(file, map_location="cpu", weights_only=True))
-    return {name: tensor.float().numpy() for name, tensor in saved.items()}
+    return _arrays(saved if isinstance(saved, dict) else {})
 
 
 def _safetensors(path: Path) -> Matrices:
     from safetensors.torch import load_file
 
-    tensors = _load(path, lambda: load_file(path))
-    # By way of torch: numpy has no bfloat16.
-    return {name: (t.float() if t.dtype.itemsize < 4 else t).numpy() for name, t in tensors.items()}
+    return _arrays(_load(path, lambda: load_file(path)))
+
+
+def _arrays(tensors: Mapping[str, Any]) -> Matrices:
+    """Torch tensors as numpy arrays; numpy has no bfloat16."""
+    floats = {name: t for name, t in tensors.items() if hasattr(t, "numpy")}
+    return {name: (t.float() if t.dtype.itemsize < 4 else t).numpy() for name, t in floats.items()}
 
 
 def _load(path: Path, read: Any) -> Any:

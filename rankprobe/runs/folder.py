@@ -58,11 +58,15 @@ class Run:
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
         """Everything in `prompt.safetensors`: `P0`, `best`, `final`, and the factors as `factor.<name>`."""
+        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
         if not (self.path / PROMPT).exists():
             raise RankprobeError(f"run '{self.id}' ({self.status}) has no {PROMPT} yet")
-        return load_file(self.path / PROMPT)
+        try:
+            return load_file(self.path / PROMPT)
+        except (OSError, SafetensorError) as error:
+            raise RankprobeError(f"{self.path / PROMPT} cannot be read ({error})") from None
 
     def prompt(self, which: str = "final") -> NDArray[np.generic]:
         """A soft prompt of the run, (n, d): `final`, `best` (by dev score) or `P0`.

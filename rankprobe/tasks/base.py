@@ -145,6 +145,10 @@ class Task:
         """
         return [self.example(flat, where) for flat in self.flat(as_row(row, where), where)]
 
+    def stand_in(self) -> Row:
+        """What a row that is to be answered may leave out."""
+        return {self.label_field: 0}
+
     def example(self, row: Row, where: str) -> Example:
         fields = {field: text_field(self, row, field, where) for field in self.fields}
         return Example(fields, self.label_id(need(self, row, self.label_field, where), where))

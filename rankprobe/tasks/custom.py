@@ -51,6 +51,9 @@ class LabelledTask(Task):
     def answer_set(self, targets: str) -> list[str]:
         return list(self.words)
 
+    def stand_in(self) -> Row:
+        return {self.label_field: self.labels[0]}
+
     def example(self, row: Row, where: str) -> Example:
         fields = {field: text_field(self, row, field, where) for field in self.fields}
         value = str(need(self, row, self.label_field, where))
@@ -73,6 +76,9 @@ class TextTask(Task):
                 f"{where}: field '{self.label_field}' is {value!r}; expected text, or a list of texts"
             )
         return Example(fields, 0, answers)
+
+    def stand_in(self) -> Row:
+        return {self.label_field: "?"}
 
     def target(self, example: Example, targets: str) -> str:
         return example.answers[0]

@@ -30,6 +30,9 @@ class _WSC(Task):
         marked = mark(text, pronoun, str(need(self, row, "span2_index", where)), where)
         return Example({"text": marked}, self.label_id(need(self, row, "label", where), where), (referent,))
 
+    def stand_in(self) -> Row:
+        return {"label": 0, "span1_text": "it"}
+
     def answer_set(self, targets: str) -> list[str]:
         return []
 

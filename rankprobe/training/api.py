@@ -22,7 +22,7 @@ from rankprobe.training.manifest import new_manifest, provenance
 from rankprobe.training.member import Member, checkpoint_step
 from rankprobe.training.recorder import Hook
 from rankprobe.training.seeding import torch_generator
-from rankprobe.training.session import Session, cohort_key, open_session
+from rankprobe.training.session import Session, cohort_key, config_of, open_session
 from rankprobe.training.words import words_for
 
 IfExists = Literal["error", "resume", "overwrite"]
@@ -122,8 +122,9 @@ def resume(runs: Sequence[Run], *, hooks: Sequence[Hook] = ()) -> list[Run]:
     """
     groups: dict[str, list[Run]] = {}
     for run in (run for run in runs if run.status != "finished"):
-        key = cohort_key(RunConfig.parse(run.manifest["config"]))
-        groups.setdefault(json.dumps([key, checkpoint_step(run)]), []).append(run)
+        config = config_of(run)
+        alone = str(run.path) if config.method.trains_backbone else ""
+        groups.setdefault(json.dumps([cohort_key(config), checkpoint_step(run), alone]), []).append(run)
     run_each(partial(_continue, group, hooks) for group in groups.values())
     return list(runs)
 
@@ -143,7 +144,7 @@ def run_each(works: Iterable[Callable[[], object]]) -> None:
 
 
 def _continue(runs: Sequence[Run], hooks: Sequence[Hook]) -> None:
-    configs = [RunConfig.parse(run.manifest["config"]) for run in runs]
+    configs = [config_of(run) for run in runs]
     session = open_session(configs)
     for run in runs:
         _check_unchanged(run, session)
@@ -210,7 +211,8 @@ def _check_existing(config: RunConfig, path: Path, if_exists: IfExists) -> None:
 def _check_unchanged(run: Run, session: Session) -> None:
     manifest = run.manifest
     backbone, data = manifest["backbone"], manifest["data"]
-    if backbone["fingerprint_after"] not in (None, backbone["fingerprint"]):
+    frozen = not config_of(run).method.trains_backbone
+    if frozen and backbone["fingerprint_after"] not in (None, backbone["fingerprint"]):
         raise RankprobeError(
             f"run '{run.id}' cannot be resumed: its backbone changed during training; "
             "start over with --overwrite"

@@ -20,6 +20,9 @@ from rankprobe.training.seeding import numpy_generator
 CHUNK = 1000
 """Texts tokenised at a time."""
 
+DOUBT = 8
+"""Tokens by which a length summed over words may be wrong; that near the limit, the text is tokenised."""
+
 LENGTH_JITTER = 0.1
 """Lengths are blurred by ±10 % before sorting, so that the same rows do not always meet."""
 
@@ -70,7 +73,7 @@ def encode(split: Split, backbone: Backbone, targets: str, max_length: int, *, l
     if not numbered:
         raise RankprobeError(f"{split.origin}: no row of {task.title} has a target to learn from")
     rows, examples = [row for row, _ in numbered], [example for _, example in numbered]
-    sources, n_shortened, n_cut = _sources(split, backbone.source_ids, max_length)
+    sources, n_shortened, n_cut = source_ids(split, backbone.source_ids, max_length)
     taught = _ids(backbone.answer_ids, [task.target(example, targets) for example in examples])
     accepted = [*task.answer_set(targets), *{text for example in examples for text in example.answers}]
     longest = max(map(len, _ids(backbone.answer_ids, accepted)))
@@ -83,17 +86,21 @@ def _ids(tokenize: Tokenize, texts: Sequence[str]) -> list[NDArray[np.int32]]:
     return [np.array(ids, np.int32) for chunk in chunks for ids in tokenize(chunk)]
 
 
-def _sources(split: Split, tokenize: Tokenize, max_length: int) -> tuple[list[NDArray[np.int32]], int, int]:
+def source_ids(split: Split, tokenize: Tokenize, max_length: int) -> tuple[list[NDArray[np.int32]], int, int]:
     """Source ids per row, how many rows lost words, and how many of these had to lose more than that.
 
-    Each text is tokenised once: how many words fit is known from the lengths of the words.
+    Most texts are tokenised once: how many words fit is known from the lengths of the words, to within a few
+    tokens.
     """
     task, sizes = split.task, WordSizes(tokenize)
     sources: list[NDArray[np.int32]] = []
     n_shortened = n_cut = 0
     for start in range(0, len(split.examples), CHUNK):
         chunk = [example.fields for example in split.examples[start : start + CHUNK]]
-        excess = sizes.of([task.source(fields) for fields in chunk]) + sizes.overhead - max_length
+        texts = [task.source(fields) for fields in chunk]
+        excess = sizes.of(texts) - max_length
+        for i in np.flatnonzero((excess > 0) & (excess <= DOUBT)).tolist():
+            excess[i] = len(_ids(tokenize, [texts[i]])[0]) - max_length
         kept = {
             i: _fitting(chunk[i], task, sizes, int(excess[i])) for i in np.flatnonzero(excess > 0).tolist()
         }
@@ -120,18 +127,23 @@ def _fitting(fields: Row, task: Task, sizes: WordSizes, excess: int) -> dict[str
 
 
 class WordSizes(dict[str, int]):
-    """Tokens per word, tokenised when first met. A text has as many as its words, and its special ones."""
+    """Tokens per word, tokenised when first met. A text has as many as its words, and its special ones.
+
+    A word is measured behind another one: byte-level pieces begin with the space.
+    """
 
     def __init__(self, tokenize: Tokenize) -> None:
         self.tokenize = tokenize
         self.overhead = len(tokenize([""])[0])
+        self.first = len(tokenize(["a"])[0])
 
     def of(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """Tokens of each text, special ones not counted."""
+        """Tokens of each text, but for what its first word differs from one within."""
         split = [text.split() for text in texts]
         new = sorted({word for words in split for word in words} - self.keys())
-        self.update(zip(new, (len(ids) - self.overhead for ids in _ids(self.tokenize, new)), strict=True))
-        return np.array([sum(self[word] for word in words) for words in split])
+        measured = _ids(self.tokenize, [f"a {word}" for word in new])
+        self.update(zip(new, (len(ids) - self.first for ids in measured), strict=True))
+        return np.array([sum(self[word] for word in words) + self.overhead for words in split])
 
 
 def epoch_batches(

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import (
     Field,
@@ -166,10 +166,14 @@ class RunConfig(Settings):
     def _method_class(cls, values: Any) -> Any:
         """Validate the method section with the class its name asks for."""
         method = values.get("method") if isinstance(values, Mapping) else None
+        if isinstance(method, MethodConfig):
+            method = method.model_dump()
         if not isinstance(method, Mapping):
             return values
         chosen = config_class(str(method.get("name", "probe")))
         training = values.get("training", {})
+        if isinstance(training, TrainingConfig):
+            training = training.model_dump(exclude_unset=True)
         for key in method:
             owners = methods_with(key)
             if key not in chosen.model_fields and owners:
@@ -217,7 +221,7 @@ class RunConfig(Settings):
         method = tree.get("method", {})
         if chosen and isinstance(method, dict) and method.get("name", chosen) != chosen:
             # What the file says about another method applies as far as this one has it too.
-            tree["method"] = {k: v for k, v in method.items() if k in config_class(chosen).model_fields}
+            tree["method"] = {k: v for k, v in method.items() if k in settable(chosen)}
         for name, value in flat.items():
             if name not in places:
                 raise unknown("setting", name, places)
@@ -238,6 +242,12 @@ class RunConfig(Settings):
         model = self.backbone.model.rstrip("/").rpartition("/")[2].replace(":", "-")
         digest = hashlib.sha256(json.dumps(self.tree(), sort_keys=True).encode()).hexdigest()
         return f"{Path(self.task.name).stem}-{self.method.name}-{model}-s{self.seed}-{digest[:6]}"
+
+
+def settable(method: str) -> list[str]:
+    """The settings of a method that can have more than one value."""
+    fields = config_class(method).model_fields.items()
+    return [name for name, field in fields if len(get_args(field.annotation)) != 1]
 
 
 def methods_with(setting: str) -> list[str]:
@@ -262,7 +272,8 @@ def _method_leaves() -> Iterator[tuple[str, str, str, FieldInfo]]:
     # Where methods differ in a default, the flag shows that of the first.
     fields: dict[str, FieldInfo] = {}
     for config, _ in METHODS.values():
-        fields = {**config.model_fields, **fields}
+        for leaf, field in config.model_fields.items():
+            fields.setdefault(leaf, field)
     yield (
         "method",
         "method",

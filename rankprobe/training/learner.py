@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,8 +49,9 @@ class Learner:
         )
 
     def copy(self) -> Learner:
-        """A fresh learner whose method starts equal to this one and shares no storage with it."""
-        return Learner(copy.deepcopy(self.method), self.backbone, self.config, self.total_steps)
+        """A fresh learner whose method starts equal to this one; they share what is never changed."""
+        frozen: dict[int, Any] = {id(buffer): buffer for buffer in self.method.buffers()}
+        return Learner(copy.deepcopy(self.method, frozen), self.backbone, self.config, self.total_steps)
 
     def update(self, step: int) -> dict[str, float]:
         """Clip the gradients, apply update `step` (from 1 on), and clear them.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rankprobe.backbone import Soft
-from rankprobe.errors import RunFailed
+from rankprobe.errors import RankprobeError, RunFailed
 from rankprobe.rank import gaussian_like
 from rankprobe.runs import CHECKPOINT, LOGS, PROMPT, Run
 from rankprobe.runs.checkpoint import checkpoint_facts, load_checkpoint, save_checkpoint, write_tensors
@@ -186,6 +186,12 @@ class Member:
         if not self.fresh:
             tensors, facts = load_checkpoint(self.run.path / CHECKPOINT)
             device = self.P0.device
+            if not torch.allclose(self.P0, tensors["P0"].to(device)):
+                source = getattr(self.config.method, "init_from", None) or "the versions of its manifest"
+                raise RankprobeError(
+                    f"run '{self.run.id}' cannot be resumed: its initial prompt is not what it was; restore "
+                    f"{source}, or start over with --overwrite"
+                )
             self.P0 = tensors["P0"].to(device)
             self.best = {name: each.to(device) for name, each in tensors.items() if name.startswith("best")}
             self.learner.load(_below("run.", tensors))

@@ -12,6 +12,7 @@ import numpy as np
 from rankprobe.backbone import Backbone, fingerprint, load_backbone
 from rankprobe.backbone.score import IGNORED
 from rankprobe.errors import RankprobeError
+from rankprobe.runs import Run
 from rankprobe.tasks import Split, Task, load_split
 from rankprobe.training.batching import Encoded, encode
 from rankprobe.training.config import RunConfig
@@ -52,6 +53,23 @@ class Session:
         return step % every == 0 or step == self.total_steps
 
 
+def config_of(run: Run) -> RunConfig:
+    """The config a run was started with."""
+    return RunConfig.parse(run.manifest["config"])
+
+
+def backbone_of(config: RunConfig, device: str | None = None) -> Backbone:
+    """The backbone a config names; `device` takes the place of the config's."""
+    own = config.backbone
+    return load_backbone(
+        own.model,
+        tokenizer=own.tokenizer,
+        dtype=own.dtype,
+        seed=own.model_seed,
+        device=device or own.device,
+    )
+
+
 def cohort_key(config: RunConfig) -> dict[str, Any]:
     """What runs must agree on to be trained in one pass."""
     tree = config.tree()
@@ -73,6 +91,8 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
         RankprobeError: the configs cannot share a pass, or data or backbone cannot be loaded.
     """
     config, *others = configs
+    if others and any(each.method.trains_backbone for each in configs):
+        raise RankprobeError("a method that trains the backbone (finetune) takes one run at a time")
     for other in others:
         mine, theirs = cohort_key(config), cohort_key(other)
         for name in mine:
@@ -82,17 +102,12 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
                 )
     task = task_of(config.task)
     splits = {name: load_split(task, name, config.task.data) for name in ("train", "validation")}
-    backbone = load_backbone(
-        config.backbone.model,
-        tokenizer=config.backbone.tokenizer,
-        dtype=config.backbone.dtype,
-        seed=config.backbone.model_seed,
-        device=config.backbone.device,
-    )
+    backbone = backbone_of(config)
     targets, limit = config.task.targets, config.task.max_source_length
     check_tokenizer(backbone, task.answer_set(targets))
     train = encode(splits["train"], backbone, targets, limit, lessons=True)
     exam = set_exam(config.task, splits["validation"], backbone)
+    check_length(backbone, config.method.prompt_length, [train, exam.data])
     n_rows = len(training_rows(train.examples, config.task, config.seed))
     per_epoch = -(-n_rows // config.training.batch_size)
     total = config.training.steps or config.training.epochs * per_epoch
@@ -111,6 +126,23 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
     )
 
 
+def check_length(backbone: Backbone, n: int, splits: Sequence[Encoded]) -> None:
+    """Make sure that prompt, text and answer fit into a model whose positions are counted.
+
+    Raises:
+        RankprobeError: they do not.
+    """
+    limit = getattr(backbone.model.config, "max_position_embeddings", None)
+    if limit is None:
+        return
+    longest = max(max(data.lengths) + (data.longest_label if backbone.causal else 0) for data in splits)
+    if n + longest > limit:
+        raise RankprobeError(
+            f"model '{backbone.name}' has {limit} positions, and the prompt takes {n}, the longest text with "
+            f"its answer {longest}; give a smaller --max-source-length or --prompt-length"
+        )
+
+
 def check_tokenizer(backbone: Backbone, answers: Sequence[str]) -> None:
     """Make sure that label texts can be taught and recognised.
 
@@ -122,6 +154,8 @@ def check_tokenizer(backbone: Backbone, answers: Sequence[str]) -> None:
     problem = ""
     if len(tokenizer) > rows:
         problem = f"has {len(tokenizer)} pieces, and the model's embedding {rows} rows"
+    elif tokenizer.eos_token_id is None:
+        problem = "has no end-of-sequence piece, so an answer would never end"
     elif tokenizer.pad_token_id is None:
         problem = "has no padding piece"
     else:

@@ -8,14 +8,14 @@ from typing import Literal
 import pandas as pd
 import torch
 
-from rankprobe.backbone import Backbone, Soft, load_backbone
+from rankprobe.backbone import Backbone, Soft, fingerprint, location
 from rankprobe.errors import RankprobeError
-from rankprobe.prompts import build
+from rankprobe.prompts import StartConfig, build
 from rankprobe.rank import nearest
 from rankprobe.runs import Run, write_prompt
-from rankprobe.training.config import RunConfig
 from rankprobe.training.exam import task_of
 from rankprobe.training.seeding import torch_generator
+from rankprobe.training.session import backbone_of, config_of
 from rankprobe.training.words import words_for
 
 Which = Literal["final", "best"]
@@ -24,41 +24,51 @@ Which = Literal["final", "best"]
 FACTORS = {"final": "factor.", "best": "best_factor."}
 
 
-def config_of(run: Run) -> RunConfig:
-    return RunConfig.parse(run.manifest["config"])
+def check_backbone(run: Run, backbone: Backbone) -> None:
+    """Make sure that a backbone is the one a run was trained on.
 
-
-def backbone_of(config: RunConfig) -> Backbone:
-    own = config.backbone
-    return load_backbone(
-        own.model, tokenizer=own.tokenizer, dtype=own.dtype, seed=own.model_seed, device=own.device
-    )
+    Raises:
+        RankprobeError: it is not.
+    """
+    if fingerprint(backbone) != run.manifest["backbone"]["fingerprint"]:
+        raise RankprobeError(
+            f"run '{run.id}' was trained on other weights than those of '{backbone.name}' now; restore them"
+        )
 
 
 def trained_soft(run: Run, backbone: Backbone, which: Which) -> Soft:
     """What a finished run gives to the input; a fine-tuned run gives its weights to `backbone` too.
 
     Raises:
-        RankprobeError: the run has not finished.
+        RankprobeError: the run has not finished, or another `which`.
     """
+    if which not in FACTORS:
+        raise RankprobeError(f"which is '{which}'; expected {' or '.join(FACTORS)}")
     config, tensors = config_of(run), run.tensors()
-    if config.method.prompt_is_all:
+    method = config.method
+    if method.prompt_is_all:
         return Soft(torch.from_numpy(run.prompt(which)))
-    words = words_for(config.method, backbone, task_of(config.task).answer_set(config.task.targets))
-    method = build(config.method, words, torch_generator(config.seed, "init"))
+    if isinstance(method, StartConfig):  # the saved factors take its place
+        method = method.model_copy(update={"init": "vocabulary", "init_text": None, "init_from": None})
+    words = words_for(method, backbone, task_of(config.task).answer_set(config.task.targets))
+    module = build(method, words, torch_generator(config.seed, "init"))
     with torch.no_grad():
-        for name, parameter in method.trainable(backbone.model).items():
+        for name, parameter in module.trainable(backbone.model).items():
             parameter.copy_(torch.from_numpy(tensors[FACTORS[which] + name]))
-        return Soft(method(), method.text_shift())
+        return Soft(module(), module.text_shift())
 
 
-def neighbors(run: Run, *, which: Which = "best", count: int = 5, metric: str = "cosine") -> pd.DataFrame:
+def neighbors(run: Run, *, which: Which = "final", count: int = 5, metric: str = "cosine") -> pd.DataFrame:
     """The pieces of the vocabulary nearest to each prompt token: token, place, piece, and its closeness.
 
-    Source: Lester et al. (2021), section 7. Raises: as `rank.nearest`.
+    Source: Lester et al. (2021), section 7. Raises: as `rank.nearest`, or a run without a prompt.
     """
-    backbone = backbone_of(config_of(run))
-    order, closeness = nearest(run.prompt(which), backbone.vocabulary().numpy(), count, metric)
+    P = run.prompt(which)
+    if not len(P):
+        raise RankprobeError(f"run '{run.id}' has no prompt ({config_of(run).method.name})")
+    backbone = backbone_of(config_of(run), device="cpu")
+    check_backbone(run, backbone)
+    order, closeness = nearest(P, backbone.vocabulary().numpy(), count, metric)
     pieces = backbone.tokenizer.convert_ids_to_tokens(backbone.piece_ids)
     return pd.DataFrame(
         [
@@ -69,17 +79,22 @@ def neighbors(run: Run, *, which: Which = "best", count: int = 5, metric: str = 
     )
 
 
-def export_run(run: Run, place: str | Path, kind: str, *, which: Which = "best") -> Path:
+def export_run(run: Run, place: str | Path, kind: str, *, which: Which = "final") -> Path:
     """Write a run's prompt as `peft`, `npy` or `safetensors`; see `runs.write_prompt`.
 
     Raises:
         RankprobeError: the run's prompt is not all that was trained, or as `runs.write_prompt`.
     """
-    config = config_of(run)
+    config, backbone = config_of(run), run.manifest["backbone"]
     if not config.method.prompt_is_all:
         raise RankprobeError(
             f"run '{run.id}' trained more than a prompt ({config.method.name}), so an exported prompt would "
             "not behave as it does; its factors are in prompt.safetensors"
         )
-    causal = run.manifest["backbone"].get("causal", False)
-    return write_prompt(run.prompt(which), place, kind, model=config.backbone.model, causal=causal)
+    return write_prompt(
+        run.prompt(which),
+        place,
+        kind,
+        model=location(config.backbone.model),
+        causal=backbone.get("causal", False),
+    )

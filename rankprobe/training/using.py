@@ -5,32 +5,44 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from rankprobe.backbone import Backbone, TextBatch, decode
-from rankprobe.errors import RankprobeError
+from rankprobe.backbone import Backbone, decode
+from rankprobe.errors import RankprobeError, unknown
 from rankprobe.runs import Run
-from rankprobe.tasks import load_split
-from rankprobe.tasks.base import text_field
-from rankprobe.training.batching import Encoded, collate
-from rankprobe.training.config import RunConfig, TaskConfig
+from rankprobe.tasks import Row, Split, load_split
+from rankprobe.training.batching import Encoded, Ids, collate, source_ids
+from rankprobe.training.config import TaskConfig
 from rankprobe.training.evaluation import answers, scored
 from rankprobe.training.exam import Exam, set_exam, task_of
-from rankprobe.training.trained import Which, backbone_of, config_of, trained_soft
+from rankprobe.training.session import backbone_of, check_length, config_of
+from rankprobe.training.trained import Which, check_backbone, trained_soft
 
 NEW_TOKENS = 32
 """How long an answer may get where the task has no label set."""
 
 
+@dataclass(frozen=True)
+class Answered:
+    """The answers to an exam, by the way of answering, and the names of model and data for people."""
+
+    model: str
+    data: str
+    exam: Exam
+    texts: Mapping[str, Sequence[str]]
+
+
 def evaluate_runs(
     runs: Sequence[Run],
     *,
-    which: Which = "best",
+    which: Which = "final",
     split: str = "validation",
     ensemble: bool = False,
-    **overrides: Any,
+    device: str | None = None,
+    **settings: Any,
 ) -> pd.DataFrame:
     """Scores of trained prompts, on their own task or on another.
 
@@ -38,38 +50,48 @@ def evaluate_runs(
 
     Args:
         runs: finished runs.
-        which: the prompt of the best dev score, or the final one.
+        which: the final prompt, or that of the best dev score (which was chosen on the validation rows).
         split: `train` or `validation`.
         ensemble: add the majority vote of all runs (Lester et al. 2021, section 6); ties go to the earlier.
-        overrides: settings of the task by their names in `TaskConfig`, such as `name` for another task.
+        device: where to; unset: where each run was trained.
+        settings: of the task, by the names of the flags: `task` for another one, `data`, `answers`, …
 
     Returns:
         One row per run, part, way of answering and metric, with majority score and invalid answers.
 
     Raises:
-        RankprobeError: an unfinished run, settings that do not fit, or an ensemble over different exams.
+        RankprobeError: no run, an unfinished one, other weights than it was trained on, settings that do not
+            fit, or an ensemble over different exams.
     """
-    exams = [_exam_config(run, overrides) for run in runs]
-    given: dict[int, tuple[Exam, dict[str, list[str]]]] = {}
+    exams = [_exam_config(run, settings) for run in runs]
+    if not runs:
+        raise RankprobeError("no runs; give one or more")
+    if ensemble and any(exam != exams[0] for exam in exams):
+        raise RankprobeError("an ensemble votes on one exam; these runs differ in task settings")
+    given: dict[int, Answered] = {}
     for group in _sharing(runs, exams):
-        config = config_of(runs[group[0]])
-        backbone = backbone_of(config)
+        config, exam_config = config_of(runs[group[0]]), exams[group[0]]
+        backbone = backbone_of(config, device)
+        check_backbone(runs[group[0]], backbone)
         softs = [trained_soft(runs[i], backbone, which) for i in group]
-        exam = _open(exams[group[0]], split, backbone)
+        rows = load_split(task_of(exam_config), split, exam_config.data)
+        exam = set_exam(exam_config, rows, backbone)
+        check_length(backbone, config.method.prompt_length, [exam.data])
         texts = {
             scoring: answers(exam, backbone, softs, config.training.batch_size, scoring)
             for scoring in exam.scoring
         }
         for member, i in enumerate(group):
-            given[i] = exam, {scoring: each[member] for scoring, each in texts.items()}
-    rows = [row for i, run in enumerate(runs) for row in _rows(run.id, which, *given[i])]
+            mine = {scoring: each[member] for scoring, each in texts.items()}
+            given[i] = Answered(backbone.label, rows.label, exam, mine)
+    members = [given[i] for i in range(len(runs))]
+    table = [row for run, each in zip(runs, members, strict=True) for row in _rows(run.id, which, each)]
     if ensemble:
-        if any(exam != exams[0] for exam in exams):
-            raise RankprobeError("an ensemble votes on one exam; these runs differ in task settings")
-        exam, by_scoring = given[0]
-        votes = {scoring: vote([given[i][1][scoring] for i in given]) for scoring in by_scoring}
-        rows += _rows(f"ensemble of {len(runs)}", which, exam, votes)
-    return pd.DataFrame(rows)
+        models = ", ".join(dict.fromkeys(each.model for each in members))
+        votes = {name: vote([each.texts[name] for each in members]) for name in members[0].texts}
+        together = replace(members[0], model=models, texts=votes)
+        table += _rows(f"ensemble of {len(runs)}", which, together)
+    return pd.DataFrame(table)
 
 
 def vote(members: Sequence[Sequence[str]]) -> list[str]:
@@ -78,65 +100,85 @@ def vote(members: Sequence[Sequence[str]]) -> list[str]:
 
 
 def predict(
-    requests: Sequence[tuple[Run, str]], *, which: Which = "best", max_new_tokens: int | None = None
+    requests: Sequence[tuple[Run, str | Row]],
+    *,
+    which: Which = "final",
+    max_new_tokens: int | None = None,
+    device: str | None = None,
 ) -> list[str]:
     """Answers to texts, each steered by the prompt of its own run; texts of many runs share a pass.
 
     Args:
-        requests: pairs of a finished run and a source text, as `Task.source` writes it.
-        which: the prompt of the best dev score, or the final one.
-        max_new_tokens: the longest answer; unset: the longest label, or 32 where a task has none.
+        requests: pairs of a finished run and a source text, as the template of its task writes it, or a row
+            of its task; a label is not needed. A row that is too long loses words of its long field, as in
+            training; a text is cut at its end.
+        which: the final prompt, or that of the best dev score.
+        max_new_tokens: the longest answer; unset: each run's longest label, or 32 where its task has none.
+        device: where to; unset: where each run was trained.
 
     Raises:
-        RankprobeError: an unfinished run.
+        RankprobeError: an unfinished run, other weights than it was trained on, or a row that does not fit
+            its task (`line` counts the requests from 1).
     """
     runs = list({run.path: run for run, _ in requests}.values())
     answered = [""] * len(requests)
     for group in _sharing(runs, [None] * len(runs)):
-        members = [runs[i] for i in group]
-        backbone = backbone_of(config_of(members[0]))
-        softs = {run.path: trained_soft(run, backbone, which) for run in members}
-        mine = [i for i, (run, _) in enumerate(requests) if run.path in softs]
-        length = max_new_tokens or max(_longest(run, backbone) for run in members)
-        for chunk in _chunks(mine, [len(requests[i][1]) for i in mine], config_of(members[0])):
-            chosen = [path for path in softs if any(requests[i][0].path == path for i in chunk)]
-            rows = [[i for i in chunk if requests[i][0].path == path] for path in chosen]
-            texts = [requests[i][1] for each in rows for i in each]
-            found = decode(
-                backbone, [softs[path] for path in chosen], _batch(backbone, texts, rows, members[0]), length
+        members = {runs[i].path: runs[i] for i in group}
+        config = config_of(runs[group[0]])
+        backbone = backbone_of(config, device)
+        check_backbone(runs[group[0]], backbone)
+        softs = {path: trained_soft(run, backbone, which) for path, run in members.items()}
+        limits = {path: max_new_tokens or _longest(run, backbone) for path, run in members.items()}
+        mine = {i: run.path for i, (run, _) in enumerate(requests) if run.path in members}
+        ids = {i: _ids(backbone, *requests[i], f"line {i + 1}") for i in mine}
+        order = sorted(mine, key=lambda i: len(ids[i]))
+        data = Encoded([], [], [ids[i] for i in order], [[0]] * len(order), max(limits.values()), 0)
+        check_length(backbone, config.method.prompt_length, [data])
+        for start in range(0, len(order), config.training.batch_size):
+            chunk = range(start, min(start + config.training.batch_size, len(order)))
+            rows = {path: [at for at in chunk if mine[order[at]] == path] for path in members}
+            asked = [path for path in rows if rows[path]]
+            batch = collate(
+                data, [rows[path] for path in asked], backbone.tokenizer.pad_token_id, backbone.device
             )
-            for each, given in zip(rows, found, strict=True):
-                for i, text in zip(each, given, strict=True):
-                    answered[i] = text
+            texts = decode(backbone, [softs[path] for path in asked], batch, [limits[path] for path in asked])
+            for path, each in zip(asked, texts, strict=True):
+                for at, text in zip(rows[path], each, strict=True):
+                    answered[order[at]] = text
     return answered
 
 
-def source_text(run: Run, fields: Mapping[str, Any], where: str) -> str:
-    """The source text of a row of fields, by the template of the run's task.
+def _ids(backbone: Backbone, run: Run, request: str | Row, where: str) -> Ids:
+    """The tokens of a request, at most as many as the run was trained on."""
+    config = config_of(run).task
+    limit = config.max_source_length
+    if isinstance(request, str):
+        (ids,) = backbone.source_ids([request])
+        return ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]]
+    task = task_of(config)
+    examples = task.examples({**task.stand_in(), **request}, where)
+    if len(examples) != 1:
+        raise RankprobeError(f"{where}: holds {len(examples)} questions; expected one")
+    (ids,), _, _ = source_ids(Split(task, "request", "request", where, examples), backbone.source_ids, limit)
+    return ids
 
-    Raises:
-        RankprobeError: a field is missing or no text.
-    """
-    task = task_of(config_of(run).task)
-    return task.source({field: text_field(task, fields, field, where) for field in task.fields})
 
-
-def _exam_config(run: Run, overrides: Mapping[str, Any]) -> TaskConfig:
+def _exam_config(run: Run, settings: Mapping[str, Any]) -> TaskConfig:
+    """The run's own task settings, but for those given by the names of their flags."""
     own = config_of(run).task.model_dump() | {"shots": None, "balanced": False}
-    return TaskConfig.parse(own | {name: value for name, value in overrides.items() if value is not None})
+    for name, value in settings.items():
+        leaf = "name" if name == "task" else name
+        if leaf not in own or name == "name":
+            raise unknown("setting", name, ["task", *(each for each in own if each != "name")])
+        own[leaf] = own[leaf] if value is None else value
+    return TaskConfig.parse(own)
 
 
-def _open(config: TaskConfig, split: str, backbone: Backbone) -> Exam:
-    return set_exam(config, load_split(task_of(config), split, config.data), backbone)
-
-
-def _rows(
-    run_id: str, which: str, exam: Exam, texts: Mapping[str, Sequence[str]]
-) -> Iterator[dict[str, Any]]:
-    for scoring, each in texts.items():
-        for part in exam.parts:
-            for row in scored(exam, each, part, scoring):
-                yield {"run_id": run_id, "prompt": which, "task": exam.task.name, **row}
+def _rows(run_id: str, which: str, given: Answered) -> Iterator[dict[str, Any]]:
+    named = {"run_id": run_id, "prompt": which, "model": given.model, "data": given.data}
+    for scoring, texts in given.texts.items():
+        for part in given.exam.parts:
+            yield from (named | row for row in scored(given.exam, texts, part, scoring))
 
 
 def _sharing(runs: Sequence[Run], exams: Sequence[TaskConfig | None]) -> Iterable[list[int]]:
@@ -144,28 +186,10 @@ def _sharing(runs: Sequence[Run], exams: Sequence[TaskConfig | None]) -> Iterabl
     groups: dict[str, list[int]] = {}
     for i, (run, exam) in enumerate(zip(runs, exams, strict=True)):
         config = config_of(run)
-        alone = run.id if config.method.trains_backbone else ""
+        alone = str(run.path.resolve()) if config.method.trains_backbone else ""
         own = [config.backbone.model_dump(), config.method.prompt_length, alone, exam and exam.model_dump()]
         groups.setdefault(json.dumps(own), []).append(i)
     return groups.values()
-
-
-def _chunks(rows: Sequence[int], lengths: Sequence[int], config: RunConfig) -> Iterator[list[int]]:
-    """Row numbers in batches, texts of like length together."""
-    order = sorted(range(len(rows)), key=lengths.__getitem__)
-    size = config.training.batch_size
-    for start in range(0, len(order), size):
-        yield [rows[i] for i in order[start : start + size]]
-
-
-def _batch(backbone: Backbone, texts: Sequence[str], rows: Sequence[Sequence[int]], run: Run) -> TextBatch:
-    limit = config_of(run).task.max_source_length
-    whole = backbone.source_ids(texts)
-    ids = [each[: limit - 1] + each[-1:] if len(each) > limit else each for each in whole]
-    data = Encoded([], [], ids, [ids[0][-1:]] * len(ids), 0, 0)
-    numbers = iter(range(len(ids)))
-    members = [[next(numbers) for _ in each] for each in rows]
-    return collate(data, members, backbone.tokenizer.pad_token_id, backbone.device)
 
 
 def _longest(run: Run, backbone: Backbone) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,9 +14,10 @@ from conftest import quick
 from test_splice import prompts, text_batch
 
 import rankprobe as rp
-from rankprobe.backbone import Soft, decode, label_logits, likeliest, load_backbone, losses
+from rankprobe.backbone import Soft, decode, label_logits, likeliest, load_backbone, losses, recomputing
 from rankprobe.backbone.causal import padded_left
 from rankprobe.backbone.load import load_tokenizer
+from rankprobe.errors import RankprobeError
 from rankprobe.training.using import evaluate_runs
 
 TOLERANCE = 1e-6
@@ -35,7 +39,12 @@ def folder(request, tmp_path_factory):
     config = {
         "gpt2": GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=512, **special),
         "llama": LlamaConfig(
-            hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, **special
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            attention_dropout=0.1,
+            **special,
         ),
     }[request.param]
     torch.manual_seed(0)
@@ -188,3 +197,60 @@ def test_a_tokenizer_without_padding_gets_some(tmp_path):
     tokenizer.pad_token = None
     tokenizer.save_pretrained(tmp_path)
     assert load_tokenizer(str(tmp_path)).pad_token_id == tokenizer.eos_token_id
+
+
+def saved(folder, config, tokenizer=None):
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    (tokenizer or load_tokenizer("tiny")).save_pretrained(folder)
+    return str(folder)
+
+
+def test_encoders_are_no_decoders(tmp_path):
+    from transformers import RobertaConfig
+
+    config = RobertaConfig(
+        vocab_size=900, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    )
+    with pytest.raises(RankprobeError, match="RobertaForCausalLM.*sees tokens that are still to come"):
+        load_backbone(saved(tmp_path, config))
+
+
+def test_recomputing_wakes_no_dropout(tmp_path):
+    """OPT's blocks drop out by their own training flag."""
+    from transformers import OPTConfig
+
+    config = OPTConfig(
+        vocab_size=900, hidden_size=32, ffn_dim=32, num_hidden_layers=2, num_attention_heads=2, dropout=0.5,
+        word_embed_proj_dim=32,
+    )  # fmt: skip
+    backbone = load_backbone(saved(tmp_path, config), dtype="float64")
+    batch, (P,) = text_batch(), prompts(backbone)
+    gradients = []
+    for context in (contextlib.nullcontext(), recomputing(backbone.model)):
+        leaf = P.clone().requires_grad_()
+        with context:
+            losses(backbone, [Soft(leaf)], batch)[0].backward()
+        gradients.append(leaf.grad)
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)
+
+
+def test_habits_of_a_models_own_generation_are_left_out(folder, tmp_path):
+    """Answers end with the piece that was taught, and repeating oneself is not punished."""
+    shutil.copytree(folder, tmp_path / "model")
+    path = tmp_path / "model" / "generation_config.json"
+    habits = json.loads(path.read_text()) | {"eos_token_id": 7, "repetition_penalty": 9.0, "min_length": 50}
+    path.write_text(json.dumps(habits))
+    plain, odd = (load_backbone(str(place), dtype="float64") for place in (folder, tmp_path / "model"))
+    batch, (P,) = text_batch((4,)), prompts(plain)
+    assert decode(odd, [Soft(P)], batch, 6) == decode(plain, [Soft(P)], batch, 6)
+
+
+def test_answers_have_limits_of_their_own(causal64):
+    batch, (P,) = text_batch((2, 2)), prompts(causal64)
+    twice = [Soft(P), Soft(P)]
+    long, short = (decode(causal64, twice, batch, limit) for limit in (5, 2))
+    assert decode(causal64, twice, batch, [5, 2]) == [long[0], short[1]]
+    assert long != short

@@ -42,7 +42,7 @@ def refused(capsys, *arguments: str) -> str:
 
 
 def test_eval_prints_each_run_and_the_vote(here, capsys):
-    run("eval", *here, "--ensemble", "--prompt", "final")
+    run("eval", *here, "--ensemble")
     table = capsys.readouterr().out.splitlines()
     assert len(table) == 1 + 2 * 4  # two metrics of three runs and their vote
     assert [line.split()[0] for line in table[1::2][:3]] == here
@@ -53,7 +53,7 @@ def test_eval_prints_each_run_and_the_vote(here, capsys):
 def test_eval_on_another_task(here, capsys):
     run("eval", here[0], "--task", "rte", "--data", "bundled-500", "--answers", "rank")
     table = capsys.readouterr().out
-    assert " rte " in table
+    assert " miniature RTE " in table
     assert " 500 " in table
 
 
@@ -62,7 +62,7 @@ def test_predict_answers_line_by_line(here, capsys, monkeypatch):
         'premise: Nora left. hypothesis: Nora left\n{"premise": "Nora left.", "hypothesis": "Nora left"}\n'
     )
     monkeypatch.setattr("sys.stdin", io.StringIO(lines))
-    run("predict", here[0], "--prompt", "final")
+    run("predict", here[0])
     first, second = capsys.readouterr().out.splitlines()
     assert first == second
     assert first in {"0", "1", "2"}
@@ -74,7 +74,7 @@ def test_predict_answers_line_by_line(here, capsys, monkeypatch):
         ('{"premise": "Nora left."}', "error: line 2: no field 'hypothesis'; CB rows have"),
         ('{"premise": 3, "hypothesis": "x"}', "error: line 2: field 'premise' is 3; expected text"),
         ('{"premise"', "error: line 2: neither a text nor an object in JSON"),
-        ("", "error: line 2 is empty; expected a text, or a JSON object with the task's fields"),
+        ("", "error: line 2 is empty; expected a text, or a row of the task in JSON"),
     ],
 )
 def test_lines_that_are_no_text(here, capsys, monkeypatch, line, message):
@@ -90,8 +90,8 @@ def test_neighbors(here, capsys):
 
 
 def test_export_and_start_from_it(here, capsys):
-    run("export", here[0], "out/adapter", "--prompt", "final")
-    run("export", here[0], "out/p.npy", "--to", "npy", "--prompt", "final")
+    run("export", here[0], "out/adapter")
+    run("export", here[0], "out/p.npy", "--to", "npy")
     assert capsys.readouterr().out.split() == ["out/adapter", "out/p.npy"]
     np.testing.assert_array_equal(np.load("out/p.npy"), rp.find_run(here[0]).prompt())
     run("train", "--method", "vanilla", "--init", "saved", "--init-from", "out/adapter", "--prompt-length", "8",
@@ -104,7 +104,7 @@ def test_export_and_start_from_it(here, capsys):
     [
         ("eval nothing", "error: unknown run 'nothing'"),
         ("eval RUN --split test", "error: split is 'test'; expected validation or train"),
-        ("eval RUN --prompt P0", "error: prompt is 'P0'; expected best or final"),
+        ("eval RUN --which P0", "error: which is 'P0'; expected final or best"),
         ("eval RUN --task cbb", "error: unknown task 'cbb'; did you mean 'cb'?"),
         ("eval RUN --answers rankk", "error: answers is 'rankk'; expected 'greedy', 'rank' or 'both'"),
         ("neighbors RUN --metric dot", "error: metric is 'dot'; expected cosine or euclidean"),

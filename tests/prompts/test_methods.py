@@ -165,6 +165,8 @@ def test_settings_that_belong_together(settings, message):
 def test_random_factors_ignore_no_initial_prompt():
     with pytest.raises(RankprobeError, match=r"init 'uniform' would do nothing; give --factor-init svd"):
         make("probe", init="uniform")
+    with pytest.raises(RankprobeError, match=r"factor_scale 2.0 would do nothing with factor_init 'svd'"):
+        make("dpt", factor_init="svd", factor_scale=2)
     with pytest.raises(RankprobeError, match=r"sigma_init 'uniform' would do nothing with factor_init 'svd'"):
         make("probe", factor_init="svd", sigma_init="uniform")
 
@@ -174,6 +176,21 @@ def test_a_probe_from_the_svd_starts_at_the_vanilla_prompt(gate):
     probe, vanilla = make("probe", factor_init="svd", gate=gate), make("vanilla")
     torch.testing.assert_close(probe(), vanilla(), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(probe.U.T @ probe.U, torch.eye(6, dtype=torch.float64))
+
+
+def test_a_start_of_low_rank():
+    text = {"init": "text", "init_text": "x"}  # four rows, repeated
+    torch.testing.assert_close(
+        make("probe", factor_init="svd", gate="softplus", **text)(), make("vanilla", **text)()
+    )
+    with pytest.raises(RankprobeError, match=r"bottleneck is 7, and P is 6 x 10 .*, whose SVD has 6 values"):
+        make("dpt", bottleneck=7, factor_init="svd")
+
+
+def test_labels_where_there_are_none():
+    config = config_class("vanilla")(init="labels")
+    with pytest.raises(RankprobeError, match="init is 'labels', and the task has none"):
+        build(config, Words(words().vocabulary, words().labels[:0]), generator())
 
 
 def test_dpt_from_the_svd_is_the_best_approximation():
@@ -214,7 +231,7 @@ def test_the_orthogonality_penalty():
 @pytest.mark.parametrize("separate", [False, True])
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_residual_equals_torchs_layers(separate, layer_norm):
-    method = make("residual", bottleneck=7, separate=separate, layer_norm=layer_norm)
+    method = make("residual", hidden=7, separate=separate, layer_norm=layer_norm)
     for i, row in enumerate(method()):
         own = {name: p.detach()[i] if separate else p.detach() for name, p in method.named_parameters()}
         hidden = functional.relu(functional.linear(method.E[i], own["W1"].T, own["b1"]))
@@ -283,4 +300,4 @@ def test_unknown_method_names_the_nearest():
 def test_probe_config_defaults_are_the_papers():
     assert ProbeConfig().prompt_length == 100
     assert ProbeConfig().rank is None
-    assert issubclass(method_class("probe"), Probe)
+    assert method_class("probe") is Probe

@@ -16,7 +16,7 @@ from rankprobe.backbone import Soft, TextBatch, decode, label_logits, load_backb
 from rankprobe.backbone.load import load_tokenizer
 from rankprobe.bundled import FOLDER
 from rankprobe.errors import RankprobeError
-from rankprobe.runs import read_prompt, read_prompts, write_prompt
+from rankprobe.runs import exchange, read_prompt, read_prompts, write_prompt
 from rankprobe.training.trained import export_run
 
 P = np.random.default_rng(0).standard_normal((5, 128)).astype(np.float32)
@@ -158,8 +158,18 @@ def test_places_without_a_prompt(tmp_path):
     np.save(tmp_path / "nan.npy", np.full((2, 2), np.nan))
     np.save(tmp_path / "pickle.npy", np.array([{}], dtype=object), allow_pickle=True)
     save_file({"v": torch.ones(3)}, tmp_path / "none.safetensors")
+    np.save(tmp_path / "text.npy", np.array([["a", "b"]]))
+    np.save(tmp_path / "empty.npy", np.ones((0, 4)))
+    np.save(tmp_path / "complex.npy", np.ones((2, 2), dtype=complex))
     odd = adapter(tmp_path / "odd", {"prompt_embeddings": torch.ones(7, 4)})
     empty = adapter(tmp_path / "empty", {"other": torch.ones(5, 4)})
+    tasks = adapter(
+        tmp_path / "tasks", {"prompt_embeddings": torch.ones(5, 4)}, peft_type="MULTITASK_PROMPT_TUNING"
+    )
+    sizeless = adapter(
+        tmp_path / "sizeless", {"prompt_embeddings": torch.ones(5, 4)}, num_virtual_tokens=None
+    )
+    tensor = adapter(tmp_path / "tensor", torch.ones(5, 4), "adapter_model.bin")
     for place, message in (
         (
             "nothing",
@@ -168,14 +178,53 @@ def test_places_without_a_prompt(tmp_path):
         ("torn.safetensors", "cannot be read"),
         ("torn.npy", "cannot be read"),
         ("pickle.npy", "cannot be read"),
-        ("vector.npy", r"has shape \(3,\); expected a matrix"),
-        ("nan.npy", "expected a matrix .* of finite numbers"),
+        ("vector.npy", r"is float64 \(3,\); expected a matrix"),
+        ("text.npy", r"is <U1 \(1, 2\); expected a matrix"),
+        ("empty.npy", r"is float64 \(0, 4\); expected a matrix"),
+        ("complex.npy", r"is complex128 \(2, 2\); expected a matrix"),
+        ("nan.npy", "holds NaN or infinite entries"),
         ("none.safetensors", "no matrix in"),
         (odd.name, "has 7 rows of prompt, and num_virtual_tokens is 5; expected 5 or 10"),
         (empty.name, "no prompt_embeddings in"),
+        (tasks.name, "no prefix_task_cols in"),
+        (sizeless.name, "no num_virtual_tokens in"),
+        (tensor.name, "no prompt_embeddings in"),
     ):
         with pytest.raises(RankprobeError, match=message):
             read_prompts(tmp_path / place)
+
+
+def test_other_byte_orders_and_widths(tmp_path):
+    np.save(tmp_path / "big.npy", P.astype(">f4"))
+    found = read_prompt(tmp_path / "big.npy")
+    np.testing.assert_array_equal(torch.from_numpy(found), P)
+    np.save(tmp_path / "wide.npy", P.astype(np.float64))
+    assert read_prompt(tmp_path / "wide.npy").dtype == np.float64
+
+
+def test_of_several_matrices_none_is_guessed(tmp_path):
+    save_file({"a": torch.ones(3, 4), "b": torch.zeros(3, 4)}, tmp_path / "two.safetensors")
+    with pytest.raises(RankprobeError, match=r"holds several prompts \(a, b\); save one of them"):
+        read_prompt(tmp_path / "two.safetensors")
+    run = rp.train(quick(steps=2), runs_dir=tmp_path)
+    for place in (run.path, run.path / "prompt.safetensors"):
+        np.testing.assert_array_equal(read_prompt(place), run.prompt("final"))
+    (run.path / "prompt.safetensors").write_bytes(b"torn")
+    with pytest.raises(RankprobeError, match="prompt.safetensors cannot be read"):
+        read_prompts(run.path)
+
+
+def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(exchange, "save_file", full)
+    for _ in range(2):
+        with pytest.raises(RankprobeError, match="adapter' cannot be written .*No space left"):
+            write_prompt(P, tmp_path / "adapter", "peft", model="t5-base", causal=False)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(RankprobeError, match=r"does not end in .npy, so it could not be read again"):
+        write_prompt(P, tmp_path / "p", "npy", model="t5-base", causal=False)
 
 
 def test_runs_of_more_than_a_prompt_are_not_exported(tmp_path):

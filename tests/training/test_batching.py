@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
@@ -107,3 +108,29 @@ def test_streams_are_separate_and_repeatable():
     assert draw(1, "init") == draw(1, "init")
     keys = [(1, "init"), (2, "init"), (1, "dropout"), (1, "init", 1), (2**40, "init")]
     assert len({tuple(draw(*key)) for key in keys}) == len(keys)
+
+
+def test_byte_level_words_are_measured_as_they_stand(backbone):
+    """Their pieces begin with the space, so a word alone has more of them than within a text."""
+    from tokenizers import ByteLevelBPETokenizer
+
+    split = load_split(CB, "train", "bundled")
+    texts = [CB.source(e.fields) for e in split.examples]
+    pieces = ByteLevelBPETokenizer()
+    pieces.train_from_iterator(texts, vocab_size=400)
+
+    class ByteLevel:
+        answer_ids = backbone.answer_ids
+
+        @staticmethod
+        def source_ids(texts):
+            return [each.ids for each in pieces.encode_batch(list(texts))]
+
+    lengths = [len(ids) for ids in ByteLevel.source_ids(texts)]
+    whole = encode(split, ByteLevel, "digits", max(lengths), lessons=False)
+    assert (whole.n_shortened, whole.lengths) == (0, lengths)
+    limit = sorted(lengths)[len(lengths) // 2]
+    cut = encode(split, ByteLevel, "digits", limit, lessons=False)
+    assert cut.n_shortened == sum(length > limit for length in lengths)
+    assert max(cut.lengths) <= limit
+    assert np.mean([limit - n for n, full in zip(cut.lengths, lengths, strict=True) if full > limit]) < 4

@@ -17,10 +17,10 @@ import rankprobe as rp
 from rankprobe import rank
 from rankprobe.backbone import fingerprint
 from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
-from rankprobe.prompts import METHODS
+from rankprobe.prompts import METHODS, config_class
 from rankprobe.training import loop, member
 from rankprobe.training.api import new_learner
-from rankprobe.training.config import RunConfig
+from rankprobe.training.config import RunConfig, TrainingConfig
 from rankprobe.training.learner import rate_factor
 from rankprobe.training.manifest import new_manifest
 from rankprobe.training.session import open_session
@@ -96,6 +96,56 @@ def test_every_method_resumes_bit_for_bit(tmp_path, method):
     assert_equal_runs(parts, whole)
 
 
+def test_a_resume_from_another_start_is_refused(tmp_path):
+    def stop(record):
+        if record.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    path = tmp_path / "start.npy"
+    np.save(path, np.ones((8, 128), dtype=np.float32))
+    settings = {"method": "subspace", "init": "saved", "init_from": str(path), "hooks": [stop]}
+    with pytest.raises(RunInterrupted):
+        trained(tmp_path, **settings)
+    np.save(path, np.zeros((8, 128), dtype=np.float32))
+    with pytest.raises(RankprobeError, match=r"its initial prompt is not what it was; restore .*start.npy"):
+        rp.resume(rp.list_runs(tmp_path))
+
+
+def test_finetuning_that_could_not_write_its_result_is_resumed(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(member, "write_tensors", full)
+    with pytest.raises(RunFailed, match="No space left"):
+        trained(tmp_path, method="finetune")
+    monkeypatch.undo()
+    (run,) = rp.resume(rp.list_runs(tmp_path))
+    assert run.status == "finished"
+
+
+def test_a_model_that_runs_out_of_positions(tmp_path):
+    from transformers import AutoModelForCausalLM, GPT2Config
+
+    from rankprobe.backbone.load import load_tokenizer
+
+    tokenizer = load_tokenizer("tiny")
+    config = GPT2Config(
+        n_embd=16,
+        n_layer=1,
+        n_head=1,
+        n_positions=30,
+        vocab_size=len(tokenizer),
+        bos_token_id=1,
+        eos_token_id=1,
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    with pytest.raises(
+        RankprobeError, match="has 30 positions, and the prompt takes 8, the longest text with"
+    ):
+        trained(tmp_path, model=str(tmp_path / "model"))
+
+
 def test_recomputing_activations_changes_nothing(tmp_path):
     saving = trained(tmp_path, "saving", gradient_checkpointing=True)
     np.testing.assert_array_equal(saving.prompt(), trained(tmp_path, "plain").prompt())
@@ -105,10 +155,10 @@ def test_methods_train_in_one_cohort_but_finetuning(tmp_path):
     configs = [quick(method=method) for method in METHODS if method != "finetune"]
     runs = rp.train_cohort(configs, runs_dir=tmp_path)
     assert [run.status for run in runs] == ["finished"] * len(configs)
-    alone = quick(method="finetune", seed=2)
-    for other, what in ((quick(seed=2), "prompt_length"), (alone, "frozen backbone")):
-        with pytest.raises(RankprobeError, match=f"runs of one cohort must share '{what}'"):
-            rp.train_cohort([quick(method="finetune", seed=3), other], runs_dir=tmp_path)
+    tuned = quick(method="finetune", seed=3)
+    for other in (quick(seed=2), quick(method="finetune", seed=2), tuned):
+        with pytest.raises(RankprobeError, match=r"trains the backbone \(finetune\) takes one run at a time"):
+            rp.train_cohort([tuned, other], runs_dir=tmp_path, names=["one", "other"])
 
 
 def test_finetuning_learns_through_the_same_loop(tmp_path):
@@ -125,6 +175,12 @@ def test_methods_have_training_defaults_of_their_own():
     assert RunConfig.from_flat({"method": "finetune"}).training.learning_rate == 3e-4
     assert RunConfig.from_flat({"method": "finetune", "learning_rate": 1e-3}).training.learning_rate == 1e-3
     assert RunConfig.from_flat({"method": "dpt"}).training.learning_rate == 0.3
+    finetune = config_class("finetune")()
+    assert RunConfig(method=finetune).training.learning_rate == 3e-4
+    given = TrainingConfig(epochs=3)
+    assert RunConfig(method=finetune, training=given).training == TrainingConfig(epochs=3, learning_rate=3e-4)
+    file = {"method": {"name": "dpt", "bottleneck": 3, "prompt_length": 50}}
+    assert RunConfig.from_flat({"method": "finetune"}, base=file).method == finetune
     with pytest.raises(
         RankprobeError, match="dtype is bfloat16, too coarse for the small steps of method 'f"
     ):

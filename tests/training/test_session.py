@@ -35,6 +35,7 @@ class Tokenizer:
     [
         ({"length": 9999}, "has 9999 pieces, and the model's embedding 8"),
         ({"pad_token_id": None}, "has no padding piece"),
+        ({"eos_token_id": None}, "has no end-of-sequence piece, so an answer would never end"),
         ({"endless": True}, "does not end a text with its end-of-sequence piece"),
         ({"reads": "0"}, "turns the labels ('0', '1', '2') into ('0', '0', '0'); try other --targets"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from rankprobe.backbone import load_backbone
 from rankprobe.errors import RankprobeError
 from rankprobe.training import using
 from rankprobe.training.trained import neighbors
-from rankprobe.training.using import evaluate_runs, predict, source_text, vote
+from rankprobe.training.using import evaluate_runs, predict, vote
 
 TINY = {"model": "tiny", "steps": 30, "eval_every": 10, "prompt_length": 20}
 
@@ -97,12 +99,12 @@ def test_texts_of_many_runs_share_a_pass(runs, texts, monkeypatch):
 
 
 def test_another_task_and_the_training_rows(runs):
-    transfer = evaluate_runs(runs[:1], name="rte", answers="rank")
-    assert transfer["task"].unique().tolist() == ["rte"]
+    transfer = evaluate_runs(runs[:1], task="rte", answers="rank")
+    assert transfer["data"].unique().tolist() == ["miniature RTE"]
     assert transfer["n_invalid"].eq(0).all()
     train = evaluate_runs(runs[:1], split="train")
     assert train["n_examples"].eq(250).all()
-    wsc = evaluate_runs(runs[:1], split="train", name="wsc")
+    wsc = evaluate_runs(runs[:1], split="train", task="wsc")
     assert wsc["n_examples"].eq(554).all()  # false rows are scored, though nothing is learned from them
 
 
@@ -110,13 +112,104 @@ def test_what_cannot_be_used(tmp_path, runs):
     other = rp.train(quick(**{**TINY, "task": "rte", "steps": 2}, method="dpt"), runs_dir=tmp_path)
     with pytest.raises(RankprobeError, match="an ensemble votes on one exam"):
         evaluate_runs([runs[0], other], ensemble=True)
-    with pytest.raises(RankprobeError, match="row 3: no field 'hypothesis'"):
-        source_text(runs[0], {"premise": "x"}, "row 3")
+    with pytest.raises(RankprobeError, match="no runs; give one or more"):
+        evaluate_runs([], ensemble=True)
+    with pytest.raises(RankprobeError, match="unknown setting 'taks'; did you mean 'task'"):
+        evaluate_runs(runs, taks="rte")
+    with pytest.raises(RankprobeError, match="which is 'P0'; expected final or best"):
+        evaluate_runs(runs, which="P0")
+    with pytest.raises(RankprobeError, match="line 2: no field 'hypothesis'"):
+        predict([(runs[0], "x"), (runs[0], {"premise": "x"})])
 
 
-def test_a_long_text_is_cut_to_the_runs_limit(runs):
-    long = "premise: " + "Nora sold the lamp. " * 500
-    assert predict([(runs[0], long)])  # and does not fail
+def test_other_weights_than_in_training_are_refused(tmp_path, runs):
+    path = tmp_path / "run"
+    shutil.copytree(runs[0].path, path)
+    run = rp.find_run("run", tmp_path)
+    run.update({"backbone": {**run.manifest["backbone"], "fingerprint": "0" * 64}})
+    for use in (lambda: evaluate_runs([run]), lambda: predict([(run, "x")]), lambda: neighbors(run)):
+        with pytest.raises(RankprobeError, match="was trained on other weights than those of 'tiny' now"):
+            use()
+
+
+def test_a_device_can_be_chosen(tmp_path, runs):
+    shutil.copytree(runs[0].path, tmp_path / "run")
+    run = rp.find_run("run", tmp_path)
+    config = run.manifest["config"]
+    run.update({"config": {**config, "backbone": {**config["backbone"], "device": "cuda:99"}}})
+    with pytest.raises(RankprobeError, match="device 'cuda:99' cannot be used"):
+        evaluate_runs([run])
+    assert scores(evaluate_runs([run], device="cpu"), "run") == logged(runs[0], 30)
+    assert len(neighbors(run)) == 100
+
+
+def test_names_say_what_data_and_weights_are(runs):
+    found = evaluate_runs(runs[:1])
+    assert found["data"].unique().tolist() == ["miniature CB"]
+    assert found["model"].unique().tolist() == ["tiny (rankprobe's own)"]
+
+
+def test_an_answer_does_not_depend_on_its_neighbours(tmp_path, runs, monkeypatch):
+    """Limits of length are each run's own."""
+    config = quick(**{**TINY, "task": "wsc", "steps": 2}, method="vanilla", max_source_length=16)
+    other = rp.train(config, runs_dir=tmp_path)
+    text = "premise: Nora sold the lamp to Vera and Hugo knew about that very well . hypothesis: Hugo left"
+    seen = {}
+    real = using.decode
+
+    def watched(backbone, softs, batch, limits):
+        members = batch.attention_mask.sum(1).split(list(batch.rows))
+        seen.update(zip(map(int, limits), [each.tolist() for each in members], strict=True))
+        return real(backbone, softs, batch, limits)
+
+    monkeypatch.setattr(using, "decode", watched)
+    alone = predict([(runs[0], text)])
+    length = seen[2][0]
+    assert length > 16
+    beside = predict([(other, text), (runs[0], text)])
+    assert beside[1:] == alone
+    assert seen == {2: [length], 32: [16]}
+
+
+def test_a_row_is_read_as_in_training(tmp_path, runs, monkeypatch):
+    config = quick(**{**TINY, "task": "wsc", "steps": 2}, method="vanilla")
+    wsc = rp.train(config, runs_dir=tmp_path)
+    seen = []
+    monkeypatch.setattr(using, "decode", lambda b, softs, batch, limits: seen.append(
+        b.tokenizer.batch_decode(batch.input_ids, skip_special_tokens=True)) or [[""]])  # fmt: skip
+    row = {"text": "Nora paid Vera because she was kind", "target": {"span2_index": 4, "span2_text": "she"}}
+    predict([(wsc, row)])
+    assert "* she *" in " ".join(seen[0][0].replace("*", " * ").split())
+    long = {"premise": "Nora sold the lamp . " * 200, "hypothesis": "Hugo left"}
+    predict([(runs[0], long)])
+    assert seen[1][0].split()[-3:] == ["hypothesis:", "Hugo", "left"]
+    predict([(runs[0], "premise: " + long["premise"] + "hypothesis: Hugo left")])
+    assert seen[2][0].split()[-1] != "left"  # a text is cut at its end
+
+
+def test_dept_no_longer_needs_what_it_started_from(tmp_path):
+    np.save(tmp_path / "p.npy", np.ones((20, 128), dtype=np.float32))
+    settings = {**TINY, "method": "dept", "init": "saved", "init_from": str(tmp_path / "p.npy"), "steps": 4}
+    run = rp.train(quick(**{**settings, "eval_every": 4}), runs_dir=tmp_path)
+    (tmp_path / "p.npy").unlink()
+    assert scores(evaluate_runs([run]), run.id) == logged(run, 4)
+
+
+def test_finetuned_runs_of_one_name_are_kept_apart(tmp_path):
+    runs = [
+        rp.train(
+            quick(**{**TINY, "method": "finetune", "prompt_length": 0, "learning_rate": rate, "steps": 20}),
+            runs_dir=tmp_path / str(rate),
+            name="one",
+        )
+        for rate in (1e-3, 1e-6)
+    ]
+    found = evaluate_runs(runs)
+    each = [dict(zip(part["metric"], part["value"], strict=True)) for part in (found[:2], found[2:])]
+    assert each == [logged(run, 20) for run in runs]
+    assert each[0] != each[1]
+    with pytest.raises(RankprobeError, match="has no prompt"):
+        neighbors(runs[0])
 
 
 def test_the_nearest_words_of_sampled_rows_are_those_rows(tmp_path):
