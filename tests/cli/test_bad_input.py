@@ -38,7 +38,7 @@ def here(tmp_path, monkeypatch):
         ("probe --task none.toml", "error: task 'none.toml' cannot be read (No such file or directory)"),
         ("tasks show cbb", "error: unknown task 'cbb'; did you mean 'cb'?"),
         ("probe --task cbb", "error: unknown task 'cbb'; did you mean 'cb'? (valid: boolq, cb, copa, multirc, record, rte, wic, wsc)"),
-        ("train --method dptt", "error: unknown method 'dptt'; did you mean 'dpt'? (valid: dpt, probe, vanilla)"),
+        ("train --method dptt", "error: unknown method 'dptt'; did you mean 'dpt'? (valid: dept, dpt, finetune, probe, residual, subspace, ulpt, vanilla)"),
         ("probe --model random:t5-smal", "error: unknown model 'random:t5-smal'; did you mean 'random:t5-small'? (valid: random:t5-base, random:t5-large, random:t5-small, random:tiny)"),
         ("probe --model t5-base", "error: model 't5-base' is not in the cache and the hub cannot be reached ("),
         ("probe --data hub", "give a local folder: --data FOLDER with CB/train.jsonl and val.jsonl"),
