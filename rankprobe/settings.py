@@ -41,7 +41,7 @@ def explain(error: ValidationError, section: type[Settings]) -> RankprobeError:
     key = " ".join([*sections, leaf]) if leaf == "name" else leaf
     if problem["type"] == "missing":
         return RankprobeError(f"{key} is missing; {section.__name__} needs it")
-    expected = problem["msg"].removeprefix("Input should be ")
+    expected = problem["msg"].removeprefix("Input should be ").replace("a valid tuple", "a list")
     return RankprobeError(f"{key} is {problem['input']!r}; expected {expected}")
 
 

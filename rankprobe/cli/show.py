@@ -26,9 +26,9 @@ def summary(console: Console, run: Run) -> None:
     """What a run found: each reading beside its null, each score beside the majority's."""
     frames = load_runs(run.path.parent, only=[run.id])
     row, first, last = frames.runs.iloc[0], frames.steps.iloc[0], frames.steps.iloc[-1]
-    n_dev = run.manifest["data"]["n_validation"]
     best = f"best {row['best']:.1f} at step {row['best_step']:.0f}, last {row['last']:.1f}"
-    nulls = f"untrained {row['untrained']:.1f}, majority {row['majority']:.1f}"
+    start = "initial" if row.get("init") == "saved" else "untrained"
+    nulls = f"{start} {row['untrained']:.1f}, majority {row['majority']:.1f}"
     readings = [
         (name, _change(first, last, column), _change(first, last, f"twin_{column}", "noise twin "))
         for column, name in READINGS.items()
@@ -41,7 +41,7 @@ def summary(console: Console, run: Run) -> None:
         *readings,
         (f"dev {row['metric']}", best, nulls),
         _selection(row),
-        ("answers outside labels", f"{row['last_invalid']:.0f} of {n_dev}", ""),
+        ("answers outside labels", f"{row['last_invalid']:.0f} of {row['last_n']:.0f}", ""),
         ("logs", str(run.path), ""),
         ("next", f"rankprobe plot --runs-dir {shlex.quote(str(run.path.parent))}", ""),
     ]

@@ -25,7 +25,9 @@ def evaluate(
     split: Annotated[str, typer.Option(help="validation or train")] = "validation",
     answers: Annotated[str | None, typer.Option(help="greedy, rank or both; unset: the run's own")] = None,
     which: Which = "final",
-    ensemble: Annotated[bool, typer.Option("--ensemble", help="Add the majority vote of all runs")] = False,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Add the majority vote (ties: the first run given)")
+    ] = False,
     device: Device = None,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
@@ -87,7 +89,7 @@ def neighbors(
 
 def export(
     run: OneRun,
-    place: Annotated[Path, typer.Argument(help="A folder to make (peft) or a file.")],
+    place: Annotated[Path, typer.Argument(help="A folder to make (peft), or a file such as p.npy.")],
     to: Annotated[str, typer.Option(help="peft, npy or safetensors")] = "peft",
     which: Which = "final",
     runs_dir: RunsDir = Path("runs"),
@@ -105,9 +107,12 @@ def _texts(lines: Iterable[str]) -> Iterable[Any]:
         if not text:
             raise RankprobeError(f"line {number} is empty; expected a text, or a row of the task in JSON")
         try:
+            text.encode()
             yield json.loads(text) if text.startswith("{") else text
-        except json.JSONDecodeError as error:
-            raise RankprobeError(f"line {number}: neither a text nor an object in JSON ({error})") from None
+        except (json.JSONDecodeError, UnicodeEncodeError) as error:
+            raise RankprobeError(
+                f"line {number}: neither text in UTF-8 nor a row in JSON ({error})"
+            ) from None
 
 
 def _which(which: str) -> Any:

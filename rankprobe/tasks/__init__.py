@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rankprobe.errors import unknown
+from rankprobe.errors import RankprobeError, unknown
 from rankprobe.tasks.base import INVALID, Example, Row, Task
 from rankprobe.tasks.boolq import BOOLQ
 from rankprobe.tasks.cb import CB
@@ -31,6 +31,8 @@ def get_task(name: str) -> Task:
         return load_task(Path(name))
     if Path(name).is_dir():
         return paired_task(Path(name).resolve())
+    if "/" in name:
+        raise RankprobeError(f"task '{name}' is no folder and no TOML file; see: rankprobe tasks")
     raise unknown("task", name, TASKS)
 
 

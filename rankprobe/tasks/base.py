@@ -183,7 +183,10 @@ def need(task: Task, row: Row, field: str, where: str) -> Any:
     """A field that must be there."""
     if field not in row:
         expected = ", ".join((*task.fields, task.label_field))
-        raise RankprobeError(f"{where}: no field '{field}'; {task.title} rows have {expected}")
+        raise RankprobeError(
+            f"{where}: no field '{field}'; {task.title} rows need {expected}, and this one has "
+            f"{', '.join(row)}"
+        )
     return row[field]
 
 

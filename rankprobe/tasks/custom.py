@@ -100,11 +100,15 @@ def load_task(path: Path) -> Task:
         RankprobeError: no such file, no TOML, an unknown key, or settings that do not fit together.
     """
     try:
-        spec = TaskFile.parse(tomllib.loads(path.read_text()))
+        keys = tomllib.loads(path.read_text())
     except OSError as error:
         raise RankprobeError(f"task '{path}' cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RankprobeError(f"task '{path}' is no TOML: {error}") from None
+    try:
+        spec = TaskFile.parse(keys)
+    except RankprobeError as error:
+        raise RankprobeError(f"{path}: {error}") from None
     fields = _fields(path, spec.template)
     if spec.long_field not in (None, *fields):
         raise unknown("long_field", str(spec.long_field), fields)

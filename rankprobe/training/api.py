@@ -194,7 +194,7 @@ def _check_existing(config: RunConfig, path: Path, if_exists: IfExists) -> None:
     if if_exists == "error":
         raise RankprobeError(
             f"{path} exists ({run.status}); continue it with --resume, start over with --overwrite, "
-            "or choose another --name"
+            "or choose another --name (in Python: if_exists, name)"
         )
     if is_being_written(path):
         raise RankprobeError(f"{path} is being written by another process; wait for it, or stop it")

@@ -57,6 +57,12 @@ class TaskConfig(Settings):
         description="all (paper), or half: best is chosen on one half of dev, reported on the other",
     )
 
+    @model_validator(mode="after")
+    def _shots_to_balance(self) -> Self:
+        if self.balanced and self.shots is None:
+            raise RankprobeError("balanced says how shots are drawn, and there are none; give --shots too")
+        return self
+
     @field_validator("name")
     @classmethod
     def _file(cls, value: str) -> str:

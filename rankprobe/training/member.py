@@ -59,6 +59,7 @@ class Member:
             "best_step": None,
             "last": None,
             "last_invalid": None,
+            "last_n": None,
             **({"report_best": None, "report_last": None} if "report" in session.exam.parts else {}),
         }
         self.timings = {"training": 0.0, "evaluation": 0.0, "recording": 0.0}
@@ -152,7 +153,7 @@ class Member:
         if step == 0:
             self.progress["untrained"] = value
             return
-        self.progress |= {"last": value, "last_invalid": first["n_invalid"]}
+        self.progress |= {"last": value, "last_invalid": first["n_invalid"], "last_n": first["n_examples"]}
         if reported:
             self.progress["report_last"] = reported[0]
         if self.progress["best"] is None or value > self.progress["best"]:

@@ -28,6 +28,8 @@ def training_rows(examples: Sequence[Example], task: TaskConfig, seed: int) -> l
         if task.shots > len(examples):
             raise RankprobeError(f"shots is {task.shots}, and there are {len(examples)} training examples")
         return sorted(order[: task.shots])
+    if len({example.label for example in examples}) < 2:
+        raise RankprobeError("balanced draws evenly over labels, and the training rows have fewer than two")
     by_label: dict[int, list[int]] = {}
     for row in order:
         by_label.setdefault(examples[row].label, []).append(row)

@@ -44,10 +44,12 @@ def embedded(backbone: Backbone, text: str) -> Tensor:
 
 
 def notes(method: MethodConfig, backbone: Backbone) -> list[str]:
-    """What a user might not expect of the initial prompt."""
-    if not isinstance(method, StartConfig) or method.init_text is None:
-        return []
-    pieces, n = len(embedded(backbone, method.init_text)), method.prompt_length
-    if pieces == n:
-        return []
-    return [f"the initial text has {pieces} pieces, {'repeated' if pieces < n else 'cut'} to the {n} of P"]
+    """What a user might not expect of a method."""
+    found, n = [], method.prompt_length
+    if isinstance(method, StartConfig) and method.init_text is not None:
+        pieces = len(embedded(backbone, method.init_text))
+        done = "repeated" if pieces < n else "cut"
+        found += [f"the initial text has {pieces} pieces, {done} to the {n} of P"] if pieces != n else []
+    if n and not method.prompt_is_all:
+        found.append("the ranks are those of P; what else the method trains is not measured")
+    return found

@@ -71,15 +71,21 @@ def test_predict_answers_line_by_line(here, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"premise": "Nora left."}', "error: line 2: no field 'hypothesis'; CB rows have"),
+        ('{"premise": "Nora left."}', "error: line 2: no field 'hypothesis'; CB rows need"),
         ('{"premise": 3, "hypothesis": "x"}', "error: line 2: field 'premise' is 3; expected text"),
-        ('{"premise"', "error: line 2: neither a text nor an object in JSON"),
+        ("\udcff", "error: line 2: neither text in UTF-8 nor a row in JSON"),
+        ('{"premise"', "error: line 2: neither text in UTF-8 nor a row in JSON"),
         ("", "error: line 2 is empty; expected a text, or a row of the task in JSON"),
     ],
 )
 def test_lines_that_are_no_text(here, capsys, monkeypatch, line, message):
     monkeypatch.setattr("sys.stdin", io.StringIO(f"a text\n{line}\n"))
     assert refused(capsys, "predict", here[0]).startswith(message)
+
+
+def test_no_lines(here, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert "standard input has no lines" in refused(capsys, "predict", here[0])
 
 
 def test_neighbors(here, capsys):

@@ -98,7 +98,8 @@ def test_any_format_and_a_folder_in_place_of_the_files(stars, tmp_path, suffix):
     ("text", "message"),
     [
         ("template = ", "is no TOML"),
-        (STARS.replace("target", "taregt"), "unknown setting 'taregt'; did you mean 'target'?"),
+        (STARS.replace("target", "taregt"), "stars.toml: unknown setting 'taregt'; did you mean 'target'?"),
+        (STARS.replace("[labels]", 'metrics = "accuracy"\n[labels]'), "stars.toml: metrics is 'accuracy'; expected a list"),
         (STARS.replace('template = "review: {review}"', ""), "template is missing"),
         (STARS.replace("{review}", "review"), "names no fields, as in 'premise: {premise}'"),
         (STARS.replace("{review}", "{review"), "is no template"),
@@ -120,7 +121,10 @@ def test_files_and_rows_that_do_not_fit(stars, answers, tmp_path):
     task = get_task(str(stars))
     for text, message in (
         ("review,stars\nfine,3\n", "train.csv:2: field 'stars' is '3'; expected one of 1, 5"),
-        ("review,rating\nfine,3\n", "train.csv:2: no field 'stars'; stars rows have review, stars"),
+        (
+            "review,rating\nfine,3\n",
+            "train.csv:2: no field 'stars'; stars rows need review, stars, and this one has review, rating",
+        ),
         ("review,stars\nfine\n", "train.csv:2: not as many columns as the header has"),
         ("review,stars\nfine,5,6\n", "train.csv:2: not as many columns as the header has"),
         ('review,stars\n"fine,5\n', "train.csv:2: not CSV in UTF-8"),

@@ -47,8 +47,8 @@ def test_the_tasks_own_folder_will_do(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ({"premise": "p", "label": "neutral"}, "no field 'hypothesis'; CB rows have premise, hypothesis, label"),
-        ({"premise": "p", "hypothesis": "h"}, "no field 'label'; CB rows have premise, hypothesis, label"),
+        ({"premise": "p", "label": "neutral"}, "no field 'hypothesis'; CB rows need premise, hypothesis, label, and this one has premise, label"),
+        ({"premise": "p", "hypothesis": "h"}, "no field 'label'; CB rows need premise, hypothesis, label"),
         ({**GOOD, "label": "maybe"}, "label 'maybe' is not one of CB's: 'entailment' (0), 'contradiction' (1), 'neutral' (2)"),
         ({**GOOD, "label": 3}, "label 3 is not one of CB's"),
         ({**GOOD, "label": True}, "label True is not one of CB's"),
