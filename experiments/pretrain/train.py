@@ -46,7 +46,7 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 STAGES = {
     "tiny": ((0, 11_000, 0.02), (1, 6000, 0.015), (2, 3500, 0.015)),
-    "mini": ((0, 6500, 0.015), (0, 4000, 0.02), (1, 4000, 0.015), (2, 2500, 0.015)),
+    "mini": ((0, 6500, 0.015), (0, 4000, 0.02), (1, 4000, 0.015), (2, 1500, 0.015)),
 }
 """Number of the mixture, steps, and peak learning rate of each stage, which begins with a new optimizer."""
 BATCH = 64
@@ -180,8 +180,9 @@ def pretrain(size: str, stage: int, folder: Path) -> None:
 
 
 def save(model: T5ForConditionalGeneration, pieces: Any, folder: Path) -> None:
-    """Write what `load_backbone` reads, the weights in bfloat16."""
-    weights = {name: value.to(torch.bfloat16) for name, value in model.state_dict().items()}
+    """Write what `load_backbone` reads, the weights in bfloat16, those that are tied once."""
+    once = {value.data_ptr(): name for name, value in reversed(model.state_dict().items())}
+    weights = {name: model.state_dict()[name].to(torch.bfloat16) for name in once.values()}
     model.save_pretrained(folder, state_dict=weights)
     pieces.save_pretrained(folder)
 
