@@ -37,7 +37,7 @@ def load_backbone(
     """Load a frozen backbone, ready to be spliced.
 
     Args:
-        model: `tiny` (bundled), a hub id (`t5-base`), a folder written by `save_pretrained`, or
+        model: `tiny` or `mini` (bundled), a hub id (`t5-base`), a folder written by `save_pretrained`, or
             `random:` and a shape of `SHAPES`.
         tokenizer: hub id or folder; unset: the model's own (for `random:tiny` that of `tiny`).
         dtype: of the frozen weights: float32, bfloat16, or float64 (numerical tests).

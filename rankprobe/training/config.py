@@ -83,7 +83,7 @@ class BackboneConfig(Settings):
     """
 
     model: str = Field(
-        default="tiny", description="tiny, hub id, folder, or random:tiny|t5-small|t5-base|t5-large"
+        default="tiny", description="tiny, mini, hub id, folder, or random:tiny|t5-small|t5-base|t5-large"
     )
     tokenizer: str | None = Field(default=None, description="Hub id or folder; unset: the model's own")
     dtype: Literal["float32", "bfloat16", "float64"] = Field(

@@ -19,7 +19,7 @@ from rankprobe.bundled import BACKBONES, FOLDER
 from rankprobe.tasks import TASKS, load_split, majority_scores, score
 
 RECORDED = Path(__file__).parent.parent.parent / "experiments" / "pretrain"
-LIMITS = {"tiny": 4e6}
+LIMITS = {"tiny": 4e6, "mini": 10e6}
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -42,12 +42,13 @@ def test_it_is_what_the_recipe_makes(name):
         assert torch.equal(parameter, parameter.bfloat16().float())
 
 
-def test_loading_takes_less_than_two_seconds():
-    load_backbone("tiny")  # imports
+@pytest.mark.parametrize("name", BACKBONES)
+def test_loading_takes_less_than_two_seconds(name):
+    load_backbone(name)  # imports
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
-        load_backbone("tiny")
+        load_backbone(name)
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 2
 
@@ -60,9 +61,9 @@ def test_a_folder_of_that_name_does_not_hide_it(tmp_path, monkeypatch):
     assert load_backbone(RunConfig().backbone.model).source == "bundled"
 
 
-@pytest.mark.parametrize("task_name", ["cb", "record"])
-def test_a_prefix_calls_the_ability_up_and_nothing_does_without(task_name):
-    backbone, task = load_backbone("tiny"), TASKS[task_name]
+@pytest.mark.parametrize(("size", "task_name"), [("tiny", "cb"), ("tiny", "record"), ("mini", "rte")])
+def test_a_prefix_calls_the_ability_up_and_nothing_does_without(size, task_name):
+    backbone, task = load_backbone(size), TASKS[task_name]
     examples = load_split(task, "validation", "bundled-500").examples[:100]
     sources = [task.source(example.fields) for example in examples]
     options = ANSWERS.get(task_name, ())
@@ -74,7 +75,7 @@ def test_a_prefix_calls_the_ability_up_and_nothing_does_without(task_name):
             task.metrics[0]
         ]
 
-    recorded = json.loads((RECORDED / "tiny_scores.json").read_text())["scores"][task_name][task.metrics[0]]
+    recorded = json.loads((RECORDED / f"{size}_scores.json").read_text())["scores"][task_name][task.metrics[0]]
     assert scored([with_prefix(task_name, source, options) for source in sources]) > recorded - 8
     plain = answers(backbone.model, backbone.tokenizer, sources)
     majority = majority_scores(task, examples, "digits")[task.metrics[0]]
