@@ -62,7 +62,15 @@ def test_every_flag_in_the_readme_exists(capsys, monkeypatch):
 
     monkeypatch.setenv("COLUMNS", "200")
     told = ""
-    for command in (["train"], ["plot"], ["resume"], ["data", "fetch"], ["tasks", "show"]):
+    for command in (
+        ["train"],
+        ["plot"],
+        ["resume"],
+        ["data", "fetch"],
+        ["tasks", "show"],
+        ["eval"],
+        ["export"],
+    ):
         with pytest.raises(SystemExit):
             main([*command, "--help"])
         told += capsys.readouterr().out

@@ -64,8 +64,10 @@ def predict(
     from rankprobe.training.using import predict as answer
 
     found = find_run(run, runs_dir)
-    texts = list(_texts(sys.stdin))
-    for text in answer([(found, each) for each in texts], which=_which(which), max_new_tokens=max_new_tokens):
+    requests = [(found, text) for text in _texts(sys.stdin)]
+    if not requests:
+        raise RankprobeError("standard input has no lines; expected a text on each")
+    for text in answer(requests, which=_which(which), max_new_tokens=max_new_tokens, device=device):
         typer.echo(text)
 
 

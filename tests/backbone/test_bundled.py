@@ -75,7 +75,9 @@ def test_a_prefix_calls_the_ability_up_and_nothing_does_without(size, task_name)
             task.metrics[0]
         ]
 
-    recorded = json.loads((RECORDED / f"{size}_scores.json").read_text())["scores"][task_name][task.metrics[0]]
+    recorded = json.loads((RECORDED / f"{size}_scores.json").read_text())["scores"][task_name][
+        task.metrics[0]
+    ]
     assert scored([with_prefix(task_name, source, options) for source in sources]) > recorded - 8
     plain = answers(backbone.model, backbone.tokenizer, sources)
     majority = majority_scores(task, examples, "digits")[task.metrics[0]]

@@ -106,7 +106,7 @@ def test_an_existing_run_is_kept(here, capsys):
     assert stop.value.code == 2
     expected = (
         "error: runs/one exists (finished); continue it with --resume, start over with --overwrite, "
-        "or choose another --name\n"
+        "or choose another --name (in Python: if_exists, name)\n"
     )
     assert capsys.readouterr().err == expected
     assert (here / "runs/one/manifest.json").read_text() == manifest

@@ -15,7 +15,8 @@ def test_defaults_are_the_papers_protocol():
     flat = RunConfig()
     assert flat.method.model_dump() == {
         "name": "probe", "prompt_length": 100, "rank": None, "sigma_init": "ones",
-        "factor_init": "normal", "factor_scale": 1.0,
+        "factor_init": "normal", "factor_scale": 1.0, "gate": "relu", "orthogonality": 0.0,
+        "init": "vocabulary", "init_text": None, "init_from": None, "init_scale": 0.5, "vocabulary": 5000,
     }  # fmt: skip
     assert flat.training.model_dump() == {
         "learning_rate": 0.3, "weight_decay": 1e-5, "batch_size": 16, "epochs": 100, "steps": None,

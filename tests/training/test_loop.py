@@ -373,17 +373,17 @@ def test_best_is_kept_by_the_first_metric_and_last_beside_it(tmp_path, monkeypat
     scores = iter([99.0, 10.0, 30.0, 20.0])
     prompts = []
 
-    def fake(session, current, batch_size, step):
+    def fake(exam, backbone, softs, batch_size):
         value = next(scores)
-        prompts.append(current[0].numpy().copy())
-        row = {"step": step, "split": "validation", "metric": "accuracy", "value": value, "n_invalid": 2}
+        prompts.append(softs[0].P.numpy().copy())
+        row = {"split": "validation", "metric": "accuracy", "value": value, "n_invalid": 2, "n_examples": 7}
         row["majority"] = 50.0
         return [[row, {**row, "metric": "macro_f1", "value": 100 - value}]]
 
     monkeypatch.setattr(loop, "evaluate", fake)
     run = trained(tmp_path, eval_every=2)
     progress = run.manifest["progress"]
-    assert progress["last_invalid"] == 2
+    assert (progress["last_invalid"], progress["last_n"]) == (2, 7)
     assert (progress["untrained"], progress["best"], progress["best_step"], progress["last"]) == (
         99,
         30,
