@@ -1,8 +1,8 @@
 """What an ensemble costs: `python benchmarks/ensemble.py` (or `make bench`).
 
 Answers a dev split with k prompts, in one batched pass and one prompt after the other, in turn, on the
-bundled backbone. Prints the ratio of the times, the median of the pairs with its range, and checks that the
-answers are the same.
+bundled backbone, with one, four and sixteen texts per pass. Prints the ratios of the times, the median of the
+pairs with its range, and checks that the answers are the same.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def seconds(exam: Exam, backbone: Backbone, passes: list[list[Soft]], batch: int
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--k", type=int, default=5, help="prompts")
-    parser.add_argument("--batch", type=int, default=16, help="texts per pass")
+    parser.add_argument("--texts", type=int, nargs="+", default=[1, 4, 16], help="per pass")
     parser.add_argument("--pairs", type=int, default=5)
     given = parser.parse_args()
     session = open_session([RunConfig.from_flat({"method": "vanilla"})])
@@ -37,18 +37,18 @@ def main() -> None:
     vocabulary = session.backbone.vocabulary()
     rows = [torch.randint(len(vocabulary), (100,), generator=generator) for _ in range(given.k)]
     softs = [Soft(vocabulary[row]) for row in rows]
-    ratios = []
-    for _ in range(given.pairs + 1):
-        together, one = seconds(session.exam, session.backbone, [softs], given.batch)
-        apart, other = seconds(session.exam, session.backbone, [[soft] for soft in softs], given.batch)
-        assert one == other, "the answers differ"
-        ratios.append(together / apart)
-    ratios = sorted(ratios[1:])  # the first pair warms up
-    print(
-        f"{given.k} prompts in one pass take {statistics.median(ratios):.2f} of the time of {given.k} passes",
-        end=" ",
-    )
-    print(f"({ratios[0]:.2f} to {ratios[-1]:.2f} in {given.pairs} pairs); the answers are the same")
+    for texts in given.texts:
+        ratios = []
+        for _ in range(given.pairs + 1):
+            together, one = seconds(session.exam, session.backbone, [softs], texts)
+            apart, other = seconds(session.exam, session.backbone, [[soft] for soft in softs], texts)
+            assert one == other, "the answers differ"
+            ratios.append(together / apart)
+        ratios = sorted(ratios[1:])  # the first pair warms up
+        print(
+            f"{texts:3d} texts per pass: {given.k} prompts together take {statistics.median(ratios):.2f} of the "
+            f"time of {given.k} passes ({ratios[0]:.2f} to {ratios[-1]:.2f} in {given.pairs} pairs), same answers"
+        )
 
 
 if __name__ == "__main__":
