@@ -37,6 +37,7 @@ def main() -> None:
     vocabulary = session.backbone.vocabulary()
     rows = [torch.randint(len(vocabulary), (100,), generator=generator) for _ in range(given.k)]
     softs = [Soft(vocabulary[row]) for row in rows]
+    print(f"time of one pass with {given.k} prompts, as a share of {given.k} passes with one")
     for texts in given.texts:
         ratios = []
         for _ in range(given.pairs + 1):
@@ -45,10 +46,8 @@ def main() -> None:
             assert one == other, "the answers differ"
             ratios.append(together / apart)
         ratios = sorted(ratios[1:])  # the first pair warms up
-        print(
-            f"{texts:3d} texts per pass: {given.k} prompts together take {statistics.median(ratios):.2f} of the "
-            f"time of {given.k} passes ({ratios[0]:.2f} to {ratios[-1]:.2f} in {given.pairs} pairs), same answers"
-        )
+        spread = f"{ratios[0]:.2f} to {ratios[-1]:.2f} in {given.pairs} pairs"
+        print(f"{texts:3d} texts per pass: {statistics.median(ratios):.2f} ({spread}), the same answers")
 
 
 if __name__ == "__main__":
