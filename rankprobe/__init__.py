@@ -2,7 +2,7 @@
 
 The rooms, in the order in which data flows:
 
-    prompts    what is trained: probe, DPT, vanilla and residual prompt tuning, fine-tuning, neighbours
+    prompts    what is trained: probe, DPT, vanilla and residual prompt tuning, fine-tuning, …
     backbone   what is frozen: load a model, splice a prompt into it, score, decode
     tasks      what it is trained on: SuperGLUE from the hub, a folder, or the bundled miniature
     rank       what is measured: rank measures of matrices, and their nulls

@@ -16,7 +16,7 @@ from rankprobe.prompts.init import Words
 class ULPT(Method):
     """P = (Z · R) ⊙ scale + shift, with Z (n, r), scale (d,), shift (d,) trained: n · r + 2d parameters.
 
-    Source: Wu et al. (2025), "Ultra-Low-Dimensional Prompt Tuning via Random Projection", section 2. R (r, d)
+    Source: Wu et al. (2025), "Ultra-Low-Dimensional Prompt Tuning via Random Projection". R (r, d)
     has entries N(0, 1/r), is drawn from the seed and never changes, so P has rank at most r + 1. Z starts
     N(0, 1), scale at ones and shift at zeros; the paper gives no start for Z.
     """
