@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,8 +28,12 @@ def answer_logits(model: Any, embeds: Tensor, mask: Tensor, answers: Tensor, pre
     index = places.unsqueeze(-1).expand_as(room)
     whole = torch.cat([embeds, room], dim=1).scatter(1, index, model.get_input_embeddings()(answers))
     whole_mask = torch.cat([mask, torch.zeros_like(present)], dim=1).scatter(1, places, present)
-    logits = model(inputs_embeds=whole, attention_mask=whole_mask, use_cache=False).logits
-    return logits.gather(1, (places - 1).unsqueeze(-1).expand(-1, -1, logits.shape[-1]))
+    before, first, needed = places - 1, 0, {}
+    if "logits_to_keep" in inspect.signature(model.forward).parameters:
+        first = int(before.min())
+        needed = {"logits_to_keep": torch.arange(first, int(before.max()) + 1, device=mask.device)}
+    logits = model(inputs_embeds=whole, attention_mask=whole_mask, use_cache=False, **needed).logits
+    return logits.gather(1, (before - first).unsqueeze(-1).expand(-1, -1, logits.shape[-1]))
 
 
 def padded_left(embeds: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,9 @@ import torch
 from safetensors import SafetensorError
 
 from rankprobe import bundled
+from rankprobe.backbone.allocator import keep_memory
 from rankprobe.backbone.base import Backbone
+from rankprobe.backbone.fast import quicken
 from rankprobe.backbone.shapes import SHAPES, T5_ROWS, skeleton
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.hub import cached_commit, first_line, from_hub, is_cached
@@ -58,6 +60,9 @@ def load_backbone(
     _check_spliceable(backbone)
     backbone.model.generation_config = _greedy(backbone)
     backbone.model.requires_grad_(False).eval().to(device)
+    quicken(backbone.model)
+    if torch.device(device).type == "cpu":
+        keep_memory()
     return backbone
 
 

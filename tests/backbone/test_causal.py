@@ -77,6 +77,18 @@ def test_logits_of_answers_equal_those_without_padding(causal64):
         torch.testing.assert_close(logits[row, : len(alone)], alone, rtol=0, atol=TOLERANCE)
 
 
+def test_logits_of_answers_from_a_model_that_cannot_keep_a_few(causal64, monkeypatch):
+    batch, (P,) = text_batch((3,)), prompts(causal64)
+    kept = label_logits(causal64, [Soft(P)], batch)
+    forward = causal64.model.forward
+
+    def keeping_all(inputs_embeds, attention_mask, use_cache):
+        return forward(inputs_embeds=inputs_embeds, attention_mask=attention_mask, use_cache=use_cache)
+
+    monkeypatch.setattr(causal64.model, "forward", keeping_all)
+    torch.testing.assert_close(label_logits(causal64, [Soft(P)], batch), kept, rtol=0, atol=TOLERANCE)
+
+
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # PEFT's
 def test_logits_equal_pefts(folder):
     import peft
