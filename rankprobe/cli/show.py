@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from rankprobe.runs import Frames, Run, load_runs
+from rankprobe.runs import Run, load_runs
 
 READINGS = {
     "n_positive": "positive entries of σ",
@@ -83,33 +84,27 @@ def _number(value: Any) -> str:
     return f"{value:.0f}" if float(value).is_integer() else f"{value:.1f}"
 
 
-def runs_table(frames: Frames) -> str:
+def runs_table(runs: pd.DataFrame) -> str:
     """One line per run, with the readings of its last logged step; never wrapped or shortened."""
-    if frames.runs.empty:
+    if runs.empty:
         return "no runs yet; train one: rankprobe probe"
-    latest: dict[str, pd.Series] = {}
-    if not frames.steps.empty:
-        for run_id, part in frames.steps.groupby("run_id", observed=True):
-            latest[str(run_id)] = part.iloc[-1]
-    rows = []
-    for run in frames.runs.to_dict("records"):
-        last = latest.get(run["run_id"], pd.Series(dtype=object))
-        rows.append(
-            {
-                "run": run["run_id"],
-                "status": run["status"],
-                "data": run["data_label"],
-                "model": run["model_label"],
-                "step": f"{last.get('step', 0)}/{run['total_steps']}",
-                "positive (twin)": _with_twin(last, "n_positive"),
-                "erank (twin)": _with_twin(last, "P_erank_rv"),
-                **{name: _number(run.get(name)) for name in ("best", "last", "majority")},
-            }
-        )
+    rows = [
+        {
+            "run": run["run_id"],
+            "status": run["status"],
+            "data": run["data_label"],
+            "model": run["model_label"],
+            "step": f"{run['step']}/{run['total_steps']}",
+            "positive (twin)": _with_twin(run, "n_positive"),
+            "erank (twin)": _with_twin(run, "P_erank_rv"),
+            **{name: _number(run.get(name)) for name in ("best", "last", "majority")},
+        }
+        for run in runs.to_dict("records")
+    ]
     return pd.DataFrame(rows).to_string(index=False)
 
 
-def _with_twin(last: pd.Series, column: str) -> str:
+def _with_twin(last: Mapping[Any, Any], column: str) -> str:
     if pd.isna(last.get(column)):
         return "-"
     twin = last.get(f"twin_{column}")

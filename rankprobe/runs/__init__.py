@@ -1,17 +1,30 @@
 """What is written down: the run folder, and the way back into pandas frames."""
 
 from rankprobe.runs.exchange import read_prompt, read_prompts, write_prompt
-from rankprobe.runs.folder import CHECKPOINT, LOGS, PROMPT, Run, create_run, find_run, list_runs
-from rankprobe.runs.frames import Frames, load_runs
+from rankprobe.runs.folder import (
+    CHECKPOINT,
+    LOGS,
+    MANIFEST,
+    PROMPT,
+    TRUNCATION,
+    Run,
+    create_run,
+    find_run,
+    list_runs,
+)
+from rankprobe.runs.frames import Frames, list_frame, load_runs
 
 __all__ = [
     "CHECKPOINT",
     "LOGS",
+    "MANIFEST",
     "PROMPT",
+    "TRUNCATION",
     "Frames",
     "Run",
     "create_run",
     "find_run",
+    "list_frame",
     "list_runs",
     "load_runs",
     "read_prompt",

@@ -13,6 +13,9 @@ import pandas as pd
 
 from rankprobe.errors import RankprobeError
 
+TAIL = 2**16
+"""Bytes read to find the last row of a log; rows are far shorter."""
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace `path` by `content`: a reader, or a kill at any instant, finds the old file or the new."""
@@ -98,6 +101,18 @@ def read_log(path: Path) -> pd.DataFrame:
         return pd.DataFrame(json.loads(b"[" + b",".join(lines) + b"]"))
     except ValueError as error:
         raise RankprobeError(f"{jsonl} is damaged ({error})") from None
+
+
+def last_row(path: Path) -> dict[str, Any]:
+    """The last whole line of the log `<path>.jsonl`, without reading the rest; empty if there is none."""
+    try:
+        with path.with_suffix(".jsonl").open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - TAIL))
+            whole = file.read().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return {}
+    return json.loads(whole[-1]) if whole else {}
 
 
 def compact(path: Path) -> None:

@@ -15,13 +15,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rankprobe.errors import RankprobeError, unknown
-from rankprobe.runs.files import read_log, write_json
+from rankprobe.runs.files import last_row, read_log, write_json
 from rankprobe.runs.lock import is_being_written
 
 MANIFEST = "manifest.json"
 PROMPT = "prompt.safetensors"
 CHECKPOINT = "checkpoint/state.safetensors"
 LOGS = ("steps", "spectra", "evals")
+TRUNCATION = "truncation.json"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,13 @@ class Run:
         status = self.manifest["status"]
         return "killed" if status == "running" and not is_being_written(self.path) else status
 
+    def readings(self) -> dict[str, Any]:
+        """The last row of `steps`, at little cost: of a finished run from its manifest."""
+        try:
+            return last_row(self.path / "steps") or self.manifest.get("readings", {})
+        except (OSError, ValueError) as error:
+            raise RankprobeError(f"{self.path / 'steps.jsonl'} cannot be read ({error})") from None
+
     def update(self, changes: Mapping[str, Any]) -> None:
         """Replace keys of the manifest, atomically."""
         write_json(self.path / MANIFEST, {**self.manifest, **changes})
@@ -55,6 +63,14 @@ class Run:
     def log(self, name: str) -> pd.DataFrame:
         """The frame of `steps`, `spectra` or `evals`, also while the run goes on."""
         return read_log(self.path / name)
+
+    def truncation(self) -> dict[str, Any] | None:
+        """What `rankprobe truncate` found for this run: rows `curves` and `functional_rank`; or None."""
+        path = self.path / TRUNCATION
+        try:
+            return json.loads(path.read_text()) if path.exists() else None
+        except (OSError, ValueError) as error:
+            raise RankprobeError(f"{path} cannot be read ({error}); run rankprobe truncate again") from None
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
         """Everything in `prompt.safetensors`: `P0`, `best`, `final`, and the factors as `factor.<name>`."""

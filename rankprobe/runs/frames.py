@@ -21,15 +21,17 @@ from rankprobe.settings import flatten
 class Frames:
     """Logged runs as tidy frames.
 
-    `runs` has one row per run: config, status, data, weights, results. `steps`, `spectra` and `evals`
-    have the rows of the logs with `run_id` and the config columns joined on, text as categoricals.
-    `settings` names the config columns.
+    `runs` has one row per run: config, status, data, weights, results, last readings. `steps`, `spectra` and
+    `evals` have the rows of the logs with `run_id` and the config columns joined on, text as categoricals.
+    `truncation` has the curves of runs that `rankprobe truncate` has cut, in the same way. `settings` names
+    the config columns.
     """
 
     runs: pd.DataFrame
     steps: pd.DataFrame
     spectra: pd.DataFrame
     evals: pd.DataFrame
+    truncation: pd.DataFrame
     settings: list[str]
 
 
@@ -43,6 +45,21 @@ def load_runs(runs_dir: str | Path = "runs", only: Sequence[str] | None = None) 
     Raises:
         RankprobeError: `runs_dir` does not exist, or an id of `only` is not in it.
     """
+    readable = _readable(runs_dir, only)
+    runs = pd.DataFrame([_summary(run, manifest) for run, manifest in readable])
+    settings = list(dict.fromkeys(key for _, m in readable for key in flatten(m["config"])))
+    config = runs.reindex(columns=settings)
+    logs = {name: _joined([_log(run, name) for run, _ in readable], runs, config) for name in LOGS}
+    logs["truncation"] = _joined([_truncation(run) for run, _ in readable], runs, config)
+    return Frames(runs=runs, **logs, settings=settings)
+
+
+def list_frame(runs_dir: str | Path = "runs") -> pd.DataFrame:
+    """The frame `runs` of `load_runs` alone: no logs are read, so a thousand runs take a second."""
+    return pd.DataFrame([_summary(run, manifest) for run, manifest in _readable(runs_dir, None)])
+
+
+def _readable(runs_dir: str | Path, only: Sequence[str] | None) -> list[tuple[Run, dict[str, Any]]]:
     if not Path(runs_dir).is_dir():
         raise RankprobeError(f"no folder '{runs_dir}' with runs; train one first: rankprobe probe")
     found = list_runs(runs_dir)
@@ -51,19 +68,14 @@ def load_runs(runs_dir: str | Path = "runs", only: Sequence[str] | None = None) 
         if missing:
             raise unknown("run", missing[0], [run.id for run in found])
         found = [run for run in found if run.id in only]
-    readable = [(run, manifest) for run in found if (manifest := _readable(run))]
-    runs = pd.DataFrame([_summary(run, manifest) for run, manifest in readable])
-    settings = list(dict.fromkeys(key for _, m in readable for key in flatten(m["config"])))
-    config = runs.reindex(columns=settings)
-    logs = {name: _joined([_log(run, name) for run, _ in readable], runs, config) for name in LOGS}
-    return Frames(runs=runs, **logs, settings=settings)
+    return [(run, manifest) for run in found if (manifest := _manifest(run))]
 
 
-def _readable(run: Run) -> dict[str, Any] | None:
+def _manifest(run: Run) -> dict[str, Any] | None:
     try:
         return run.manifest
     except RankprobeError as error:
-        warnings.warn(f"left out: {error}", stacklevel=3)
+        warnings.warn(f"left out: {error}", stacklevel=4)
         return None
 
 
@@ -75,8 +87,14 @@ def _log(run: Run, name: str) -> pd.DataFrame:
         return pd.DataFrame()
 
 
+def _truncation(run: Run) -> pd.DataFrame:
+    curves = (run.truncation() or {}).get("curves", [])
+    return pd.DataFrame(curves).drop(columns="run_id", errors="ignore")
+
+
 def _summary(run: Run, manifest: dict[str, Any]) -> dict[str, Any]:
-    return {
+    readings = run.readings()
+    about = {
         "run_id": run.id,
         "status": run.status,
         **flatten(manifest["config"]),
@@ -87,6 +105,10 @@ def _summary(run: Run, manifest: dict[str, Any]) -> dict[str, Any]:
         **manifest["progress"],
         **{f"{key}_seconds": value for key, value in manifest["timings"].items()},
         "path": str(run.path),
+    }
+    return {
+        **about,
+        **{name: value for name, value in readings.items() if name not in about or name == "step"},
     }
 
 

@@ -34,7 +34,7 @@ def frames(*runs: dict) -> Frames:
         steps.append(pd.DataFrame({"run_id": f"run{i}", **config, **columns}))
     empty = pd.DataFrame(columns=["run_id", "step"])
     settings = ["method", "seed", "task", "learning_rate"]
-    return Frames(pd.DataFrame(summaries), pd.concat(steps, ignore_index=True), empty, empty, settings)
+    return Frames(pd.DataFrame(summaries), pd.concat(steps, ignore_index=True), empty, empty, empty, settings)
 
 
 def curves(axes) -> dict[str, list[float]]:
@@ -106,7 +106,7 @@ def test_what_cannot_be_drawn_says_what_to_do():
         fig3(frames({"method": "dpt"}))
     empty = pd.DataFrame(columns=["run_id", "step"])
     with pytest.raises(RankprobeError, match="no logged steps to draw; train a run first"):
-        groups(Frames(empty, empty, empty, empty, []))
+        groups(Frames(empty, empty, empty, empty, empty, []))
 
 
 def test_a_twin_is_lighter_than_its_run():
