@@ -1,6 +1,6 @@
 # make demo   train the probe at its defaults and draw the figures
 # make test   every check
-# make bench  the cost of diagnostics, and of ensembles
+# make bench  speed beside PEFT and the authors' loop, memory, start-up, growth: about forty minutes
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -22,8 +22,12 @@ test: $(VENV)/dev
 	$(BIN)/pytest
 
 bench: $(VENV)/dev
+	$(BIN)/python benchmarks/peers.py
+	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/diagnostics.py
 	$(BIN)/python benchmarks/ensemble.py
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/growth.py
 
 clean:
 	rm -rf $(VENV)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+import warnings
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,9 @@ class Peft:
         self.name = f"PEFT + Trainer, {'bf16' if bf16 else 'fp32'}, dropout {switch(dropout)}"
         self.bf16, self.on_cpu = bf16, session.backbone.device.type == "cpu"
         config = peft.PromptTuningConfig(task_type="SEQ_2_SEQ_LM", num_virtual_tokens=PROMPT)
-        self.model = peft.get_peft_model(network(session.backbone, dropout=dropout), config)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            self.model = peft.get_peft_model(network(session.backbone, dropout=dropout), config)
         self.collate = DataCollatorForSeq2Seq(session.backbone.tokenizer)
         pairs = zip(session.train.sources, session.train.targets, strict=True)
         self.rows = [{"input_ids": [*map(int, one)], "labels": [*map(int, other)]} for one, other in pairs]

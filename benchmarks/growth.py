@@ -17,6 +17,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from peers import products_per_second
 from threadpoolctl import threadpool_limits
 
@@ -66,6 +67,9 @@ def draw(table: pd.DataFrame, what: str) -> Figure:
         x = part["N"] if varied == "model" else part[varied]
         axis.loglog(x, part["seconds"], "o-", label="measured")
         axis.loglog(x, part["bound"], "--", color="0.5", label="4·N·tokens at the product's rate")
+        if varied != "model":
+            axis.set_xticks(VARIED[varied], [str(value) for value in VARIED[varied]], minor=False)
+            axis.xaxis.set_minor_locator(NullLocator())
         axis.set_xlabel("encoder parameters N" if varied == "model" else NAMES[varied])
     axes[0].set_ylabel("seconds per step")
     axes[0].legend(frameon=False)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-import warnings
 from typing import Any
 
 import torch
@@ -95,7 +94,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6, help="per contender and pair")
     parser.add_argument("--pairs", type=int, default=5)
     given = parser.parse_args()
-    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)  # PEFT's
     settings = {"model": given.model, "tokenizer": given.tokenizer, "data": given.data}
     sessions = {dtype: session_for(settings, dtype) for dtype in ("float32", "bfloat16")}
 

@@ -9,6 +9,7 @@ The rooms, in the order in which data flows:
     runs       what is written down: the run folder, and back into pandas frames
     training   the loop, which ties them
     sweeps     many runs
+    reports    what it means: readings beside their nulls, and words that follow from them
     plots      frames in, figures out
     cli        the front desk
 
@@ -26,13 +27,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rankprobe import plots, rank, sweeps
+    from rankprobe import plots, rank, reports, sweeps
     from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
+    from rankprobe.reports import analyze, findings
     from rankprobe.runs import Frames, Run, find_run, list_runs, load_runs, read_prompts
     from rankprobe.training.api import probe, resume, train, train_cohort
     from rankprobe.training.config import RunConfig
     from rankprobe.training.recorder import StepRecord
     from rankprobe.training.trained import export_run, neighbors
+    from rankprobe.training.truncate import truncate
     from rankprobe.training.using import evaluate_runs, predict
 
 _HOMES = {
@@ -43,9 +46,11 @@ _HOMES = {
     "RunFailed": "errors",
     "RunInterrupted": "errors",
     "StepRecord": "training.recorder",
+    "analyze": "reports",
     "evaluate_runs": "training.using",
     "export_run": "training.trained",
     "find_run": "runs",
+    "findings": "reports",
     "list_runs": "runs",
     "load_runs": "runs",
     "neighbors": "training.trained",
@@ -55,6 +60,7 @@ _HOMES = {
     "resume": "training.api",
     "train": "training.api",
     "train_cohort": "training.api",
+    "truncate": "training.truncate",
 }
 
 __version__ = "0.1.0"
@@ -66,9 +72,11 @@ __all__ = [
     "RunFailed",
     "RunInterrupted",
     "StepRecord",
+    "analyze",
     "evaluate_runs",
     "export_run",
     "find_run",
+    "findings",
     "list_runs",
     "load_runs",
     "neighbors",
@@ -77,10 +85,12 @@ __all__ = [
     "probe",
     "rank",
     "read_prompts",
+    "reports",
     "resume",
     "sweeps",
     "train",
     "train_cohort",
+    "truncate",
 ]
 
 
@@ -88,6 +98,6 @@ def __getattr__(name: str) -> Any:
     """Import on first use: reading runs or printing help needs no torch."""
     if name in _HOMES:
         return getattr(import_module(f"rankprobe.{_HOMES[name]}"), name)
-    if name in ("plots", "rank", "sweeps"):
+    if name in ("plots", "rank", "reports", "sweeps"):
         return import_module(f"rankprobe.{name}")
     raise AttributeError(f"module 'rankprobe' has no attribute '{name}'")

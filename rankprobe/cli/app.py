@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rankprobe.cli import use
+from rankprobe.cli import measure, use
 from rankprobe.cli.options import build_config, with_settings
 from rankprobe.errors import RankprobeError
 
@@ -108,16 +108,19 @@ app.command(name="eval")(use.evaluate)
 app.command()(use.predict)
 app.command()(use.neighbors)
 app.command()(use.export)
+app.command()(measure.analyze)
+app.command()(measure.truncate)
+app.command()(measure.calibrate)
 
 
 @app.command()
 def plot(
-    figure: Annotated[list[str] | None, typer.Argument(help="fig3, fig9; unset: all.")] = None,
+    figure: Annotated[list[str] | None, typer.Argument(help="fig3, fig9, truncation; unset: all.")] = None,
     run: Annotated[list[str] | None, typer.Option("--run", help="Only this run; repeatable.")] = None,
     runs_dir: RunsDir = Path("runs"),
     output: Annotated[Path, typer.Option(help="Folder for PNG, SVG and provenance.")] = Path("figures"),
 ) -> None:
-    """Draw the paper's figures from logged runs, beside their noise twins."""
+    """Draw figures from logged runs: the paper's, beside their noise twins, and truncation curves."""
     from rankprobe.cli.show import saved
     from rankprobe.errors import unknown
     from rankprobe.plots import FIGURES, save
@@ -143,9 +146,9 @@ def plot(
 def runs(runs_dir: RunsDir = Path("runs")) -> None:
     """List runs with their last readings."""
     from rankprobe.cli.show import runs_table
-    from rankprobe.runs import load_runs
+    from rankprobe.runs import list_frame
 
-    typer.echo(runs_table(load_runs(runs_dir)))
+    typer.echo(runs_table(list_frame(runs_dir)))
 
 
 @app.command()

@@ -38,7 +38,7 @@ def evaluate(
     _check("split", split, ("validation", "train"))
     found = evaluate_runs(
         [find_run(name, runs_dir) for name in run],
-        which=_which(which),
+        which=checked_which(which),
         split=split,
         ensemble=ensemble,
         device=device,
@@ -67,7 +67,7 @@ def predict(
     requests = [(found, text) for text in _texts(sys.stdin)]
     if not requests:
         raise RankprobeError("standard input has no lines; expected a text on each")
-    for text in answer(requests, which=_which(which), max_new_tokens=max_new_tokens, device=device):
+    for text in answer(requests, which=checked_which(which), max_new_tokens=max_new_tokens, device=device):
         typer.echo(text)
 
 
@@ -83,7 +83,7 @@ def neighbors(
     from rankprobe.training.trained import neighbors as nearest
 
     _check("metric", metric, ("cosine", "euclidean"))
-    found: Any = nearest(find_run(run, runs_dir), which=_which(which), count=count, metric=metric)
+    found: Any = nearest(find_run(run, runs_dir), which=checked_which(which), count=count, metric=metric)
     for token, part in found.groupby("token"):
         pairs = zip(part["piece"], part[metric], strict=True)
         typer.echo(f"{token:>4}  " + "  ".join(f"{piece} {value:.2f}" for piece, value in pairs))
@@ -100,7 +100,7 @@ def export(
     from rankprobe.runs import find_run
     from rankprobe.training.trained import export_run
 
-    typer.echo(str(export_run(find_run(run, runs_dir), place, to, which=_which(which))))
+    typer.echo(str(export_run(find_run(run, runs_dir), place, to, which=checked_which(which))))
 
 
 def _texts(lines: Iterable[str]) -> Iterable[Any]:
@@ -117,7 +117,8 @@ def _texts(lines: Iterable[str]) -> Iterable[Any]:
             ) from None
 
 
-def _which(which: str) -> Any:
+def checked_which(which: str) -> Any:
+    """`which`, if it names a prompt of a run."""
     _check("which", which, ("final", "best"))
     return which
 

@@ -74,10 +74,6 @@ def fig9(frames: Frames) -> Figure:
     return signed(figure, found)
 
 
-FIGURES = {"fig3": fig3, "fig9": fig9}
-"""What `rankprobe plot` can draw, by the paper's numbers."""
-
-
 def _has_diagonal(group: Group) -> bool:
     return not group.band("n_positive").empty
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from rankprobe.errors import RankprobeError
 from rankprobe.plots.style import style
 from rankprobe.runs import Frames
 from rankprobe.runs.files import write_atomically, write_json
@@ -26,17 +27,29 @@ _PROVENANCE = [
 
 def save(figure: Figure, name: str, frames: Frames, folder: str | Path) -> list[Path]:
     """Write `<name>.png`, `<name>.svg` and `<name>.json`, which names the runs drawn; returns the paths."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
     paths = [Path(folder) / f"{name}.{kind}" for kind in ("png", "svg", "json")]
-    with style():
-        for path in paths[:2]:
-            content = io.BytesIO()
-            figure.savefig(content, format=path.suffix[1:], metadata=_undated(path))
-            write_atomically(path, content.getvalue())
+    for path in paths[:2]:
+        save_figure(figure, path)
     drawn = frames.runs[frames.runs["run_id"].isin(str(figure.get_label()).splitlines())]
     runs = drawn[_PROVENANCE].astype(object).to_dict("records")
     write_json(paths[2], {"figure": name, "rankprobe": version("rankprobe"), "runs": runs})
     return paths
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure to `path`, in the format of its ending, all of it or nothing.
+
+    Raises:
+        RankprobeError: an ending that is no format of matplotlib's.
+    """
+    kinds = figure.canvas.get_supported_filetypes()
+    if path.suffix[1:] not in kinds:
+        raise RankprobeError(f"'{path}' ends in no picture format; expected .png, .svg or .pdf")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
+    with style():
+        figure.savefig(content, format=path.suffix[1:], metadata=_undated(path))
+    write_atomically(path, content.getvalue())
 
 
 def _undated(path: Path) -> dict[str, str | None]:

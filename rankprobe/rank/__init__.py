@@ -2,28 +2,64 @@
 
 from rankprobe.rank.diagonal import revived, sign_counts
 from rankprobe.rank.measures import (
+    LOGGED,
     MEASURES,
+    energy_rank,
+    erank_energy,
     erank_rv,
+    gavish_donoho,
     measure,
+    measure_spectrum,
+    mp_edge,
+    nuclear_spectral,
     numerical_rank,
     numerical_rank_rtol,
+    participation_ratio,
+    rank_rtol_1e2,
     stable_rank,
 )
 from rankprobe.rank.neighbors import nearest
-from rankprobe.rank.nulls import gaussian_like
+from rankprobe.rank.nulls import QUANTILE, SHUFFLES, gaussian_like, permutation_edge, shuffled
 from rankprobe.rank.spectra import gram_singular_values, singular_values
+from rankprobe.rank.subspaces import directions, phi, phi_random, principal_angles, similarities
+from rankprobe.rank.truncation import KEPT, least_enough, parts, steps_to
+from rankprobe.rank.verdict import Verdict, verdict
 
 __all__ = [
+    "KEPT",
+    "LOGGED",
     "MEASURES",
+    "QUANTILE",
+    "SHUFFLES",
+    "Verdict",
+    "directions",
+    "energy_rank",
+    "erank_energy",
     "erank_rv",
     "gaussian_like",
+    "gavish_donoho",
     "gram_singular_values",
+    "least_enough",
     "measure",
+    "measure_spectrum",
+    "mp_edge",
     "nearest",
+    "nuclear_spectral",
     "numerical_rank",
     "numerical_rank_rtol",
+    "participation_ratio",
+    "parts",
+    "permutation_edge",
+    "phi",
+    "phi_random",
+    "principal_angles",
+    "rank_rtol_1e2",
     "revived",
+    "shuffled",
     "sign_counts",
+    "similarities",
     "singular_values",
     "stable_rank",
+    "steps_to",
+    "verdict",
 ]

@@ -16,7 +16,7 @@ def singular_values(matrix: ArrayLike) -> NDArray[np.float64]:
     Raises:
         RankprobeError: an entry is NaN or infinite.
     """
-    return np.asarray(np.linalg.svd(_checked(matrix), compute_uv=False), dtype=np.float64)
+    return np.asarray(np.linalg.svd(checked(matrix), compute_uv=False), dtype=np.float64)
 
 
 def gram_singular_values(matrix: ArrayLike) -> NDArray[np.float64]:
@@ -30,7 +30,7 @@ def gram_singular_values(matrix: ArrayLike) -> NDArray[np.float64]:
     Raises:
         RankprobeError: an entry is NaN or infinite.
     """
-    m = _checked(matrix)
+    m = checked(matrix)
     transposed = np.swapaxes(m, -1, -2)
     gram = m @ transposed if m.shape[-2] <= m.shape[-1] else transposed @ m
     energy = np.linalg.eigvalsh(gram)[..., ::-1]
@@ -38,7 +38,12 @@ def gram_singular_values(matrix: ArrayLike) -> NDArray[np.float64]:
     return np.sqrt(np.where(energy > floor, energy, 0.0))
 
 
-def _checked(matrix: ArrayLike) -> NDArray[np.float64]:
+def checked(matrix: ArrayLike) -> NDArray[np.float64]:
+    """A matrix or a stack of them in float64.
+
+    Raises:
+        RankprobeError: a vector or a number, or an entry is NaN or infinite.
+    """
     m = np.asarray(matrix, dtype=np.float64)
     if m.ndim < 2:
         raise RankprobeError(f"expected a matrix (n, d) or a stack of them, got shape {m.shape}")

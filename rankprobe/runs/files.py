@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pandas as pd
+import pyarrow as pa
+from pyarrow.parquet import ParquetFile
 
 from rankprobe.errors import RankprobeError
 
@@ -94,13 +96,26 @@ def read_log(path: Path) -> pd.DataFrame:
         # The JSONL first: a writer removes it only when the Parquet file stands.
         *lines, tail = jsonl.read_bytes().split(b"\n")
     except FileNotFoundError:
-        return pd.read_parquet(parquet) if parquet.exists() else pd.DataFrame()
+        return read_parquet(parquet).to_pandas() if parquet.exists() else pd.DataFrame()
     if tail:
         warnings.warn(f"{jsonl}: torn last line left out", stacklevel=2)
     try:
         return pd.DataFrame(json.loads(b"[" + b",".join(lines) + b"]"))
     except ValueError as error:
         raise RankprobeError(f"{jsonl} is damaged ({error})") from None
+
+
+def read_parquet(path: Path) -> pa.Table:
+    """A Parquet file without pandas' way through datasets, which takes three times as long for small files.
+
+    Raises:
+        RankprobeError: the file is damaged.
+    """
+    try:
+        with ParquetFile(path) as file:
+            return file.read(use_threads=False).replace_schema_metadata(None)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RankprobeError(f"{path} is damaged ({error})") from None
 
 
 def last_row(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from rankprobe.errors import RankprobeError, unknown
@@ -79,17 +80,17 @@ def _manifest(run: Run) -> dict[str, Any] | None:
         return None
 
 
-def _log(run: Run, name: str) -> pd.DataFrame:
+def _log(run: Run, name: str) -> pa.Table:
     try:
-        return run.log(name)
+        return run.table(name)
     except RankprobeError as error:
         warnings.warn(f"left out: {error}", stacklevel=3)
-        return pd.DataFrame()
+        return pa.table({})
 
 
-def _truncation(run: Run) -> pd.DataFrame:
+def _truncation(run: Run) -> pa.Table:
     curves = (run.truncation() or {}).get("curves", [])
-    return pd.DataFrame(curves).drop(columns="run_id", errors="ignore")
+    return pa.Table.from_pylist([{k: v for k, v in row.items() if k != "run_id"} for row in curves])
 
 
 def _summary(run: Run, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -106,13 +107,18 @@ def _summary(run: Run, manifest: dict[str, Any]) -> dict[str, Any]:
         **{f"{key}_seconds": value for key, value in manifest["timings"].items()},
         "path": str(run.path),
     }
-    return {
-        **about,
-        **{name: value for name, value in readings.items() if name not in about or name == "step"},
-    }
+    fresh = {name: value for name, value in readings.items() if name not in about or name == "step"}
+    return about | fresh | _functional_rank(run)
 
 
-def _joined(logs: list[pd.DataFrame], runs: pd.DataFrame, config: pd.DataFrame) -> pd.DataFrame:
+def _functional_rank(run: Run) -> dict[str, float | None]:
+    """That of P, of a run that `rankprobe truncate` has cut."""
+    rows = (run.truncation() or {}).get("functional_rank", [])
+    found = [row["functional_rank"] for row in rows if row["matrix"] == "P"]
+    return {"functional_rank": found[0]} if found else {}
+
+
+def _joined(logs: list[pa.Table], runs: pd.DataFrame, config: pd.DataFrame) -> pd.DataFrame:
     """The logs under each other, each row beside the id and config of its run."""
     filled = [log for log in logs if len(log)]
     if not filled:
@@ -125,7 +131,8 @@ def _joined(logs: list[pd.DataFrame], runs: pd.DataFrame, config: pd.DataFrame) 
             beside[str(column)] = _categorical(codes[which], list(categories))
         else:
             beside[str(column)] = values.to_numpy()[which]
-    return pd.concat([pd.DataFrame(beside), pd.concat(filled, ignore_index=True)], axis=1)
+    rows = pa.concat_tables(filled, promote_options="permissive").to_pandas()
+    return pd.concat([pd.DataFrame(beside), rows], axis=1)
 
 
 def _categorical(codes: NDArray[np.intp], categories: list[Any]) -> Any:

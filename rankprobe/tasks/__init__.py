@@ -8,7 +8,7 @@ from rankprobe.tasks.boolq import BOOLQ
 from rankprobe.tasks.cb import CB
 from rankprobe.tasks.copa import COPA
 from rankprobe.tasks.custom import load_task, paired_task
-from rankprobe.tasks.metrics import METRICS, majority_scores, score
+from rankprobe.tasks.metrics import METRICS, Sheet, judged, majority_scores, score
 from rankprobe.tasks.multirc import MULTIRC
 from rankprobe.tasks.record import RECORD
 from rankprobe.tasks.rte import RTE
@@ -44,9 +44,11 @@ __all__ = [
     "TASKS",
     "Example",
     "Row",
+    "Sheet",
     "Split",
     "Task",
     "get_task",
+    "judged",
     "load_split",
     "load_task",
     "majority_scores",

@@ -25,6 +25,15 @@ class Sheet:
     def gold(self) -> list[int]:
         return [example.label for example in self.examples]
 
+    def take(self, rows: Sequence[int]) -> Sheet:
+        """The sheet of some of the rows; a row may come several times."""
+        return Sheet(
+            [self.examples[row] for row in rows],
+            [self.answers[row] for row in rows],
+            [self.predicted[row] for row in rows],
+            self.n_labels,
+        )
+
 
 def accuracy(sheet: Sheet) -> float:
     """Percentage of rows answered rightly."""
@@ -124,12 +133,18 @@ class Score:
     n_invalid: int
 
 
-def score(task: Task, examples: Sequence[Example], answers: Sequence[str], targets: str) -> Score:
-    """Score the answers to a whole split, one text per example."""
+def judged(task: Task, examples: Sequence[Example], answers: Sequence[str], targets: str) -> Sheet:
+    """The answers to a whole split, one text per example, with the classes they stand for."""
     pairs = zip(examples, answers, strict=True)
     predicted = [task.read(answer, example, targets) for example, answer in pairs]
-    sheet = Sheet(examples, answers, predicted, len(task.labels))
-    return Score({name: METRICS[name](sheet) for name in task.metrics}, predicted.count(INVALID))
+    return Sheet(examples, answers, predicted, len(task.labels))
+
+
+def score(task: Task, examples: Sequence[Example], answers: Sequence[str], targets: str) -> Score:
+    """Score the answers to a whole split, one text per example."""
+    sheet = judged(task, examples, answers, targets)
+    values = {name: METRICS[name](sheet) for name in task.metrics}
+    return Score(values, list(sheet.predicted).count(INVALID))
 
 
 def majority_scores(task: Task, examples: Sequence[Example], targets: str) -> dict[str, float]:

@@ -163,17 +163,27 @@ def epoch_batches(
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def collate(data: Encoded, members: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> TextBatch:
-    """One batch of K members' rows, member after member, padded on the right to the longest."""
+def collate(
+    data: Encoded,
+    members: Sequence[Sequence[int]],
+    pad_id: int,
+    device: torch.device,
+    taught: Sequence[Sequence[int]] | None = None,
+) -> TextBatch:
+    """One batch of K members' rows, member after member, padded on the right to the longest.
+
+    `taught`: for each row, the row whose target it has; unset: its own.
+    """
+    taught = members if taught is None else taught
     rows = [row for member in members for row in member]
     sources = [data.sources[row] for row in rows]
     return TextBatch(
         rows=[len(member) for member in members],
         source_lengths=[max(len(data.sources[row]) for row in member) for member in members],
-        target_lengths=[max(len(data.targets[row]) for row in member) for member in members],
+        target_lengths=[max(len(data.targets[row]) for row in member) for member in taught],
         input_ids=_padded(sources, pad_id).to(device),
         attention_mask=_padded([[1] * len(ids) for ids in sources], 0).to(device),
-        labels=_padded([data.targets[row] for row in rows], IGNORED).to(device),
+        labels=_padded([data.targets[row] for member in taught for row in member], IGNORED).to(device),
     )
 
 

@@ -52,6 +52,10 @@ class TaskConfig(Settings):
         default=None, description="Training rows, drawn by seed (paper 5.2: 8, 16, 32); unset: all"
     )
     balanced: bool = Field(default=False, description="Draw shots evenly over the labels (paper: not)")
+    control: Literal["none", "shuffle-labels", "random-labels"] = Field(
+        default="none",
+        description="Train on labels of other rows, or drawn at random: a null of every reading",
+    )
     report_split: Literal["all", "half"] = Field(
         default="all",
         description="all (paper), or half: best is chosen on one half of dev, reported on the other",

@@ -67,7 +67,8 @@ def gradients_for(session: Session, members: Sequence[Member], step: int) -> Non
     backbone = session.backbone
     rows = [member.rows(step) for member in members]
     with _shared_time(members, "training"):
-        batch = collate(session.train, rows, backbone.tokenizer.pad_token_id, backbone.device)
+        taught = [member.taught(each) for member, each in zip(members, rows, strict=True)]
+        batch = collate(session.train, rows, backbone.tokenizer.pad_token_id, backbone.device, taught)
         softs = [member.produce() for member in members]
         with _mode(session, members, batch, step):
             values = losses(backbone, softs, batch)

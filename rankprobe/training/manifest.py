@@ -30,6 +30,13 @@ SELECTION = {
 }
 
 
+CONTROLS = {
+    "none": [],
+    "shuffle-labels": ["control: trained on the labels of other rows, so nothing is to be learned"],
+    "random-labels": ["control: trained on labels drawn at random, so nothing is to be learned"],
+}
+
+
 def new_manifest(config: RunConfig, session: Session, learner: Learner) -> dict[str, Any]:
     """The manifest of a run that has not begun."""
     backbone, train, validation = session.backbone, session.train, session.exam.data
@@ -69,7 +76,7 @@ def new_manifest(config: RunConfig, session: Session, learner: Learner) -> dict[
         "progress": {"step": 0, "total_steps": session.total_steps},
         "timings": {},
         "numerical_rank_rtol": numerical_rank_rtol((n, d)) if n else None,
-        "notes": notes(config.method, backbone),
+        "notes": [*notes(config.method, backbone), *CONTROLS[config.task.control]],
         "selection": SELECTION[config.task.report_split],
         **provenance(config.backbone.device),
         "resumed": [],

@@ -24,7 +24,7 @@ from rankprobe.training.manifest import now
 from rankprobe.training.recorder import Hook, Recorder
 from rankprobe.training.seeding import numpy_generator, torch_generator
 from rankprobe.training.session import Session
-from rankprobe.training.subsets import training_rows
+from rankprobe.training.subsets import target_rows, training_rows
 
 
 class Member:
@@ -65,6 +65,7 @@ class Member:
         self.timings = {"training": 0.0, "evaluation": 0.0, "recording": 0.0}
         self._restore()
         self._subset = training_rows(session.train.examples, config.task, config.seed)
+        self._taught = target_rows(session.train.targets, self._subset, config.task.control, config.seed)
         self._batches: dict[int, list[list[int]]] = {}
         twins = {"twin_": self.twin.method} if self.twin else {}
         self.recorder = Recorder(
@@ -92,6 +93,10 @@ class Member:
             batches = epoch_batches(lengths, training.batch_size, training.batching, self.config.seed, epoch)
             self._batches = {epoch: [[self._subset[i] for i in batch] for batch in batches]}
         return self._batches[epoch][position]
+
+    def taught(self, rows: Sequence[int]) -> list[int]:
+        """For each training row, the row whose target it is taught: its own, but in control runs."""
+        return [self._taught[row] for row in rows]
 
     def produce(self) -> Soft:
         """P for the coming update, (n, d), ready to receive ∂L/∂P, and the shift of the text."""
@@ -214,7 +219,7 @@ class Member:
         """
         before = self.session.backbone_fingerprint
         backbone = {**self.run.manifest["backbone"], "fingerprint_after": backbone_fingerprint}
-        self.run.update({"backbone": backbone})
+        self.run.update({"backbone": backbone, "readings": self.run.readings()})
         if backbone_fingerprint != before and not self.config.method.trains_backbone:
             raise RunFailed(
                 f"run '{self.run.id}': the frozen backbone changed during training (fingerprint "

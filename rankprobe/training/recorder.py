@@ -20,7 +20,7 @@ from torch import Tensor
 
 from rankprobe.errors import RunFailed
 from rankprobe.prompts.base import Method
-from rankprobe.rank import MEASURES, gram_singular_values, revived, sign_counts
+from rankprobe.rank import LOGGED, MEASURES, gram_singular_values, revived, sign_counts
 from rankprobe.runs.files import AppendLog
 from rankprobe.runs.folder import LOGS
 from rankprobe.training.config import LoggingConfig
@@ -161,7 +161,7 @@ class Recorder:
 def _measures(spectra: Mapping[str, NDArray[np.float64]], shape: tuple[int, ...]) -> dict[str, float]:
     """Each measure of each matrix, `<matrix>_<measure>`, from one stack of singular values."""
     stack = np.stack(list(spectra.values()))
-    values = {name: function(stack, (shape[0], shape[1])) for name, function in MEASURES.items()}
+    values = {name: MEASURES[name](stack, (shape[0], shape[1])) for name in LOGGED}
     return {
         f"{matrix}_{name}": float(column[i])
         for i, matrix in enumerate(spectra)

@@ -8,6 +8,7 @@ import numpy as np
 
 from rankprobe.errors import RankprobeError
 from rankprobe.tasks import Example
+from rankprobe.training.batching import Ids
 from rankprobe.training.config import TaskConfig
 from rankprobe.training.seeding import numpy_generator
 
@@ -44,6 +45,24 @@ def training_rows(examples: Sequence[Example], task: TaskConfig, seed: int) -> l
             )
         chosen += by_label[label][:wanted]
     return sorted(chosen)
+
+
+def target_rows(targets: Sequence[Ids], rows: Sequence[int], control: str, seed: int) -> dict[int, int]:
+    """For each of a run's training examples, the example whose target it is taught.
+
+    Its own, with `none`. `shuffle-labels` gives the targets of the run's examples in random order: nothing
+    can be learned about texts, and every label is as frequent as before. `random-labels` gives each example
+    one of the different targets of the split, all of them equally likely. Dev rows keep their labels.
+    Source: the controls of Zhang et al. (2017), "Understanding deep learning requires rethinking
+    generalization", section 2.1.
+    """
+    if control == "none":
+        return {row: row for row in rows}
+    rng = numpy_generator(seed, "control")
+    if control == "shuffle-labels":
+        return dict(zip(rows, rng.permutation(rows).tolist(), strict=True))
+    different = list({tuple(target): row for row, target in enumerate(targets)}.values())
+    return dict(zip(rows, rng.choice(different, len(rows)).tolist(), strict=True))
 
 
 def dev_parts(examples: Sequence[Example], report_split: str) -> dict[str, list[int]]:

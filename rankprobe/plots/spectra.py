@@ -1,0 +1,56 @@
+"""Singular values over their index, beside what stands out of noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from rankprobe.plots.style import style
+from rankprobe.rank import permutation_edge, singular_values
+
+PANEL = (3.4, 2.6)
+COLUMNS = 4
+EDGES = (("#c2571a", "--"), ("#2a7f62", ":"))
+"""Colour and line of the permutation edge and of the Marchenko–Pastur edge."""
+
+
+def spectra(named: Sequence[tuple[str, NDArray[np.generic]]]) -> Figure:
+    """One panel per matrix: s over index, log scale, with the permutation and Marchenko–Pastur edges.
+
+    Values above an edge are more than the largest that entries in random order (dashed), or white noise of
+    the same norm (dotted), would give.
+
+    Args:
+        named: pairs of a title and a matrix (n, d).
+    """
+    columns = min(len(named), COLUMNS)
+    rows = -(-len(named) // columns)
+    with style():
+        figure, grid = plt.subplots(
+            rows,
+            columns,
+            figsize=(max(PANEL[0] * columns, 4.8), PANEL[1] * rows + 0.5),
+            layout="constrained",
+            squeeze=False,
+        )
+        plt.close(figure)
+        panels = list(grid.flat)
+        for axes in panels[len(named) :]:
+            axes.set_axis_off()
+        for axes, (title, matrix) in zip(panels, named, strict=False):
+            s, (n, d) = singular_values(matrix), matrix.shape
+            white = np.sqrt(np.square(s).sum() / (n * d)) * (np.sqrt(n) + np.sqrt(d))
+            shown = np.where(s > 0, s, np.nan)
+            axes.semilogy(np.arange(1, len(s) + 1), shown, ".", color="#0b3c6f", markersize=3)
+            edges = {"permutation edge": permutation_edge(matrix), "Marchenko–Pastur edge": white}
+            for (label, edge), (colour, line) in zip(edges.items(), EDGES, strict=True):
+                if edge > 0:
+                    axes.axhline(edge, color=colour, linestyle=line, linewidth=1, label=label)
+            axes.set(title=title, xlabel="index i", ylabel="singular value s")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    return figure

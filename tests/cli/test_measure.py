@@ -1,0 +1,101 @@
+"""analyze and truncate, end to end."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import quick
+from test_use import refused, run
+
+import rankprobe as rp
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", rng.standard_normal((12, 20)))
+    return tmp_path
+
+
+def test_analyze_prints_a_line_per_matrix_with_its_null(here, capsys):
+    run("analyze", "*.npy")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["a", "P"],
+        ["a", "P_rows"],
+        ["b", "P"],
+        ["b", "P_rows"],
+    ]
+    assert "12 × 20" in lines[1]
+    assert "12 (12)" in lines[1]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "sub/out.parquet", "out.json"])
+def test_analyze_writes_every_reading(here, capsys, name):
+    run("analyze", "a.npy", "--output", name)
+    read = {"csv": pd.read_csv, "parquet": pd.read_parquet, "json": pd.read_json}[name.split(".")[1]]
+    table = read(here / name)
+    assert len(table) == 2 * 13
+    assert {"value", "shuffled", "gaussian", "effect"} <= set(table.columns)
+    assert "exists; choose another name" in refused(capsys, "analyze", "a.npy", "--output", name)
+
+
+def test_analyze_draws_spectra(here, capsys):
+    run("analyze", "a.npy", "b.npy", "--plot", "spectra.png")
+    assert (here / "spectra.png").read_bytes()[:4] == b"\x89PNG"
+    assert "ends in no picture format" in refused(capsys, "analyze", "a.npy", "--plot", "spectra.xyz")
+
+
+def test_analyze_compares_directions(here, capsys):
+    run("analyze", "a.npy", "b.npy", "--directions", "3")
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.split()[:2] == ["a", "b"])
+    assert line.split()[4] == "0.15"  # what random subspaces share: 3 of 20
+    assert "there is one; give more" in refused(capsys, "analyze", "a.npy", "--directions", "3")
+
+
+def test_calibrate_prints_what_each_method_recovers(here, capsys, monkeypatch):
+    from rankprobe.training import calibrate as module
+
+    monkeypatch.setattr(module, "CONTENDERS", module.CONTENDERS[::6])
+    quickly = {"planted": (0, 2), "shape": (10, 12)}
+    whole = module.calibrate
+    monkeypatch.setattr(module, "calibrate", lambda **given: whole(**given, **quickly))
+    run("calibrate", "--seed", "1", "--steps", "30", "--output", "out.csv", "--plot", "out.png")
+    told = capsys.readouterr().out
+    assert "probe, gate relu, 1 seeds, signal-to-noise 0.2" in told
+    assert "count on noise alone: " in told
+    assert set(pd.read_csv(here / "out.csv")["method"]) == {"probe", "vanilla"}
+    assert (here / "out.png").exists()
+
+
+def test_analyze_says_what_a_run_means_and_truncate_adds_to_it(here, capsys):
+    trained = rp.train(quick(), runs_dir=here / "runs")
+    run("analyze", trained.id)
+    before = capsys.readouterr().out
+    assert "of 8 diagonal entries stayed positive; the noise twin kept" in before
+    assert "measure it: rankprobe truncate runs/" in before
+    run("truncate", trained.id, "--k", "1", "--k", "4")
+    shown = capsys.readouterr().out
+    assert "top of P" in shown
+    assert [line.split()[0] for line in shown.splitlines()[2:6]] == ["k", "1", "4", "8"]
+    run("analyze", trained.id)
+    assert "rankprobe truncate" not in capsys.readouterr().out
+    run("plot", "truncation")
+    provenance = json.loads((here / "figures" / "truncation.json").read_text())
+    assert [each["run_id"] for each in provenance["runs"]] == [trained.id]
+
+
+def test_what_is_refused(here, capsys):
+    assert "no prompt 'nowhere'" in refused(capsys, "analyze", "nowhere")
+    assert "expected .csv, .parquet, .json" in refused(capsys, "analyze", "a.npy", "--output", "out.txt")
+    np.save(here / "bad.npy", np.array([[1.0, np.nan]]))
+    assert "holds NaN or infinite entries" in refused(capsys, "analyze", "bad.npy")
+    np.save(here / "none.npy", np.zeros((0, 5)))
+    assert "expected a matrix (n, d)" in refused(capsys, "analyze", "none.npy")
+    (here / "torn.safetensors").write_bytes(b"\x00" * 10)
+    refused(capsys, "analyze", "torn.safetensors")

@@ -1,0 +1,84 @@
+"""Sentences that follow from numbers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rankprobe.errors import RankprobeError
+from rankprobe.reports import findings
+from rankprobe.runs import Run
+
+
+def run(folder, seed=0, *, cut=None, source="hub", random=False, control="none", **readings) -> Run:
+    """A finished run as far as a report reads it."""
+    path = folder / f"run-{seed}"
+    path.mkdir()
+    row = {"n_positive": 37, "n_negative": 63, "n_zero": 0, "twin_n_positive": 12}
+    row |= {"P_numerical_rank": 100, "P_erank_rv": 80.5, "twin_P_erank_rv": 9.0} | readings
+    manifest = {
+        "readings": {name: value for name, value in row.items() if value is not None},
+        "backbone": {"random_weights": random},
+        "data": {"source": source},
+        "config": {"task": {"control": control}},
+    }
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    if cut is not None:
+        rows = [{"matrix": name, **values} for name, values in cut.items()]
+        (path / "truncation.json").write_text(json.dumps({"functional_rank": rows}))
+    return Run(path)
+
+
+CUT = {
+    "P": {"functional_rank": 6, "low": 4, "high": 9},
+    "dP": {"functional_rank": 5, "low": 3, "high": 8},
+}
+
+
+def test_a_count_near_its_twins_is_no_evidence(tmp_path):
+    count, present, used = findings([run(tmp_path, n_positive=18, n_negative=82)])
+    assert count == (
+        "18 of 100 diagonal entries stayed positive; the noise twin kept 12: not distinguishable from the null "
+        "(one seed: spread unknown), so the count alone is not evidence of low rank."
+    )
+    assert present == "P has numerical rank 100; its effective rank is 80.5, its noise twin's 9."
+    assert used.startswith("The rank that is used is not known yet; measure it: rankprobe truncate ")
+
+
+def test_counts_far_from_their_twins(tmp_path):
+    runs = [run(tmp_path, seed, n_positive=60 + seed, twin_n_positive=12 - seed) for seed in range(5)]
+    assert "62 ± 1.6" in findings(runs)[0]
+    assert "(mean of 5 seeds); the noise twin kept 10 ± 1.6: above the null" in findings(runs)[0]
+    assert findings(runs)[0].endswith("kept entries alive that noise alone would have killed.")
+    below = [run(tmp_path, 10 + seed, n_positive=10 - seed, twin_n_positive=60 + seed) for seed in range(5)]
+    assert findings(below)[0].endswith("let more entries die than noise alone would have.")
+
+
+def test_the_rank_that_is_used(tmp_path):
+    used = findings([run(tmp_path, cut=CUT)])[-1]
+    assert used.startswith("The functional rank is 6 (4–9) of P and 5 (3–8) of ΔP (added to P0): ")
+    nothing = {name: {"functional_rank": None, "low": None, "high": None} for name in CUT}
+    none = findings([run(tmp_path, 1, cut=nothing)])[-1]
+    assert none == "The score does not gain on the majority, so no rank can be said to be used."
+
+
+def test_without_twin_or_diagonal(tmp_path):
+    assert "no noise twin, so the count says nothing" in findings([run(tmp_path, twin_n_positive=None)])[0]
+    vanilla = run(tmp_path, 1, n_positive=None, n_negative=None, n_zero=None, twin_n_positive=None)
+    assert findings([vanilla])[0].startswith("P has numerical rank")
+
+
+def test_what_must_be_known_first(tmp_path):
+    first = findings([run(tmp_path, source="bundled", random=True, control="shuffle-labels")])[0]
+    assert first == (
+        "Mind that the weights of the model are random; the task is a miniature of ours, not SuperGLUE; the "
+        "labels it was trained on say nothing about the texts."
+    )
+
+
+def test_nothing_logged(tmp_path):
+    bare = run(tmp_path)
+    (bare.path / "manifest.json").write_text(json.dumps({"readings": {}}))
+    with pytest.raises(RankprobeError, match="nothing to report"):
+        findings([bare])
