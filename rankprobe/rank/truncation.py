@@ -41,7 +41,7 @@ def steps_to(most: int, count: int) -> list[int]:
     """About `count` values of k from 0 to `most`, closer together where they are small.
 
     >>> steps_to(100, 12)
-    [0, 1, 2, 3, 4, 7, 12, 21, 36, 60, 100]
+    [0, 1, 2, 3, 4, 6, 10, 16, 25, 40, 63, 100]
     """
     spread = np.geomspace(1, max(most, 1), max(count - 1, 2)).round().astype(int)
     return sorted({0, *spread.tolist(), most})

@@ -51,6 +51,27 @@ def test_scores_are_those_of_the_cut_prompt(run):
         assert found["value"] == expected[0]["value"]
 
 
+def test_each_curve_asks_with_its_own_prompts(run, monkeypatch):
+    from rankprobe.training import truncate as module
+
+    asked = []
+
+    def stub(exam, backbone, softs, batch_size, scoring):
+        asked.extend(np.asarray(soft.P, dtype=float) for soft in softs)
+        return [["0"] * len(exam.data) for _ in softs]
+
+    monkeypatch.setattr(module, "answers", stub)
+    module.truncate(run, ks=[3], seed=5)
+    P, P0 = run.prompt().astype(float), run.prompt("P0").astype(float)
+    expected = [
+        *parts(P, [3, 8], "top"),
+        *(P0 + parts(P - P0, [3, 8], "top")),
+        *parts(P, [3, 8], "bottom"),
+        *parts(P, [3, 8], "random", 5),
+    ]
+    np.testing.assert_allclose(asked, expected, rtol=1e-6, atol=1e-6)
+
+
 def test_curves_are_kept_and_come_back_in_frames(run):
     found = truncate(run, ks=[0, 2])
     assert rp.load_runs(run.path.parent).truncation.empty
