@@ -70,6 +70,9 @@ def test_every_flag_in_the_readme_exists(capsys, monkeypatch):
         ["tasks", "show"],
         ["eval"],
         ["export"],
+        ["analyze"],
+        ["truncate"],
+        ["calibrate"],
     ):
         with pytest.raises(SystemExit):
             main([*command, "--help"])

@@ -21,9 +21,16 @@ def grid(base: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> list[Run
     return [RunConfig.from_flat({**base, **dict(zip(axes, c, strict=True))}) for c in combinations]
 
 
-def pack(configs: Sequence[RunConfig]) -> list[list[RunConfig]]:
-    """Group configs into cohorts that can be trained in one pass, in order of first appearance."""
+def pack(configs: Sequence[RunConfig], most: int | None = None) -> list[list[RunConfig]]:
+    """Group configs into cohorts that can be trained in one pass, in order of first appearance.
+
+    `most`: members of a cohort; unset: any number.
+    """
     cohorts: dict[str, list[RunConfig]] = {}
     for config in configs:
         cohorts.setdefault(json.dumps(cohort_key(config)), []).append(config)
-    return list(cohorts.values())
+    return [
+        cohort[start : start + (most or len(cohort))]
+        for cohort in cohorts.values()
+        for start in range(0, len(cohort), most or len(cohort))
+    ]
