@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from rankprobe.plots.panels import panels
 from rankprobe.plots.style import style
 from rankprobe.rank import permutation_edge, singular_values
 
 PANEL = (3.4, 2.6)
-COLUMNS = 4
 EDGES = (("#c2571a", "--"), ("#2a7f62", ":"))
 """Colour and line of the permutation edge and of the Marchenko–Pastur edge."""
 
@@ -27,21 +26,9 @@ def spectra(named: Sequence[tuple[str, NDArray[np.generic]]]) -> Figure:
     Args:
         named: pairs of a title and a matrix (n, d).
     """
-    columns = min(len(named), COLUMNS)
-    rows = -(-len(named) // columns)
     with style():
-        figure, grid = plt.subplots(
-            rows,
-            columns,
-            figsize=(max(PANEL[0] * columns, 4.8), PANEL[1] * rows + 0.5),
-            layout="constrained",
-            squeeze=False,
-        )
-        plt.close(figure)
-        panels = list(grid.flat)
-        for axes in panels[len(named) :]:
-            axes.set_axis_off()
-        for axes, (title, matrix) in zip(panels, named, strict=False):
+        figure, grid = panels(len(named), PANEL, least_width=4.8, below=0.5)
+        for axes, (title, matrix) in zip(grid, named, strict=True):
             s, (n, d) = singular_values(matrix), matrix.shape
             white = np.sqrt(np.square(s).sum() / (n * d)) * (np.sqrt(n) + np.sqrt(d))
             shown = np.where(s > 0, s, np.nan)
@@ -51,6 +38,6 @@ def spectra(named: Sequence[tuple[str, NDArray[np.generic]]]) -> Figure:
                 if edge > 0:
                     axes.axhline(edge, color=colour, linestyle=line, linewidth=1, label=label)
             axes.set(title=title, xlabel="index i", ylabel="singular value s")
-        handles, labels = panels[0].get_legend_handles_labels()
+        handles, labels = grid[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,6 +9,7 @@ from matplotlib.ticker import NullLocator
 
 from rankprobe.errors import RankprobeError
 from rankprobe.plots.groups import Group, groups, signed
+from rankprobe.plots.panels import panels
 from rankprobe.plots.style import style
 from rankprobe.runs import Frames
 
@@ -20,7 +20,6 @@ CURVES = {
     ("P", "bottom"): ("smallest of P", "#c2571a", "--"),
 }
 PANEL = (3.6, 2.8)
-COLUMNS = 4
 
 
 def truncation(frames: Frames) -> Figure:
@@ -36,23 +35,11 @@ def truncation(frames: Frames) -> Figure:
         raise RankprobeError("no truncation curves to draw; make them first: rankprobe truncate RUN")
     cut = set(frames.truncation["run_id"])
     found = [group for group in groups(frames) if cut & set(group.run_ids)]
-    columns = min(len(found), COLUMNS)
-    rows = -(-len(found) // columns)
     with style():
-        figure, grid = plt.subplots(
-            rows,
-            columns,
-            figsize=(max(PANEL[0] * columns, 5.2), PANEL[1] * rows + 0.7),
-            layout="constrained",
-            squeeze=False,
-        )
-        plt.close(figure)
-        panels = list(grid.flat)
-        for axes in panels[len(found) :]:
-            axes.set_axis_off()
-        for axes, group in zip(panels, found, strict=False):
+        figure, grid = panels(len(found), PANEL, least_width=5.2, below=0.7)
+        for axes, group in zip(grid, found, strict=True):
             _panel(axes, group, frames.truncation)
-        handles, labels = panels[0].get_legend_handles_labels()
+        handles, labels = grid[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return signed(figure, found)
 
