@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMATS = (".csv", ".parquet", ".json")
+PICTURES = (".png", ".svg", ".pdf")
 PANELS = 24
 SHOWN = {
     "numerical_rank": "numerical",
@@ -30,7 +31,7 @@ SHOWN = {
 CALIBRATED = {
     "n_positive": "positive σ",
     "n_positive_minus_twin": "minus twin",
-    "P_functional_best": "functional",
+    "P_functional": "functional",
     "P_gavish_donoho": "G.-Donoho",
     "P_permutation_edge": "permutation",
     "P_erank_rv": "effective",
@@ -62,8 +63,8 @@ def analyze(
     from rankprobe.reports import findings
 
     places = [place for each in prompt for place in _places(each, runs_dir)]
-    _check_output(output)
-    _check_new(plot)
+    _check_output(output, FORMATS)
+    _check_output(plot, PICTURES)
     table = read(places, seed)
     typer.echo(_shown(table))
     if directions:
@@ -111,7 +112,7 @@ def truncate(
 def calibrate(
     seed: Annotated[list[int] | None, typer.Option(min=0, help="Repeatable [0 1 2]")] = None,
     noise: Annotated[
-        float, typer.Option(min=0, help="Of the gradient, as a multiple of its size at P = 0")
+        float, typer.Option(min=0.001, help="Of the gradient, as a multiple of its size at P = 0")
     ] = 5.0,
     learning_rate: Annotated[float, typer.Option(min=0, help="Peak rate, as in runs")] = 0.3,
     steps: Annotated[int, typer.Option(min=1, help="Optimizer updates")] = 1000,
@@ -131,8 +132,8 @@ def calibrate(
     from rankprobe.training.calibrate import CONTENDERS, summary
     from rankprobe.training.calibrate import calibrate as plant
 
-    _check_output(output)
-    _check_new(plot)
+    _check_output(output, FORMATS)
+    _check_output(plot, PICTURES)
     frames = []
     with threadpool_limits(1):
         for method in CONTENDERS:
@@ -231,7 +232,10 @@ def _compared(places: list[Path], directions: int) -> str:
     from rankprobe.reports import read_matrices
 
     named = [each for place in places for each in read_matrices(place) if each.matrix == "P"]
-    matrices = {_title(each.place, each.prompt): each.values for each in named}
+    titles = [_title(each.place, each.prompt) for each in named]
+    if len(set(titles)) < len(titles):
+        titles = [f"{each.place} {each.prompt}" for each in named]
+    matrices = dict(zip(titles, [each.values for each in named], strict=True))
     if len(matrices) < 2:
         raise RankprobeError("--directions compares prompts, and there is one; give more")
     return similarities(matrices, directions).to_string(index=False, float_format="{:.3g}".format)
@@ -267,12 +271,9 @@ def _write(table: pd.DataFrame, path: Path) -> None:
     typer.echo(str(path))
 
 
-def _check_output(path: Path | None) -> None:
-    _check_new(path)
-    if path and path.suffix not in FORMATS:
-        raise RankprobeError(f"'{path}' ends in no known format; expected {', '.join(FORMATS)}")
-
-
-def _check_new(path: Path | None) -> None:
+def _check_output(path: Path | None, formats: tuple[str, ...]) -> None:
+    """Refuse before the work what could not be written after it."""
     if path is not None and path.exists():
         raise RankprobeError(f"'{path}' exists; choose another name")
+    if path is not None and path.suffix not in formats:
+        raise RankprobeError(f"'{path}' ends in no known format; expected {', '.join(formats)}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rankprobe.errors import RankprobeError
 from rankprobe.plots.groups import Group, groups, signed
+from rankprobe.plots.panels import panels
 from rankprobe.plots.style import COLOURS, RUN, TWIN, style
 from rankprobe.runs import Frames
 
@@ -16,9 +16,8 @@ SIGNS = {"n_positive": "positive", "n_negative": "negative"}
 RANKS = {"P_numerical_rank": "numerical rank", "P_erank_rv": "effective rank"}
 PANEL = (3.4, 2.5)
 LEGEND = 4.8
-"""Inches: a panel, and the least width that holds the legend."""
-
-COLUMNS = 4
+BELOW = 0.6
+"""Inches: a panel, the least width that holds the legend, and its height."""
 
 
 def fig3(frames: Frames) -> Figure:
@@ -33,13 +32,9 @@ def fig3(frames: Frames) -> Figure:
     found = [group for group in groups(frames) if _has_diagonal(group)]
     if not found:
         raise RankprobeError("fig3 needs a run of the probe, and there is none; train one: rankprobe probe")
-    columns = min(len(found), COLUMNS)
-    rows = -(-len(found) // columns)
     with style():
-        figure, grid = _grid(rows, columns)
-        for axes in grid[len(found) :]:
-            axes.set_axis_off()
-        for axes, group in zip(grid, found, strict=False):
+        figure, grid = panels(len(found), PANEL, least_width=LEGEND, below=BELOW)
+        for axes, group in zip(grid, found, strict=True):
             axes.set_title(group.title)
             _signs(axes, group)
         _legend(figure, SIGNS)
@@ -58,7 +53,7 @@ def fig9(frames: Frames) -> Figure:
     """
     found = groups(frames)
     with style():
-        figure, grid = _grid(2, len(found))
+        figure, grid = panels(2 * len(found), PANEL, least_width=LEGEND, below=BELOW, columns=len(found))
         for column, group in enumerate(found):
             upper, lower = grid[column], grid[len(found) + column]
             upper.set_title(group.title)
@@ -76,18 +71,6 @@ def fig9(frames: Frames) -> Figure:
 
 def _has_diagonal(group: Group) -> bool:
     return not group.band("n_positive").empty
-
-
-def _grid(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(max(PANEL[0] * columns, LEGEND), PANEL[1] * rows + 0.6),
-        layout="constrained",
-        squeeze=False,
-    )
-    plt.close(figure)  # the caller owns it; pyplot shall not keep it open
-    return figure, list(axes.flat)
 
 
 def _signs(axes: Axes, group: Group) -> None:

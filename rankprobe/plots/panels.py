@@ -1,4 +1,4 @@
-"""Panels in rows of four, and nothing where there is no panel."""
+"""Panels in rows, and nothing where there is no panel."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ COLUMNS = 4
 
 
 def panels(
-    count: int, size: tuple[float, float], *, least_width: float, below: float
+    count: int, size: tuple[float, float], *, least_width: float, below: float, columns: int = COLUMNS
 ) -> tuple[Figure, list[Axes]]:
     """A figure with `count` panels of `size` inches, at least so wide, and with room below for a legend."""
-    columns = min(count, COLUMNS)
+    columns = min(count, columns)
     rows = -(-count // columns)
     figure, grid = plt.subplots(
         rows,

@@ -77,7 +77,8 @@ def truncate(
             trained on.
     """
     config = config_of(run)
-    P, P0 = (np.asarray(run.prompt(name), dtype=np.float64) for name in (which, "P0"))
+    trained = run.prompt(which)
+    P, P0 = (np.asarray(each, dtype=np.float64) for each in (trained, run.prompt("P0")))
     if not P.size:
         raise RankprobeError(f"run '{run.id}' has no prompt to cut ({config.method.name})")
     most = min(P.shape)
@@ -93,7 +94,7 @@ def truncate(
     curves, ranks = [], []
     for matrix, keep in CURVES:
         whole, start = (P, np.zeros_like(P)) if matrix == "P" else (P - P0, P0)
-        cut = (start + parts(whole, kept, keep, seed)).astype(np.float32)
+        cut = (start + parts(whole, kept, keep, seed)).astype(trained.dtype)
         softs = [Soft(torch.from_numpy(each), shift) for each in cut]
         given = [
             texts

@@ -48,7 +48,8 @@ def test_analyze_writes_every_reading(here, capsys, name):
 def test_analyze_draws_spectra(here, capsys):
     run("analyze", "a.npy", "b.npy", "--plot", "spectra.png")
     assert (here / "spectra.png").read_bytes()[:4] == b"\x89PNG"
-    assert "ends in no picture format" in refused(capsys, "analyze", "a.npy", "--plot", "spectra.xyz")
+    for command in (("analyze", "a.npy"), ("calibrate",)):
+        assert "expected .png, .svg, .pdf" in refused(capsys, *command, "--plot", "spectra.xyz")
 
 
 def test_analyze_compares_directions(here, capsys):
