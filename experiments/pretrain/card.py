@@ -16,7 +16,7 @@ import pandas as pd
 from rankprobe import RunConfig, load_runs
 from rankprobe.bundled import BACKBONES, FOLDER
 from rankprobe.prompts import METHODS
-from rankprobe.sweeps import grid, run_all
+from rankprobe.sweeps import MOST, grid, pack, sweep
 from rankprobe.tasks import TASKS
 
 HERE = Path(__file__).parent
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--no-training", action="store_true", help="only read the runs there are")
     given = parser.parse_args()
     if not given.no_training:
-        run_all(plan(), runs_dir=given.runs_dir)
+        sweep(pack(plan(), most=MOST), runs_dir=given.runs_dir)
     frames = load_runs(given.runs_dir)
     found = {size: json.loads((HERE / f"{size}_scores.json").read_text()) for size in BACKBONES}
     runs = complete(frames.runs)

@@ -11,6 +11,7 @@ from rankprobe.backbone.load import load_backbone, location
 from rankprobe.backbone.score import TextBatch, check_prompt_matters, decode, label_logits, likeliest, losses
 from rankprobe.backbone.shapes import SHAPES
 from rankprobe.backbone.splice import Soft, splice
+from rankprobe.backbone.spread import fetching_again, is_fetched, placement
 
 __all__ = [
     "SHAPES",
@@ -20,12 +21,15 @@ __all__ = [
     "TextBatch",
     "check_prompt_matters",
     "decode",
+    "fetching_again",
     "fingerprint",
+    "is_fetched",
     "label_logits",
     "likeliest",
     "load_backbone",
     "location",
     "losses",
+    "placement",
     "recomputing",
     "splice",
 ]

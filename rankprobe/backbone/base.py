@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rankprobe.backbone.spread import runs_on, values
+
 
 @dataclass(frozen=True)
 class Backbone:
@@ -56,21 +58,26 @@ class Backbone:
 
     @property
     def embedding(self) -> Tensor:
-        """The input embedding matrix, (rows, d). It may hold more rows than the tokenizer has pieces."""
-        return self.model.get_input_embeddings().weight
+        """The input embedding matrix, (rows, d). It may hold more rows than the tokenizer has pieces.
+
+        Where it is spread to disk, each access reads it.
+        """
+        return values(self.model.get_input_embeddings(), "weight")
 
     @property
     def d_model(self) -> int:
-        return self.embedding.shape[1]
+        return self.model.get_input_embeddings().weight.shape[1]
 
     @property
     def device(self) -> torch.device:
-        return self.embedding.device
+        """Where text and prompt enter; layers of a spread model may compute elsewhere."""
+        return runs_on(self.model.get_input_embeddings())
 
     @property
     def prompt_dtype(self) -> torch.dtype:
         """Prompts and optimizer state are float32, whatever the frozen weights are; float64 under float64."""
-        return torch.float64 if self.embedding.dtype == torch.float64 else torch.float32
+        dtype = self.model.get_input_embeddings().weight.dtype
+        return torch.float64 if dtype == torch.float64 else torch.float32
 
     @property
     def piece_ids(self) -> list[int]:
@@ -78,8 +85,8 @@ class Backbone:
 
         In the tokenizer's order, which is by falling frequency for sentencepiece vocabularies such as T5's.
         """
-        special = set(self.tokenizer.all_special_ids)
-        return [i for i in range(min(len(self.tokenizer), len(self.embedding))) if i not in special]
+        special, rows = set(self.tokenizer.all_special_ids), len(self.model.get_input_embeddings().weight)
+        return [i for i in range(min(len(self.tokenizer), rows)) if i not in special]
 
     def vocabulary(self) -> Tensor:
         """Embedding rows of real pieces, (pieces, d), on the CPU in the prompt's dtype."""

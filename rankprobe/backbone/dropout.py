@@ -56,10 +56,11 @@ class MemberDropout(TorchFunctionMode):
         own = list(full)
         for axis in sequence_axes:
             own[axis] = self.lengths.get(full[axis], [full[axis]] * len(self.rows))[member]
-        mask = torch.empty(own, dtype=input.dtype, device=input.device)
-        mask.bernoulli_(1 - p, generator=self.generators[member]).div_(1 - p)
+        generator = self.generators[member]
+        mask = torch.empty(own, dtype=input.dtype, device=generator.device)
+        mask.bernoulli_(1 - p, generator=generator).div_(1 - p)
         if own == full:
-            return mask
+            return mask.to(input.device)
         # Positions beyond the member's own length are padding: masked, so their value never matters.
         padded = input.new_ones(full)
         padded[tuple(slice(0, size) for size in own)] = mask

@@ -7,6 +7,7 @@ import hashlib
 import torch
 
 from rankprobe.backbone.base import Backbone
+from rankprobe.backbone.spread import values
 
 
 def fingerprint(backbone: Backbone) -> str:
@@ -14,6 +15,8 @@ def fingerprint(backbone: Backbone) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(backbone.model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        flat = tensor.detach().cpu().contiguous().flatten()
+        owner, _, own = name.rpartition(".")
+        held = values(backbone.model.get_submodule(owner), own) if tensor.is_meta else tensor
+        flat = held.detach().cpu().contiguous().flatten()
         digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()

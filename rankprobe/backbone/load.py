@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from rankprobe.backbone.allocator import keep_memory
 from rankprobe.backbone.base import Backbone
 from rankprobe.backbone.fast import quicken
 from rankprobe.backbone.shapes import SHAPES, T5_ROWS, skeleton
+from rankprobe.backbone.spread import is_spread, spread
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.hub import cached_commit, first_line, from_hub, is_cached
 
@@ -35,6 +37,7 @@ def load_backbone(
     dtype: str = "float32",
     seed: int = 0,
     device: str = "cpu",
+    device_map: str | None = None,
 ) -> Backbone:
     """Load a frozen backbone, ready to be spliced.
 
@@ -45,23 +48,32 @@ def load_backbone(
         dtype: of the frozen weights: float32, bfloat16, or float64 (numerical tests).
         seed: of the weights of `random:` backbones; others ignore it.
         device: a torch device.
+        device_map: instead of `device`, how accelerate spreads the weights over several; see
+            `spread.placement`.
 
     Raises:
-        RankprobeError: unknown or unreachable model, tokenizer or device, or a model that cannot be
-            spliced.
+        RankprobeError: unknown or unreachable model, tokenizer or device, a model that cannot be spliced,
+            or weights that cannot be spread.
     """
     _check_device(device)
     kind, _, shape = model.partition(":")
     weights = getattr(torch, dtype)
+    if kind == "random" and device_map:
+        raise RankprobeError(
+            f"model '{model}' is made in memory, and --device-map spreads what is loaded; leave it out"
+        )
     if kind == "random":
         backbone = _random(model, shape, tokenizer, weights, seed)
     else:
-        backbone = _pretrained(model, tokenizer, weights)
+        backbone = _pretrained(model, tokenizer, weights, device_map)
     _check_spliceable(backbone)
     backbone.model.generation_config = _greedy(backbone)
-    backbone.model.requires_grad_(False).eval().to(device)
-    quicken(backbone.model)
-    if torch.device(device).type == "cpu":
+    backbone.model.requires_grad_(False).eval()
+    if not device_map:
+        backbone.model.to(device)
+    if not is_spread(backbone.model):  # else accelerate's hooks hold on to the plain layers
+        quicken(backbone.model)
+    if backbone.device.type == "cpu":
         keep_memory()
     return backbone
 
@@ -87,10 +99,13 @@ def _random(model: str, shape: str, tokenizer: str | None, dtype: torch.dtype, s
     return Backbone(model, "random", network.to(dtype), pieces)
 
 
-def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype) -> Backbone:
+def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype, device_map: str | None) -> Backbone:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     def load(local: bool) -> Any:
+        return spread(partial(load_all, local), device_map) if device_map else load_all(local)
+
+    def load_all(local: bool, **placed: Any) -> Any:
         config = AutoConfig.from_pretrained(folder, local_files_only=local, trust_remote_code=False)
         kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         # Eager attention: as fast as SDPA for these shapes on CPU, and the one whose dropout is visible.
@@ -103,6 +118,7 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype) -> Backbo
                 adapter_kwargs={"local_files_only": local},
                 trust_remote_code=False,
                 output_loading_info=True,
+                **placed,
             )
         if report["missing_keys"]:
             raise ValueError(f"weights are missing, such as {sorted(report['missing_keys'])[0]}")

@@ -128,7 +128,7 @@ def likeliest(
             shifted = model.prepare_decoder_input_ids_from_labels(labels=labels)
             logits = model(
                 encoder_outputs=encoded, attention_mask=mask, decoder_input_ids=shifted, use_cache=False
-            ).logits
+            ).logits.to(mask.device)  # of a model spread over GPUs they come back where the encoder ended
         loss = functional.cross_entropy(
             _widened(logits).transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
         )

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rankprobe.cli import measure, use
+from rankprobe.cli import measure, sweep, table, use
 from rankprobe.cli.options import build_config, with_settings
 from rankprobe.errors import RankprobeError
 
@@ -108,6 +108,8 @@ app.command(name="eval")(use.evaluate)
 app.command()(use.predict)
 app.command()(use.neighbors)
 app.command()(use.export)
+app.command()(sweep.sweep)
+app.command()(table.table)
 app.command()(measure.analyze)
 app.command()(measure.truncate)
 app.command()(measure.calibrate)
@@ -115,26 +117,32 @@ app.command()(measure.calibrate)
 
 @app.command()
 def plot(
-    figure: Annotated[list[str] | None, typer.Argument(help="fig3, fig9, truncation; unset: all.")] = None,
+    figure: Annotated[
+        list[str] | None, typer.Argument(help="fig1, fig3 … fig9, truncation, …; unset: all.")
+    ] = None,
     run: Annotated[list[str] | None, typer.Option("--run", help="Only this run; repeatable.")] = None,
+    scale: Annotated[str | None, typer.Option(help="Of the sweep: bundled, or paper.")] = None,
+    look: Annotated[str, typer.Option(help="screen, or paper (serif, column width, PDF).")] = "screen",
     runs_dir: RunsDir = Path("runs"),
     output: Annotated[Path, typer.Option(help="Folder for PNG, SVG and provenance.")] = Path("figures"),
 ) -> None:
-    """Draw figures from logged runs: the paper's, beside their noise twins, and truncation curves."""
+    """Draw figures from logged runs: the paper's, beside their noise twins, and ours."""
+    from rankprobe.cli.select import frames_for
     from rankprobe.cli.show import saved
     from rankprobe.errors import unknown
-    from rankprobe.plots import FIGURES, save
-    from rankprobe.runs import load_runs
+    from rankprobe.plots import ALIASES, FIGURES, LOOKS, save
 
-    for name in figure or []:
+    if look not in LOOKS:
+        raise unknown("look", look, LOOKS)
+    names = [ALIASES.get(name, name) for name in figure or FIGURES]
+    for name in names:
         if name not in FIGURES:
             raise unknown("figure", name, FIGURES)
-    frames = load_runs(runs_dir, only=run)
-    console = Console()
-    drawn = []
-    for name in figure or FIGURES:
+    console, drawn = Console(), list[Path]()
+    for name in names:
+        frames = frames_for(name, runs_dir, run, scale)
         try:
-            drawn += save(FIGURES[name](frames), name, frames, output)
+            drawn += save(FIGURES[name](frames, look=look), name, frames, output, look)
         except RankprobeError as error:
             if figure or frames.steps.empty:
                 raise

@@ -7,20 +7,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rankprobe.errors import RankprobeError
-from rankprobe.plots.groups import Group, groups, signed
-from rankprobe.plots.panels import panels
+from rankprobe.plots.groups import Group, groups, ids_of, signed
+from rankprobe.plots.legend import finish
+from rankprobe.plots.marks import from_zero
+from rankprobe.plots.panels import blocks, even_columns, panels
 from rankprobe.plots.style import COLOURS, RUN, TWIN, style
 from rankprobe.runs import Frames
 
 SIGNS = {"n_positive": "positive", "n_negative": "negative"}
 RANKS = {"P_numerical_rank": "numerical rank", "P_erank_rv": "effective rank"}
-PANEL = (3.4, 2.5)
-LEGEND = 4.8
-BELOW = 0.6
-"""Inches: a panel, the least width that holds the legend, and its height."""
 
 
-def fig3(frames: Frames) -> Figure:
+def fig3(frames: Frames, *, look: str = "screen") -> Figure:
     """Positive and negative entries of σ over training, one panel per group of probe runs.
 
     Source: Xiao et al. (2023), Figure 3. Differs: each curve has its noise twin (dashed), and several
@@ -32,17 +30,19 @@ def fig3(frames: Frames) -> Figure:
     found = [group for group in groups(frames) if _has_diagonal(group)]
     if not found:
         raise RankprobeError("fig3 needs a run of the probe, and there is none; train one: rankprobe probe")
-    with style():
-        figure, grid = panels(len(found), PANEL, least_width=LEGEND, below=BELOW)
+    with style(look) as page:
+        figure, grid = panels(len(found), page)
         for axes, group in zip(grid, found, strict=True):
             axes.set_title(group.title)
             _signs(axes, group)
-        _legend(figure, SIGNS)
-    return signed(figure, found)
+        finish(figure, page, handles=_entries(SIGNS))
+    return signed(figure, ids_of(found))
 
 
-def fig9(frames: Frames) -> Figure:
+def fig9(frames: Frames, *, look: str = "screen") -> Figure:
     """Signs of σ (upper row) and rank of P (lower row) over training, one column per group of runs.
+
+    Many groups take several such pairs of rows.
 
     Source: Xiao et al. (2023), Figure 9, whose lower row is the rank of U · ReLU(diag σ) · V. Differs:
     noise twins (dashed); the effective rank beside the numerical rank; methods without a diagonal have
@@ -52,30 +52,36 @@ def fig9(frames: Frames) -> Figure:
         RankprobeError: no run has logged a step.
     """
     found = groups(frames)
-    with style():
-        figure, grid = panels(2 * len(found), PANEL, least_width=LEGEND, below=BELOW, columns=len(found))
-        for column, group in enumerate(found):
-            upper, lower = grid[column], grid[len(found) + column]
-            upper.set_title(group.title)
-            if _has_diagonal(group):
-                _signs(upper, group)
-            else:
-                upper.text(0.5, 0.5, "no diagonal", ha="center", va="center", color="#777777")
-                upper.grid(visible=False)
-                upper.set(xticks=[], yticks=[])
-            _curves(lower, group, RANKS)
-            lower.set_ylabel("rank of P")
-        _legend(figure, (SIGNS if any(map(_has_diagonal, found)) else {}) | RANKS)
-    return signed(figure, found)
+    with style(look) as page:
+        columns = even_columns(len(found), page)
+        rows = [found[first : first + columns] for first in range(0, len(found), columns)]
+        figure, grid = blocks([len(row) for row in rows for _ in "sr"], page)
+        for row, upper, lower in zip(rows, grid[::2], grid[1::2], strict=True):
+            for group, signs, ranks in zip(row, upper, lower, strict=True):
+                signs.set_title(group.title)
+                _signs_or_none(signs, group)
+                _curves(ranks, group, RANKS)
+                ranks.set_ylabel("rank of P")
+        finish(figure, page, handles=_entries((SIGNS if any(map(_has_diagonal, found)) else {}) | RANKS))
+    return signed(figure, ids_of(found))
 
 
 def _has_diagonal(group: Group) -> bool:
     return not group.band("n_positive").empty
 
 
+def _signs_or_none(axes: Axes, group: Group) -> None:
+    if _has_diagonal(group):
+        _signs(axes, group)
+        return
+    axes.text(0.5, 0.5, "no diagonal", ha="center", va="center", color="#777777")
+    axes.grid(visible=False)
+    axes.set(xticks=[], yticks=[])
+
+
 def _signs(axes: Axes, group: Group) -> None:
     _curves(axes, group, SIGNS)
-    axes.set_ylabel("diagonal entries")
+    axes.set_ylabel("entries of σ")
 
 
 def _curves(axes: Axes, group: Group, columns: dict[str, str]) -> None:
@@ -84,7 +90,7 @@ def _curves(axes: Axes, group: Group, columns: dict[str, str]) -> None:
         _curve(axes, group, f"twin_{column}", twin_colour, TWIN)
         _curve(axes, group, column, run_colour, RUN)
     axes.set_xlabel("step (optimizer updates)")
-    axes.set_ylim(bottom=-2)  # so that a curve at zero is not hidden by the axis
+    from_zero(axes)
 
 
 def _curve(axes: Axes, group: Group, column: str, colour: str, line: dict) -> None:
@@ -96,11 +102,11 @@ def _curve(axes: Axes, group: Group, column: str, colour: str, line: dict) -> No
         axes.fill_between(band.index, band["min"], band["max"], color=colour, alpha=0.2, linewidth=0)
 
 
-def _legend(figure: Figure, columns: dict[str, str]) -> None:
-    """Outside the axes, at the bottom, so that it never covers a curve."""
+def _entries(columns: dict[str, str]) -> list[Line2D]:
+    """Of the legend: each quantity, and its noise twin."""
     handles = []
     for column, name in columns.items():
         run_colour, twin_colour = COLOURS[column]
         handles.append(Line2D([], [], color=run_colour, label=name, **RUN))
         handles.append(Line2D([], [], color=twin_colour, label=f"{name}, noise twin", **TWIN))
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return handles

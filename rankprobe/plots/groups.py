@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -57,10 +58,15 @@ def groups(frames: Frames) -> list[Group]:
     return found
 
 
-def signed(figure: Figure, drawn: list[Group]) -> Figure:
+def signed(figure: Figure, run_ids: Iterable[str]) -> Figure:
     """The figure, its label naming the runs it was drawn from, a line each; `save` writes them down."""
-    figure.set_label("\n".join(run_id for group in drawn for run_id in group.run_ids))
+    figure.set_label("\n".join(dict.fromkeys(map(str, run_ids))))
     return figure
+
+
+def ids_of(found: Iterable[Group]) -> list[str]:
+    """The runs of several groups."""
+    return [run_id for group in found for run_id in group.run_ids]
 
 
 def _seeds(runs: pd.DataFrame) -> list[str]:

@@ -8,16 +8,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from rankprobe.plots.legend import finish
 from rankprobe.plots.panels import panels
 from rankprobe.plots.style import style
 from rankprobe.rank import permutation_edge, singular_values
 
-PANEL = (3.4, 2.6)
 EDGES = (("#c2571a", "--"), ("#2a7f62", ":"))
 """Colour and line of the permutation edge and of the Marchenko–Pastur edge."""
 
 
-def spectra(named: Sequence[tuple[str, NDArray[np.generic]]]) -> Figure:
+def spectra(named: Sequence[tuple[str, NDArray[np.generic]]], *, look: str = "screen") -> Figure:
     """One panel per matrix: s over index, log scale, with the permutation and Marchenko–Pastur edges.
 
     Values above an edge are more than the largest that entries in random order (dashed), or white noise of
@@ -25,9 +25,10 @@ def spectra(named: Sequence[tuple[str, NDArray[np.generic]]]) -> Figure:
 
     Args:
         named: pairs of a title and a matrix (n, d).
+        look: `screen` or `paper`.
     """
-    with style():
-        figure, grid = panels(len(named), PANEL, least_width=4.8, below=0.5)
+    with style(look) as page:
+        figure, grid = panels(len(named), page)
         for axes, (title, matrix) in zip(grid, named, strict=True):
             s, (n, d) = singular_values(matrix), matrix.shape
             white = np.sqrt(np.square(s).sum() / (n * d)) * (np.sqrt(n) + np.sqrt(d))
@@ -38,6 +39,5 @@ def spectra(named: Sequence[tuple[str, NDArray[np.generic]]]) -> Figure:
                 if edge > 0:
                     axes.axhline(edge, color=colour, linestyle=line, linewidth=1, label=label)
             axes.set(title=title, xlabel="index i", ylabel="singular value s")
-        handles, labels = grid[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+        finish(figure, page)
     return figure

@@ -13,21 +13,26 @@ from rankprobe.runs.folder import (
     list_runs,
 )
 from rankprobe.runs.frames import Frames, list_frame, load_runs
+from rankprobe.runs.plans import PLANS, Plan, read_plans, write_plan
 
 __all__ = [
     "CHECKPOINT",
     "LOGS",
     "MANIFEST",
+    "PLANS",
     "PROMPT",
     "TRUNCATION",
     "Frames",
+    "Plan",
     "Run",
     "create_run",
     "find_run",
     "list_frame",
     "list_runs",
     "load_runs",
+    "read_plans",
     "read_prompt",
     "read_prompts",
+    "write_plan",
     "write_prompt",
 ]

@@ -90,7 +90,9 @@ def _log(run: Run, name: str) -> pa.Table:
 
 def _truncation(run: Run) -> pa.Table:
     curves = (run.truncation() or {}).get("curves", [])
-    return pa.Table.from_pylist([{k: v for k, v in row.items() if k != "run_id"} for row in curves])
+    return pa.Table.from_pylist(
+        [{k: v for k, v in row.items() if k not in ("run_id", "model", "data")} for row in curves]
+    )
 
 
 def _summary(run: Run, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -100,6 +102,9 @@ def _summary(run: Run, manifest: dict[str, Any]) -> dict[str, Any]:
         "status": run.status,
         **flatten(manifest["config"]),
         "data_label": manifest["data"]["label"],
+        "data_source": manifest["data"]["source"],
+        "n_train": manifest["data"]["n_train"],
+        "n_validation": manifest["data"]["n_validation"],
         "model_label": manifest["backbone"]["label"],
         "random_weights": manifest["backbone"]["random_weights"],
         "trainable_parameters": manifest["trainable_parameters"],

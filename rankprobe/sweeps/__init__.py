@@ -1,6 +1,22 @@
-"""Many runs: a plan (list of configs), packed into cohorts, and the engine that trains them."""
+"""Many runs: an experiment (TOML), its plan (configs in cohorts), and the engines that train them."""
 
-from rankprobe.sweeps.engine import run_all
-from rankprobe.sweeps.plan import grid, pack
+from rankprobe.sweeps.engine import Cohort, Engine, Outcome, in_this_process, is_finished, sweep
+from rankprobe.sweeps.plan import MOST, pack, shard
+from rankprobe.sweeps.spec import Spec, chosen_scale, configs_of, grid, load_spec
 
-__all__ = ["grid", "pack", "run_all"]
+__all__ = [
+    "MOST",
+    "Cohort",
+    "Engine",
+    "Outcome",
+    "Spec",
+    "chosen_scale",
+    "configs_of",
+    "grid",
+    "in_this_process",
+    "is_finished",
+    "load_spec",
+    "pack",
+    "shard",
+    "sweep",
+]

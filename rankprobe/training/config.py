@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from rankprobe.backbone import placement
 from rankprobe.bundled import BACKBONES
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.prompts import METHODS, MethodConfig, ProbeConfig, config_class
@@ -99,11 +100,22 @@ class BackboneConfig(Settings):
     )
     model_seed: int = Field(default=0, description="Seed of the weights of random:…")
     device: str = Field(default="cpu", description="cpu, cuda, cuda:1, mps")
+    device_map: str | None = Field(
+        default=None,
+        description="Spread a large backbone over GPUs, CPU and disk: auto, or limits as 0=20GiB,cpu=8GiB",
+    )
 
     @field_validator("model", "tokenizer")
     @classmethod
     def _place(cls, value: str | None) -> str | None:
         return value if value is None or value in BACKBONES else absolute(value)
+
+    @field_validator("device_map")
+    @classmethod
+    def _placement(cls, value: str | None) -> str | None:
+        if value is not None:
+            placement(value)
+        return value
 
     @field_validator("dtype", mode="before")
     @classmethod
@@ -202,6 +214,13 @@ class RunConfig(Settings):
                 f"dtype is bfloat16, too coarse for the small steps of method '{self.method.name}'; "
                 "use --dtype float32"
             )
+        if self.backbone.device_map and self.method.trains_backbone:
+            raise RankprobeError(
+                f"method '{self.method.name}' trains the backbone, and --device-map spreads a frozen one; "
+                "leave it out"
+            )
+        if self.backbone.device_map and self.backbone.device != "cpu":
+            raise RankprobeError("--device and --device-map exclude each other; give one")
         if self.backbone.dropout and self.backbone.gradient_checkpointing:
             raise RankprobeError("--dropout and --gradient-checkpointing exclude each other; give one")
         return self

@@ -15,6 +15,7 @@ from rankprobe.backbone import (
     MemberDropout,
     TextBatch,
     check_prompt_matters,
+    fetching_again,
     fingerprint,
     losses,
     recomputing,
@@ -70,7 +71,7 @@ def gradients_for(session: Session, members: Sequence[Member], step: int) -> Non
         taught = [member.taught(each) for member, each in zip(members, rows, strict=True)]
         batch = collate(session.train, rows, backbone.tokenizer.pad_token_id, backbone.device, taught)
         softs = [member.produce() for member in members]
-        with _mode(session, members, batch, step):
+        with _mode(session, members, batch, step), fetching_again(backbone.model):
             values = losses(backbone, softs, batch)
             penalties = [penalty for member in members if (penalty := member.penalty()) is not None]
             torch.stack(values + penalties).sum().backward()

@@ -78,7 +78,7 @@ def new_manifest(config: RunConfig, session: Session, learner: Learner) -> dict[
         "numerical_rank_rtol": numerical_rank_rtol((n, d)) if n else None,
         "notes": [*notes(config.method, backbone), *CONTROLS[config.task.control]],
         "selection": SELECTION[config.task.report_split],
-        **provenance(config.backbone.device),
+        **provenance(str(backbone.device)),
         "resumed": [],
     }
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from rankprobe.backbone import Soft, losses
+from rankprobe.backbone import Soft, is_fetched, losses
 from rankprobe.training.batching import collate
 from rankprobe.training.session import Session
 
@@ -39,12 +39,11 @@ def activation_bytes(session: Session, n: int, batch_size: int) -> int:
     # Held, so that no storage is freed and its place taken by another before all are counted.
     held: list[Tensor] = []
 
-    def count(tensor: Tensor) -> Tensor:
+    def count(tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
+        if storage.data_ptr() not in weights and not is_fetched(backbone.model, tensor):
             kept[storage.data_ptr()] = storage.nbytes()
             held.append(tensor)
-        return tensor
 
     P = torch.zeros(n, backbone.d_model, device=backbone.device, requires_grad=True)
     with saved_tensors_hooks(count, lambda tensor: tensor):

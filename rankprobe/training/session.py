@@ -59,7 +59,7 @@ def config_of(run: Run) -> RunConfig:
 
 
 def backbone_of(config: RunConfig, device: str | None = None) -> Backbone:
-    """The backbone a config names; `device` takes the place of the config's."""
+    """The backbone a config names; `device` takes the place of the config's, and of its device map."""
     own = config.backbone
     return load_backbone(
         own.model,
@@ -67,6 +67,7 @@ def backbone_of(config: RunConfig, device: str | None = None) -> Backbone:
         dtype=own.dtype,
         seed=own.model_seed,
         device=device or own.device,
+        device_map=None if device else own.device_map,
     )
 
 

@@ -66,7 +66,8 @@ def neighbors(run: Run, *, which: Which = "final", count: int = 5, metric: str =
     P = run.prompt(which)
     if not len(P):
         raise RankprobeError(f"run '{run.id}' has no prompt ({config_of(run).method.name})")
-    backbone = backbone_of(config_of(run), device="cpu")
+    config = config_of(run)
+    backbone = backbone_of(config, device=None if config.backbone.device_map else "cpu")
     check_backbone(run, backbone)
     order, closeness = nearest(P, backbone.vocabulary().numpy(), count, metric)
     pieces = backbone.tokenizer.convert_ids_to_tokens(backbone.piece_ids)

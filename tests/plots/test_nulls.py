@@ -1,0 +1,117 @@
+"""The probe's count beside its nulls, and the rank that is used: artists against hand-worked numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pandas as pd
+import pytest
+from made import frames, grid, legend, lines, run
+
+from rankprobe.errors import RankprobeError
+from rankprobe.plots import FIGURES, controls, length, used
+from rankprobe.plots import grid as over_rates
+
+
+def cut(*runs: dict, ranks: list[float | None]):
+    """Frames of runs that score 50 + 10 k with k directions, their functional ranks as given."""
+    made = frames(*runs)
+    rows = [
+        {
+            "run_id": each["run_id"],
+            "matrix": matrix,
+            "kept": "top",
+            "k": k,
+            "metric": "accuracy",
+            "split": "validation",
+        }
+        | {"value": 50.0 + 10 * k * (matrix == "P") + each["seed"], "majority": 50.0}
+        for each in made.runs.to_dict("records")
+        for matrix in ("P", "dP")
+        for k in (0, 1, 2)
+    ]
+    table = pd.DataFrame(rows).astype({"run_id": "category"})
+    return dataclasses.replace(made, runs=made.runs.assign(functional_rank=ranks), truncation=table)
+
+
+def test_grid_has_a_curve_per_initial_diagonal_and_a_twin_for_each():
+    made = grid(method="probe", learning_rate=[0.01, 0.3], sigma_init=["ones", "uniform"], seed=[1, 3])
+    made += [
+        run(method="probe", learning_rate=0.01, control="shuffle-labels"),
+        run(method="probe", task="cb"),
+    ]
+    figure = over_rates(frames(*made))
+    (axes,) = figure.axes
+    found = lines(axes)
+    assert found["initial σ = ones"] == ([0.01, 0.3], [42, 42])
+    assert found["initial σ = uniform, noise twin"] == ([0.01, 0.3], [52, 52])
+    styles = {line.get_label(): line.get_linestyle() for line in axes.get_lines()}
+    assert styles["initial σ = ones"] == "-" != styles["initial σ = ones, noise twin"]
+    assert axes.collections[0].get_paths()[0].vertices[:, 1].min() == 41
+    assert axes.collections[0].get_paths()[0].vertices[:, 1].max() == 43
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (
+        "peak learning rate",
+        "positive entries of σ, last step",
+    )
+    assert legend(figure)[0] == "mean of 2 seeds, band: least to greatest"
+    assert axes.get_ylim()[0] == 0
+
+
+def test_controls_stand_beside_true_labels_and_the_twin():
+    made = grid(method="probe", task=["cb", "rte"], control=["none", "shuffle-labels"], seed=[1, 3])
+    for each in made:
+        each["n_positive"] += 10 * (each["control"] == "shuffle-labels")
+    figure = controls(frames(*made, run(method="probe", task="wic")))
+    (axes,) = figure.axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["miniature CB", "miniature RTE"]
+    marks = {}
+    for line in axes.get_lines():
+        marks.setdefault(line.get_label(), []).extend(zip(line.get_xdata(), line.get_ydata(), strict=True))
+    assert marks["true labels"] == [(42, -0.2), (42, 0.8)]
+    assert marks["labels of other rows"] == [(52, 0), (52, 1)]
+    assert marks["noise twin"] == [(52, 0.2), (52, 1.2)]
+    assert marks["all entries"][0][0] == 110
+    assert axes.collections[0].get_segments()[0][:, 0].tolist() == [41, 43]
+    assert legend(figure)[1] == ["true labels", "labels of other rows", "noise twin", "all entries"]
+
+
+def test_used_has_a_curve_per_method_and_a_ring_at_its_rank():
+    made = cut(run(seed=1), run(seed=3), run(method="vanilla"), ranks=[1, 2, None])
+    figure = used(made)
+    (axes,) = figure.axes
+    assert lines(axes)["dpt"] == ([0, 1, 2], [52, 62, 72])
+    assert lines(axes)["vanilla"] == ([0, 1, 2], [51, 61, 71])
+    assert lines(axes)["functional rank"] == ([1.5], [67])
+    assert legend(figure)[1] == ["vanilla", "dpt", "majority", "functional rank"]
+    assert axes.get_xlabel() == "singular directions kept k"
+    assert axes.get_ylabel() == "validation accuracy (%)"
+
+
+def test_length_has_the_rank_over_n_with_bars_and_the_most_there_can_be():
+    made = cut(*grid(prompt_length=[10, 100], seed=[1, 2]), run(method="vanilla"), ranks=[1, 3, 4, 4, None])
+    figure = length(made)
+    (axes,) = figure.axes
+    assert lines(axes)["dpt"] == ([10, 100], [2, 4])
+    assert lines(axes)["rank = n"] == ([10, 100], [10, 100])
+    assert axes.collections[0].get_segments()[0][:, 1].tolist() == [1, 3]
+    assert legend(figure) == ("mean of 2 seeds, bar: least to greatest", ["dpt", "rank = n"])
+    assert "run4" not in figure.get_label().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("name", "needs"),
+    [
+        ("grid", "finished runs of the probe"),
+        (
+            "controls",
+            "finished runs of the probe on true labels and, with --control shuffle-labels, on wrong ones",
+        ),
+        ("used", "finished runs that have been cut"),
+        ("length", "finished runs with a functional rank"),
+    ],
+)
+def test_without_runs_they_say_what_is_needed(name, needs):
+    for made in (frames(), frames(run()), frames(run(method="probe", status="running"))):
+        with pytest.raises(RankprobeError) as error:
+            FIGURES[name](made)
+        assert str(error.value).startswith(f"{name} needs {needs}, and there are none; make some: rankprobe ")

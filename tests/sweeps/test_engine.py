@@ -1,0 +1,128 @@
+"""Doing a plan: nothing twice, nothing lost, and no run keeps another from being trained."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import quick
+
+from rankprobe.errors import RunInterrupted
+from rankprobe.runs import Run
+from rankprobe.runs.lock import writing
+from rankprobe.sweeps import pack, sweep
+from rankprobe.sweeps.engine import ELSEWHERE, train_here
+from rankprobe.training import api
+from rankprobe.training.member import Member
+
+
+def stamps(configs, root):
+    return {c.run_id: Run(root / c.run_id).manifest["updated"] for c in configs}
+
+
+def test_finished_runs_are_kept_and_new_ones_trained(tmp_path):
+    configs = [quick(steps=2, seed=1), quick(steps=2, prompt_length=4)]
+    assert len(sweep(pack(configs), runs_dir=tmp_path).finished) == 2
+    for config in configs:  # a clock of seconds is too coarse to tell
+        Run(tmp_path / config.run_id).update({"updated": "then"})
+    more = [*configs, quick(steps=2, seed=5)]
+    outcome = sweep(pack(more), runs_dir=tmp_path)
+    assert not outcome.problems
+    assert {run.id for run in outcome.finished} == {c.run_id for c in more}
+    found = stamps(more, tmp_path)
+    assert [found[c.run_id] == "then" for c in more] == [True, True, False]
+
+
+def test_a_failing_run_is_tried_twice_and_the_others_finish(tmp_path):
+    bad, good = quick(steps=4, learning_rate=1e30), quick(steps=4, seed=3)
+    tries = []
+    outcome = sweep(
+        pack([bad, good]), runs_dir=tmp_path, done=lambda cohort, problems: tries.append(len(cohort))
+    )
+    assert tries == [2, 1]
+    assert [run.id for run in outcome.finished] == [good.run_id]
+    assert list(outcome.failed) == [bad.run_id]
+    assert f"run '{bad.run_id}' failed at step" in outcome.failed[bad.run_id]
+
+
+def test_a_run_that_fails_its_whole_pass_fails_alone_in_the_end(tmp_path):
+    # No float: torch refuses the update of the whole cohort.
+    bad, good = quick(steps=4, learning_rate=1e300), quick(steps=4, seed=3)
+    outcome = sweep(pack([bad, good]), runs_dir=tmp_path)
+    assert [run.id for run in outcome.finished] == [good.run_id]
+    assert "without overflow" in outcome.failed[bad.run_id]
+
+
+def test_a_run_that_fails_once_is_mended(tmp_path, monkeypatch):
+    config, update, failures = quick(steps=3), Member.update, ["disk full"]
+
+    def sometimes(self, step):
+        if step == 2 and failures:
+            raise OSError(failures.pop())
+        return update(self, step)
+
+    monkeypatch.setattr(Member, "update", sometimes)
+    outcome = sweep([[config]], runs_dir=tmp_path)
+    assert not failures
+    assert not outcome.problems
+    assert outcome.finished[0].log("steps")["step"].tolist() == [0, 1, 2, 3]
+
+
+def test_what_cannot_be_loaded_keeps_nothing_else_from_being_trained(tmp_path):
+    bad, good = quick(steps=1, model=str(tmp_path / "none")), quick(steps=1)
+    outcome = sweep(
+        pack([bad, good, quick(steps=1, model=str(tmp_path / "none"), seed=2)]), runs_dir=tmp_path
+    )
+    assert [run.id for run in outcome.finished] == [good.run_id]
+    assert len(outcome.failed) == 2
+    assert "none" in outcome.failed[bad.run_id]
+
+
+def test_runs_of_another_process_are_left_to_it(tmp_path):
+    mine, theirs = quick(steps=1, seed=1), quick(steps=1, seed=2)
+    sweep([[theirs]], runs_dir=tmp_path)
+    Run(tmp_path / theirs.run_id).update({"status": "running"})
+    with writing(tmp_path / theirs.run_id):
+        outcome = sweep([[mine, theirs]], runs_dir=tmp_path)
+        assert outcome.problems == {theirs.run_id: ELSEWHERE}
+        assert not outcome.failed
+        assert [run.id for run in outcome.finished] == [mine.run_id]
+        assert train_here([theirs], tmp_path, patience=0.1) == {theirs.run_id: ELSEWHERE}
+
+
+def test_a_run_trained_on_other_data_is_no_result(tmp_path):
+    config = quick(steps=1)
+    sweep([[config]], runs_dir=tmp_path)
+    run = Run(tmp_path / config.run_id)
+    data = run.manifest["data"]
+    run.update({"data": {**data, "fingerprint": {**data["fingerprint"], "train": "other"}}})
+    outcome = sweep([[config]], runs_dir=tmp_path)
+    assert outcome.failed[run.id].startswith(f"run '{run.id}' was trained on other data than there is now")
+    assert run.status == "finished"
+
+
+def test_prompts_are_truncated_where_asked(tmp_path):
+    cut, whole = quick(steps=1, seed=1), quick(steps=1, seed=2)
+    outcome = sweep([[cut, whole]], runs_dir=tmp_path, cut={cut.run_id})
+    assert [run.truncation() is not None for run in outcome.finished] == [True, False]
+    path = tmp_path / cut.run_id / "truncation.json"
+    path.write_text(json.dumps({"curves": [], "functional_rank": []}))
+    sweep([[cut, whole]], runs_dir=tmp_path, cut={cut.run_id})
+    assert json.loads(path.read_text())["curves"] == []
+
+
+def test_an_interrupt_ends_the_sweep_and_says_how_far_it_got(tmp_path, monkeypatch):
+    configs = [quick(steps=2, seed=1), quick(steps=2, prompt_length=4)]
+    train = api.train_members
+    calls = []
+
+    def interrupted(session, members):
+        calls.append(members)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        train(session, members)
+
+    monkeypatch.setattr(api, "train_members", interrupted)
+    with pytest.raises(RunInterrupted, match=r"^stopped with 1 of 2 runs finished; the same command goes on"):
+        sweep(pack(configs), runs_dir=tmp_path)
+    assert len(sweep(pack(configs), runs_dir=tmp_path).finished) == 2
