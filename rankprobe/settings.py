@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -9,6 +10,11 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rankprobe.errors import RankprobeError, unknown
+
+STRATEGIES = ("auto", "balanced", "balanced_low_0", "sequential")
+"""Ways to fill the GPUs, by their names in transformers; what does not fit goes to memory, then to disk."""
+
+LIMIT = re.compile(r"(cpu|\d+)=(\d+(?:\.\d+)?[KMG]i?B)")
 
 
 class Settings(BaseModel):
@@ -76,3 +82,23 @@ def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[key] = value
     return flat
+
+
+def placement(device_map: str) -> dict[str, Any]:
+    """What `from_pretrained` is told of a device map: a strategy, or limits such as `0=20GiB,cpu=8GiB`.
+
+    Limits are per GPU number and for `cpu`. A device without one is not used, and the rest goes to disk.
+
+    Raises:
+        RankprobeError: neither of them.
+    """
+    if device_map in STRATEGIES:
+        return {"device_map": device_map}
+    limits = [LIMIT.fullmatch(each.strip()) for each in device_map.split(",")]
+    memory = {int(each[1]) if each[1] != "cpu" else "cpu": each[2] for each in limits if each}
+    if len(memory) < len(limits):
+        raise RankprobeError(
+            f"device_map is '{device_map}'; expected {', '.join(STRATEGIES)}, or limits such as "
+            "0=20GiB,cpu=8GiB (GPU number or cpu, each once)"
+        )
+    return {"device_map": "auto", "max_memory": memory}

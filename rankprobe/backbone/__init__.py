@@ -11,7 +11,7 @@ from rankprobe.backbone.load import load_backbone, location
 from rankprobe.backbone.score import TextBatch, check_prompt_matters, decode, label_logits, likeliest, losses
 from rankprobe.backbone.shapes import SHAPES
 from rankprobe.backbone.splice import Soft, splice
-from rankprobe.backbone.spread import fetching_again, is_fetched, placement
+from rankprobe.backbone.spread import fetching_again, is_fetched
 
 __all__ = [
     "SHAPES",
@@ -29,7 +29,6 @@ __all__ = [
     "load_backbone",
     "location",
     "losses",
-    "placement",
     "recomputing",
     "splice",
 ]

@@ -49,7 +49,7 @@ def load_backbone(
         seed: of the weights of `random:` backbones; others ignore it.
         device: a torch device.
         device_map: instead of `device`, how accelerate spreads the weights over several; see
-            `spread.placement`.
+            `settings.placement`.
 
     Raises:
         RankprobeError: unknown or unreachable model, tokenizer or device, a model that cannot be spliced,

@@ -181,7 +181,7 @@ def _trained_on_other_data(runs: Sequence[Run]) -> Problems:
     """Finished runs whose data is not what is there now: neither kept silently nor thrown away."""
     problems = {}
     for run in runs:
-        now = _data_fingerprint(config_of(run).task)
+        now = _data_fingerprint(config_of(run).task.model_dump_json())
         if now and dict(now) != run.manifest["data"]["fingerprint"]:
             problems[run.id] = (
                 f"run '{run.id}' was trained on other data than there is now; sweep into another --runs-dir, "
@@ -191,11 +191,12 @@ def _trained_on_other_data(runs: Sequence[Run]) -> Problems:
 
 
 @cache
-def _data_fingerprint(task: TaskConfig) -> tuple[tuple[str, str], ...]:
-    """Of each split; empty where the data cannot be loaded any more, so that there is nothing to compare."""
+def _data_fingerprint(task: str) -> tuple[tuple[str, str], ...]:
+    """Of each split, for a task config as JSON; empty where the data cannot be loaded any more."""
+    config = TaskConfig.model_validate_json(task)
     try:
-        found = task_of(task)
-        return tuple((split, load_split(found, split, task.data).fingerprint) for split in SPLITS)
+        found = task_of(config)
+        return tuple((split, load_split(found, split, config.data).fingerprint) for split in SPLITS)
     except RankprobeError:
         return ()
 

@@ -19,11 +19,10 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from rankprobe.backbone import placement
 from rankprobe.bundled import BACKBONES
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.prompts import METHODS, MethodConfig, ProbeConfig, config_class
-from rankprobe.settings import Settings, absolute
+from rankprobe.settings import Settings, absolute, placement
 from rankprobe.tasks import PLACES, TASKS
 
 
