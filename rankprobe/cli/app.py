@@ -118,7 +118,8 @@ app.command()(measure.calibrate)
 @app.command()
 def plot(
     figure: Annotated[
-        list[str] | None, typer.Argument(help="fig1, fig3 … fig9, truncation, …; unset: all.")
+        list[str] | None,
+        typer.Argument(help="fig1, fig3 … fig9, …; unset: those of the sweeps, else fig3, fig9, truncation."),
     ] = None,
     run: Annotated[list[str] | None, typer.Option("--run", help="Only this run; repeatable.")] = None,
     scale: Annotated[str | None, typer.Option(help="Of the sweep: bundled, or paper.")] = None,
@@ -127,14 +128,15 @@ def plot(
     output: Annotated[Path, typer.Option(help="Folder for PNG, SVG and provenance.")] = Path("figures"),
 ) -> None:
     """Draw figures from logged runs: the paper's, beside their noise twins, and ours."""
-    from rankprobe.cli.select import frames_for
+    from rankprobe.cli.select import frames_for, planned
     from rankprobe.cli.show import saved
     from rankprobe.errors import unknown
-    from rankprobe.plots import ALIASES, FIGURES, LOOKS, save
+    from rankprobe.plots import ALIASES, FIGURES, LOOKS, OF_ONE_RUN, save
 
     if look not in LOOKS:
         raise unknown("look", look, LOOKS)
-    names = [ALIASES.get(name, name) for name in figure or FIGURES]
+    asked = figure or [name for name in FIGURES if name in OF_ONE_RUN or name in planned(runs_dir)]
+    names = [ALIASES.get(name, name) for name in asked]
     for name in names:
         if name not in FIGURES:
             raise unknown("figure", name, FIGURES)

@@ -92,6 +92,8 @@ class Board:
 
     def _left(self) -> str:
         done, total = self._done(), sum(self.costs.values())
+        if done >= total:
+            return "nothing left"
         rate = (done - self.done_before) / (time.monotonic() - self.began)
         return f"about {_clock((total - done) / rate)} left" if rate > 0 else "time left unknown yet"
 

@@ -38,3 +38,10 @@ def frames_for(name: str, runs_dir: Path, only: list[str] | None = None, scale: 
     if not here & planned.keys():
         raise RankprobeError(f"none of the {len(planned)} runs of {name} is in {runs_dir}")
     return load_runs(runs_dir, only=sorted(here & planned.keys()))
+
+
+def planned(runs_dir: Path) -> set[str]:
+    """The figures and tables of all sweeps into `runs_dir`."""
+    from rankprobe.runs import read_plans
+
+    return {name for plan in read_plans(runs_dir) for name in plan.draws}

@@ -30,6 +30,9 @@ FIGURES = {
 }
 """What `rankprobe plot` can draw from logged runs; the paper's by its numbers. Each takes `look=`."""
 
+OF_ONE_RUN = ("fig3", "fig9", "truncation")
+"""Those that say something of a single run; the others compare runs, and an experiment says which."""
+
 ALIASES = {"fig10": "fig5", "fig11": "fig6", "fig12": "fig7", "fig13": "fig8", "fig14": "fig8"}
 """The paper's figures that are another one on another model: one function draws a panel of each."""
 
@@ -37,6 +40,7 @@ __all__ = [
     "ALIASES",
     "FIGURES",
     "LOOKS",
+    "OF_ONE_RUN",
     "Group",
     "calibration",
     "controls",

@@ -122,11 +122,11 @@ def _connected(address: str | None) -> Iterator[None]:
         ray.init(address=where, **quiet, **(ours if where == "local" else {}))
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise RankprobeError(f"no use of Ray at '{where}': {_first_line(error)}") from None
-    try:
-        with _in_silence():
+    with _in_silence():  # to the end: what Ray has held back to print once, it prints on shutdown
+        try:
             yield
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ def pack(configs: Sequence[RunConfig], most: int | None = None) -> list[list[Run
 
 def _even(kind: list[RunConfig], most: int) -> list[list[RunConfig]]:
     parts = -(-len(kind) // most)
-    bounds = [len(kind) * i // parts for i in range(parts + 1)]
+    bounds = [-(-len(kind) * i // parts) for i in range(parts + 1)]
     return [kind[low:high] for low, high in pairwise(bounds)]
 
 

@@ -77,7 +77,7 @@ def here(tmp_path, monkeypatch):
         ("resume nothing", "error: no run 'nothing': there are no runs in 'runs'"),
         ("runs --runs-dir none", "error: no folder 'none' with runs; train one first: rankprobe probe"),
         ("plot", "error: no logged steps to draw; train a run first: rankprobe probe"),
-        ("plot fig33", "error: unknown figure 'fig33'; did you mean 'fig3'? (valid: fig3, fig9, truncation)"),
+        ("plot fig33", "error: unknown figure 'fig33'; did you mean 'fig3'? (valid: controls, fig1, fig3,"),
         ("plot --run nothing", "error: unknown run 'nothing' (valid: )"),
         ("prob", "error: No such command 'prob'"),
     ],

@@ -19,7 +19,7 @@ from rankprobe.runs.lock import writing
 MANIFEST = {
     "status": "finished",
     "config": {"seed": 1, "task": {"name": "cb"}, "method": {"name": "probe", "prompt_length": 4}},
-    "data": {"label": "miniature CB"},
+    "data": {"label": "miniature CB", "source": "bundled", "n_train": 250, "n_validation": 56},
     "backbone": {"label": "random:tiny (random weights)", "random_weights": True},
     "trainable_parameters": 12,
     "progress": {"step": 2, "total_steps": 2},
