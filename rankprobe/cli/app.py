@@ -119,7 +119,7 @@ app.command()(measure.calibrate)
 def plot(
     figure: Annotated[
         list[str] | None,
-        typer.Argument(help="fig1, fig3 … fig9, …; unset: those of the sweeps, else fig3, fig9, truncation."),
+        typer.Argument(help="fig1, fig3 … fig9, …; unset: what the runs and sweeps call for."),
     ] = None,
     run: Annotated[list[str] | None, typer.Option("--run", help="Only this run; repeatable.")] = None,
     scale: Annotated[str | None, typer.Option(help="Of the sweep: bundled, or paper.")] = None,

@@ -1,0 +1,16 @@
+"""A short kill campaign; the long one is `make faults`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_a_sweep_that_is_killed_again_and_again_loses_and_repeats_nothing():
+    script = Path(__file__).parent / "kills.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--kills", "10"], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ", 0 losses" in done.stdout
