@@ -2,7 +2,7 @@
 
 from rankprobe.runs.exchange import read_prompt, read_prompts, write_prompt
 from rankprobe.runs.folder import (
-    CHECKPOINT,
+    CHECKPOINTS,
     LOGS,
     MANIFEST,
     PROMPT,
@@ -16,7 +16,7 @@ from rankprobe.runs.frames import Frames, list_frame, load_runs
 from rankprobe.runs.plans import PLANS, Plan, read_plans, write_plan
 
 __all__ = [
-    "CHECKPOINT",
+    "CHECKPOINTS",
     "LOGS",
     "MANIFEST",
     "PLANS",

@@ -1,7 +1,11 @@
-"""Files that are never half-written: whole files are written aside and renamed, logs only grow."""
+"""Files that are never half-written, and tell when they were damaged.
+
+Whole files are written aside, renamed, and carry a checksum; logs only grow.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import warnings
@@ -11,12 +15,15 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 import pyarrow as pa
-from pyarrow.parquet import ParquetFile
+from pyarrow.parquet import ParquetFile, write_table
 
 from rankprobe.errors import RankprobeError
 
 TAIL = 2**16
 """Bytes read to find the last row of a log; rows are far shorter."""
+
+UNSEALED = "0" * 64
+"""What stands in a file in place of its SHA-256 while that is computed."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -35,6 +42,59 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_atomically(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """As `write_json`, with the checksum of the rest under the last key, `sha256`."""
+    write_json(path, {**value, "sha256": _digest(value)})
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """What `write_sealed` wrote, or an object without a checksum.
+
+    Raises:
+        RankprobeError: the file is missing, damaged, or was edited.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+        if not isinstance(value, dict):
+            raise ValueError("it is no JSON object")
+        if value.pop("sha256", None) not in (None, _digest(value)):
+            raise ValueError("its checksum does not match: it was damaged, or edited")
+    except (OSError, ValueError, RecursionError) as error:
+        raise RankprobeError(f"{path} cannot be read ({error})") from None
+    return value
+
+
+def _digest(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def sealed(raw: bytes) -> bytes:
+    """A safetensors or Parquet file whose metadata has `sha256` UNSEALED, with its SHA-256 in that place."""
+    return raw.replace(UNSEALED.encode(), hashlib.sha256(raw).hexdigest().encode(), 1)
+
+
+def check_seal(raw: bytes, seal: str | None) -> None:
+    """Make sure that the bytes are those that were sealed; a file without a seal is not of our making.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if seal and hashlib.sha256(raw.replace(seal.encode(), UNSEALED.encode(), 1)).hexdigest() != seal:
+        raise ValueError("its checksum does not match")
+
+
+def checked_metadata(raw: bytes) -> dict[str, str]:
+    """The metadata of a safetensors file.
+
+    Raises:
+        ValueError: it is no such file, or its bytes are not those that were sealed.
+    """
+    size = int.from_bytes(raw[:8], "little")
+    metadata = json.loads(raw[8 : 8 + size]).get("__metadata__", {})
+    check_seal(raw, metadata.get("sha256"))
+    return metadata
 
 
 class AppendLog:
@@ -112,9 +172,11 @@ def read_parquet(path: Path) -> pa.Table:
         RankprobeError: the file is damaged.
     """
     try:
-        with ParquetFile(path) as file:
+        raw = path.read_bytes()
+        with ParquetFile(pa.BufferReader(raw)) as file:
+            check_seal(raw, (file.metadata.metadata or {}).get(b"sha256", b"").decode())
             return file.read(use_threads=False).replace_schema_metadata(None)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise RankprobeError(f"{path} is damaged ({error})") from None
 
 
@@ -134,5 +196,12 @@ def compact(path: Path) -> None:
     """Turn the log `<path>.jsonl` into `<path>.parquet`; repeating it after a kill does no harm."""
     jsonl = path.with_suffix(".jsonl")
     if jsonl.exists():
-        write_atomically(path.with_suffix(".parquet"), read_log(path).to_parquet(index=False))
+        write_atomically(path.with_suffix(".parquet"), _parquet(read_log(path)))
         jsonl.unlink()
+
+
+def _parquet(log: pd.DataFrame) -> bytes:
+    table = pa.Table.from_pandas(log, preserve_index=False)
+    file = pa.BufferOutputStream()
+    write_table(table.replace_schema_metadata({"sha256": UNSEALED}), file)
+    return sealed(file.getvalue().to_pybytes())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 import shutil
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rankprobe.errors import RankprobeError, unknown
-from rankprobe.runs.files import last_row, read_log, read_parquet, write_json
-from rankprobe.runs.lock import is_being_written
+from rankprobe.runs.files import checked_metadata, last_row, read_log, read_parquet, read_sealed, write_sealed
+from rankprobe.runs.lock import is_being_written, writing
 
 MANIFEST = "manifest.json"
 PROMPT = "prompt.safetensors"
-CHECKPOINT = "checkpoint/state.safetensors"
+CHECKPOINTS = "checkpoint"
 LOGS = ("steps", "spectra", "evals")
 TRUNCATION = "truncation.json"
 
@@ -39,10 +39,7 @@ class Run:
     @property
     def manifest(self) -> dict[str, Any]:
         """Settings, fingerprints, versions, status, scores and timings, as last written."""
-        try:
-            return json.loads((self.path / MANIFEST).read_text())
-        except (OSError, ValueError) as error:
-            raise RankprobeError(f"{self.path / MANIFEST} cannot be read ({error})") from None
+        return read_sealed(self.path / MANIFEST)
 
     @property
     def status(self) -> str:
@@ -67,7 +64,7 @@ class Run:
 
     def update(self, changes: Mapping[str, Any]) -> None:
         """Replace keys of the manifest, atomically."""
-        write_json(self.path / MANIFEST, {**self.manifest, **changes})
+        write_sealed(self.path / MANIFEST, {**self.manifest, **changes})
 
     def log(self, name: str) -> pd.DataFrame:
         """The frame of `steps`, `spectra` or `evals`, also while the run goes on."""
@@ -77,20 +74,22 @@ class Run:
         """What `rankprobe truncate` found for this run: rows `curves` and `functional_rank`; or None."""
         path = self.path / TRUNCATION
         try:
-            return json.loads(path.read_text()) if path.exists() else None
-        except (OSError, ValueError) as error:
-            raise RankprobeError(f"{path} cannot be read ({error}); run rankprobe truncate again") from None
+            return read_sealed(path) if path.exists() else None
+        except RankprobeError as error:
+            raise RankprobeError(f"{error}; run rankprobe truncate again") from None
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
         """Everything in `prompt.safetensors`: `P0`, `best`, `final`, and the factors as `factor.<name>`."""
         from safetensors import SafetensorError
-        from safetensors.numpy import load_file
+        from safetensors.numpy import load
 
         if not (self.path / PROMPT).exists():
             raise RankprobeError(f"run '{self.id}' ({self.status}) has no {PROMPT} yet")
         try:
-            return load_file(self.path / PROMPT)
-        except (OSError, SafetensorError) as error:
+            raw = (self.path / PROMPT).read_bytes()
+            checked_metadata(raw)
+            return load(raw)
+        except (OSError, SafetensorError, ValueError) as error:
             raise RankprobeError(f"{self.path / PROMPT} cannot be read ({error})") from None
 
     def prompt(self, which: str = "final") -> NDArray[np.generic]:
@@ -112,13 +111,18 @@ def create_run(path: Path, manifest: Mapping[str, Any]) -> Run:
         RankprobeError: the folder exists.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
+    for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed in here
+        if left == aside or not is_being_written(left):
+            shutil.rmtree(left)
     aside.mkdir(parents=True)
-    write_json(aside / MANIFEST, manifest)
     try:
-        aside.rename(path)
-    except OSError:
-        shutil.rmtree(aside)
+        with writing(aside):
+            write_sealed(aside / MANIFEST, manifest)
+            aside.rename(path)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
         raise RankprobeError(
             f"{path} exists; continue it with --resume, start over with --overwrite, or choose another --name"
         ) from None

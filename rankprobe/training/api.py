@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -19,10 +18,11 @@ from rankprobe.training.config import RunConfig
 from rankprobe.training.learner import Learner
 from rankprobe.training.loop import train_members
 from rankprobe.training.manifest import new_manifest, provenance
-from rankprobe.training.member import Member, checkpoint_step
+from rankprobe.training.member import Member
+from rankprobe.training.passes import Work, passes, work_left
 from rankprobe.training.recorder import Hook
 from rankprobe.training.seeding import torch_generator
-from rankprobe.training.session import Session, cohort_key, config_of, open_session
+from rankprobe.training.session import Session, config_of, open_session
 from rankprobe.training.words import words_for
 
 IfExists = Literal["error", "resume", "overwrite"]
@@ -98,34 +98,31 @@ def train_cohort(
     for config, path in zip(configs, paths, strict=True):
         if path.exists():
             _check_existing(config, path, if_exists)
-    fresh = [i for i, path in enumerate(paths) if if_exists == "overwrite" or not path.exists()]
-    started = [Run(path) for i, path in enumerate(paths) if i not in fresh]
-    works: list[Callable[[], object]] = [partial(resume, started, hooks=hooks)]
-    if fresh:
-        works.append(partial(_train_fresh, [configs[i] for i in fresh], [paths[i] for i in fresh], hooks))
-    run_each(works)
+    goes_on = [path.exists() and if_exists == "resume" for path in paths]
+    works = [
+        work_left(config, path) if old else Work(config, path)
+        for config, path, old in zip(configs, paths, goes_on, strict=True)
+        if not (old and Run(path).status == "finished")
+    ]
+    run_each(partial(_train_together, each, hooks) for each in passes(works))
     return [Run(path) for path in paths]
 
 
 def resume(runs: Sequence[Run], *, hooks: Sequence[Hook] = ()) -> list[Run]:
     """Continue runs from their checkpoints; on CPU the result equals an uninterrupted run's bit for bit.
 
-    Runs that stand at the same step and can share a pass are continued as a cohort. Members of a cohort
-    that continue apart (a kill fell between their checkpoints, or one of them failed) equal their
-    uninterrupted results up to the order of floating-point sums. Finished runs are left as they are; one
-    that fails does not keep the others from going on.
+    Runs that were started in one pass go on in one pass, from the last checkpoint that all of them have. One
+    whose mates have finished, or were not given, equals its uninterrupted result up to the order of
+    floating-point sums. Finished runs are left as they are; one that fails does not keep the others from
+    going on. Where the last checkpoint is damaged, the one before it is used, with a warning.
 
     Raises:
         RankprobeError: a run is being written by another process, its checkpoint is damaged, or backbone,
             data or tokenizer are not those it was started with.
         RunFailed: one or more runs failed; raised when the others have finished.
     """
-    groups: dict[str, list[Run]] = {}
-    for run in (run for run in runs if run.status != "finished"):
-        config = config_of(run)
-        alone = str(run.path) if config.method.trains_backbone else ""
-        groups.setdefault(json.dumps([cohort_key(config), checkpoint_step(run), alone]), []).append(run)
-    run_each(partial(_continue, group, hooks) for group in groups.values())
+    works = [work_left(config_of(run), run.path) for run in runs if run.status != "finished"]
+    run_each(partial(_train_together, each, hooks) for each in passes(works))
     return list(runs)
 
 
@@ -143,40 +140,42 @@ def run_each(works: Iterable[Callable[[], object]]) -> None:
         raise failures[0]
 
 
-def _continue(runs: Sequence[Run], hooks: Sequence[Hook]) -> None:
-    configs = [config_of(run) for run in runs]
-    session = open_session(configs)
-    for run in runs:
-        _check_unchanged(run, session)
-    with ExitStack() as locks:
-        for run in runs:
-            locks.enter_context(writing(run.path))
-        members = [
-            Member(config, session, new_learner(config, session), run, hooks)
-            for config, run in zip(configs, runs, strict=True)
-        ]
-        for run in runs:
-            resumed = [*run.manifest["resumed"], provenance(session.backbone.device.type)]
-            run.update({"status": "running", "error": None, "resumed": resumed})
-        train_members(session, members)
-
-
-def _train_fresh(configs: Sequence[RunConfig], paths: Sequence[Path], hooks: Sequence[Hook]) -> None:
-    session = open_session(configs)
-    learners = [new_learner(config, session) for config in configs]
+def _train_together(works: Sequence[Work], hooks: Sequence[Hook]) -> None:
+    """One pass: runs from the same step on, the new ones in new folders."""
+    session = open_session([work.config for work in works])
+    for work in works:
+        if not work.is_new:
+            _check_unchanged(Run(work.path), session)
+    learners = [new_learner(work.config, session) for work in works]
     manifests = [
-        new_manifest(config, session, learner) for config, learner in zip(configs, learners, strict=True)
+        new_manifest(work.config, session, learner) | {"cohort": [each.path.name for each in works]}
+        for work, learner in zip(works, learners, strict=True)
     ]
     with ExitStack() as locks:
         members = []
-        for config, path, learner, manifest in zip(configs, paths, learners, manifests, strict=True):
-            if path.exists():
-                with writing(path):
-                    shutil.rmtree(path)
-            run = create_run(path, manifest)
-            locks.enter_context(writing(run.path))
-            members.append(Member(config, session, learner, run, hooks))
+        for work, learner, manifest in zip(works, learners, manifests, strict=True):
+            if work.is_new:
+                _begin(work.path, manifest)
+            locks.enter_context(writing(work.path))
+            work.check_untouched()
+            members.append(Member(work.config, session, learner, Run(work.path), hooks, work.start))
+        for member, work in zip(members, works, strict=True):
+            if not work.is_new:
+                _note_resumed(member.run, session)
         train_members(session, members)
+
+
+def _begin(path: Path, manifest: Mapping[str, Any]) -> None:
+    """A new run folder, in place of what was there."""
+    if path.exists():
+        with writing(path):
+            shutil.rmtree(path)
+    create_run(path, manifest)
+
+
+def _note_resumed(run: Run, session: Session) -> None:
+    resumed = [*run.manifest["resumed"], provenance(session.backbone.device.type)]
+    run.update({"status": "running", "error": None, "resumed": resumed})
 
 
 def new_learner(config: RunConfig, session: Session) -> Learner:

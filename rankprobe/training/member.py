@@ -14,8 +14,14 @@ from torch import Tensor
 from rankprobe.backbone import Soft
 from rankprobe.errors import RankprobeError, RunFailed
 from rankprobe.rank import gaussian_like
-from rankprobe.runs import CHECKPOINT, LOGS, PROMPT, Run
-from rankprobe.runs.checkpoint import checkpoint_facts, load_checkpoint, save_checkpoint, write_tensors
+from rankprobe.runs import CHECKPOINTS, LOGS, PROMPT, Run
+from rankprobe.runs.checkpoint import (
+    drop_later_checkpoints,
+    drop_old_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+    write_tensors,
+)
 from rankprobe.runs.files import compact, rewind
 from rankprobe.training.batching import epoch_batches
 from rankprobe.training.config import RunConfig
@@ -37,8 +43,9 @@ class Member:
         learner: Learner,
         run: Run,
         hooks: Sequence[Hook] = (),
+        start: int | None = None,
     ) -> None:
-        """Take up `run` at its checkpoint, or at step 0 if it has none."""
+        """Take up `run` at its checkpoint of step `start`, or from the beginning."""
         self.config = config
         self.session = session
         self.learner = learner
@@ -63,7 +70,8 @@ class Member:
             **({"report_best": None, "report_last": None} if "report" in session.exam.parts else {}),
         }
         self.timings = {"training": 0.0, "evaluation": 0.0, "recording": 0.0}
-        self._restore()
+        self.fresh = start is None
+        self._restore(start)
         self._subset = training_rows(session.train.examples, config.task, config.seed)
         self._taught = target_rows(session.train.targets, self._subset, config.task.control, config.seed)
         self._batches: dict[int, list[list[int]]] = {}
@@ -182,15 +190,14 @@ class Member:
         if self.twin is not None:
             tensors |= {f"twin.{name}": value for name, value in self.twin.state().items()}
         facts = {"logs": self.recorder.sync(), "progress": self.progress, "timings": self.timings}
-        save_checkpoint(self.run.path / CHECKPOINT, tensors, facts)
+        save_checkpoint(self.run.path / CHECKPOINTS, self.step, tensors, facts)
         self.run.update({"progress": self.progress, "timings": self.timings, "updated": now()})
 
-    def _restore(self) -> None:
-        """Take up the checkpoint and cut the logs back to it; without one, the logs start empty."""
-        facts: dict[str, Any] = {"logs": dict.fromkeys(LOGS, 0)}
-        self.fresh = not (self.run.path / CHECKPOINT).exists()
-        if not self.fresh:
-            tensors, facts = load_checkpoint(self.run.path / CHECKPOINT)
+    def _restore(self, start: int | None) -> None:
+        """Take up a checkpoint and cut the logs back to it; without one, the logs start empty."""
+        folder, facts = self.run.path / CHECKPOINTS, {"logs": dict.fromkeys(LOGS, 0)}
+        if start is not None:
+            tensors, facts = load_checkpoint(folder, start)
             device = self.P0.device
             if not torch.allclose(self.P0, tensors["P0"].to(device)):
                 source = getattr(self.config.method, "init_from", None) or "the versions of its manifest"
@@ -204,7 +211,8 @@ class Member:
             if self.twin is not None:
                 self.twin.load(_below("twin.", tensors))
             self.progress, self.timings = facts["progress"], facts["timings"]
-            self.step = self.progress["step"]
+            self.step = start
+        drop_later_checkpoints(folder, start)
         for name, length in facts["logs"].items():
             rewind(self.run.path / f"{name}.jsonl", length)
 
@@ -237,6 +245,7 @@ class Member:
         )
         for name in LOGS:
             compact(self.run.path / name)
+        drop_old_checkpoints(self.run.path / CHECKPOINTS, 1)
         self.run.update({"status": "finished", "updated": now()})
 
     def fail(self, step: int, reason: str) -> str:
@@ -254,12 +263,6 @@ class Member:
         """End the run unfinished (`interrupted` or `failed`); what was logged stays."""
         self.recorder.close()
         self.run.update({"status": status, "error": error, "updated": now()})
-
-
-def checkpoint_step(run: Run) -> int | None:
-    """The step at which a resume of `run` would start; None without a checkpoint."""
-    path = run.path / CHECKPOINT
-    return checkpoint_facts(path)["progress"]["step"] if path.exists() else None
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

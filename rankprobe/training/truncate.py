@@ -15,7 +15,7 @@ from rankprobe.backbone import Soft
 from rankprobe.errors import RankprobeError
 from rankprobe.rank import least_enough, parts, steps_to
 from rankprobe.runs import TRUNCATION, Run
-from rankprobe.runs.files import write_json
+from rankprobe.runs.files import write_sealed
 from rankprobe.tasks import METRICS, Example, judged, load_split
 from rankprobe.training.evaluation import answers, scored
 from rankprobe.training.exam import Exam, set_exam, task_of
@@ -120,7 +120,7 @@ def keep(run: Run, found: Truncation) -> None:
     """Write what `truncate` found into the run folder, in place of what was there."""
     tables = {"curves": found.curves, "functional_rank": found.functional_rank}
     rows = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
-    write_json(run.path / TRUNCATION, rows)
+    write_sealed(run.path / TRUNCATION, rows)
 
 
 def functional_rank(ks: Sequence[int], scores: NDArray[np.float64], floor: float) -> dict[str, float]:

@@ -23,21 +23,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["OMP_NUM_THREADS"] = "1"  # no pool of threads that a fork would tear
-os.environ["MPLBACKEND"] = "Agg"
-
 import numpy as np
 import pandas as pd
+import torch
 import transformers.models.t5.modeling_t5  # noqa: F401
 
 # These are imported so that no child spends its time on it.
 import rankprobe.plots
 import rankprobe.sweeps  # noqa: F401
 from rankprobe.cli import main as rankprobe_command
-from rankprobe.runs import LOGS, Run, list_runs
+from rankprobe.runs import CHECKPOINTS, LOGS, Run, list_runs
+from rankprobe.runs.checkpoint import last_checkpoint
 from rankprobe.runs.files import AppendLog
-from rankprobe.training.member import checkpoint_step
 
 EVERY = 5
 """Steps between checkpoints: what a kill may cost."""
@@ -179,7 +176,7 @@ def losses(folder: Path, reference: Path, finished: dict[str, bytes], reached: d
             columns = [column for column in log if log[column].notna().any()]
             if not log[columns].equals(whole[columns].head(len(log)).astype(log[columns].dtypes)):
                 found.append(f"{run.id}: {name} differs")
-        steps, start = len(rows(run, "steps")), checkpoint_step(run) or 0
+        steps, start = len(rows(run, "steps")), last_checkpoint(run.path / CHECKPOINTS) or 0
         if start < reached.get(run.id, 0):
             found.append(f"{run.id}: fell back from step {reached[run.id]} to {start}")
         if run.status != "finished" and steps - 1 - start > EVERY:
@@ -258,6 +255,7 @@ def main() -> None:
     options.add_argument("--kills", type=int, default=100)
     options.add_argument("--seed", type=int, default=0)
     asked = options.parse_args()
+    torch.set_num_threads(1)  # no pool of threads that a fork would tear
     with tempfile.TemporaryDirectory() as root:
         tally = campaign(asked.kills, asked.seed, Path(root))
     for where, count in sorted(tally.kills.items()):

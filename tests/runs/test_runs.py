@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,13 @@ import torch
 
 from rankprobe.errors import RankprobeError
 from rankprobe.runs import Run, create_run, find_run, list_runs, load_runs
-from rankprobe.runs.checkpoint import load_checkpoint, save_checkpoint
+from rankprobe.runs.checkpoint import (
+    checkpoint_path,
+    load_checkpoint,
+    save_checkpoint,
+    whole_checkpoints,
+    write_tensors,
+)
 from rankprobe.runs.files import AppendLog, compact, read_log, rewind, write_atomically
 from rankprobe.runs.lock import writing
 
@@ -134,18 +142,54 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 def test_checkpoints_round_trip_bit_for_bit(tmp_path):
     tensors = {"a": torch.randn(3, 4), "step": torch.tensor(7.0), "shared": torch.arange(4.0)}
     tensors["alias"] = tensors["shared"]
-    save_checkpoint(tmp_path / "checkpoint" / "state", tensors, {"step": 3, "x": 0.1})
-    loaded, facts = load_checkpoint(tmp_path / "checkpoint" / "state")
-    assert facts == {"step": 3, "x": 0.1}
+    save_checkpoint(tmp_path / "checkpoint", 3, tensors, {"x": 0.1})
+    loaded, facts = load_checkpoint(tmp_path / "checkpoint", 3)
+    assert facts == {"x": 0.1}
     assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path):
-    path = tmp_path / "checkpoint" / "state"
-    save_checkpoint(path, {"a": torch.ones(9)}, {})
-    path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(RankprobeError, match=r"checkpoint .*state cannot be read .*--overwrite"):
-        load_checkpoint(path)
+def flip(path: Path, at: int) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[at] ^= 1
+    path.write_bytes(bytes(raw))
+
+
+def test_the_last_two_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tmp_path):
+    for step in (0, 5, 10):
+        save_checkpoint(tmp_path, step, {"a": torch.ones(9)}, {"step": step})
+    assert whole_checkpoints(tmp_path) == [10, 5]
+    flip(checkpoint_path(tmp_path, 10), -1)
+    with pytest.warns(UserWarning, match=r"step-10.safetensors is damaged; the run can go on from step 5"):
+        assert whole_checkpoints(tmp_path) == [5]
+    with pytest.raises(RankprobeError, match=r"checkpoint .*step-10.* is damaged .*--overwrite"):
+        load_checkpoint(tmp_path, 10)
+    checkpoint_path(tmp_path, 5).write_bytes(b"")
+    with pytest.raises(RankprobeError, match=r"checkpoint .*step-10.* is damaged .*--overwrite"):
+        whole_checkpoints(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "prompt.safetensors", "steps.parquet"])
+def test_one_flipped_bit_anywhere_in_a_finished_run_is_noticed(tmp_path, name):
+    run = make_run(tmp_path, "a")
+    write_tensors(run.path / "prompt.safetensors", {"final": torch.randn(3, 4)})
+    log = AppendLog(run.path / "steps.jsonl")
+    log.write([{"step": step, "loss": step / 3} for step in range(9)])
+    log.close()
+    compact(run.path / "steps")
+    whole = (run.path / name).read_bytes()
+    read = {
+        "manifest.json": lambda: {key: run.manifest.get(key) for key in MANIFEST},
+        "prompt.safetensors": run.tensors,
+        "steps.parquet": lambda: run.log("steps"),
+    }[name]
+    before = read()
+    unnoticed = 0
+    for at in range(0, len(whole), 7):
+        flip(run.path / name, at)
+        with contextlib.suppress(RankprobeError):
+            unnoticed += str(read()) != str(before)
+        (run.path / name).write_bytes(whole)
+    assert unnoticed == 0
 
 
 def test_a_run_folder_is_born_with_its_manifest_and_only_once(tmp_path):

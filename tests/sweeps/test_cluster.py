@@ -25,12 +25,12 @@ from ray.cluster_utils import Cluster
 
 from rankprobe.cli import main
 from rankprobe.errors import RunInterrupted
-from rankprobe.runs import LOGS, PROMPT, Run
+from rankprobe.runs import CHECKPOINTS, LOGS, PROMPT, Run
+from rankprobe.runs.checkpoint import last_checkpoint
 from rankprobe.runs.lock import writing
 from rankprobe.sweeps import cluster as engine
 from rankprobe.sweeps import is_finished, sweep
 from rankprobe.sweeps.cluster import on_ray
-from rankprobe.training.member import checkpoint_step
 
 STEPS = 60  # at 20 ms or more
 LONG = {"steps": STEPS, "checkpoint_every": 2, "eval_every": 30, "spectrum_every": 30}
@@ -59,8 +59,12 @@ def raylet_of(node):
     return node.all_processes["raylet"][0].process.pid
 
 
+def reached_by(run):
+    return last_checkpoint(run.path / CHECKPOINTS)
+
+
 def pids_training(run):
-    return pids_with_open(run.path) if run.path.exists() and checkpoint_step(run) else set()
+    return pids_with_open(run.path) if run.path.exists() and reached_by(run) else set()
 
 
 def wait_for_trainer(runs):
@@ -149,7 +153,7 @@ def test_cohorts_of_a_lost_node_go_on_elsewhere(two_nodes, expected, beside, tmp
     def lose_a_node():
         worker = wait_for_trainer(lost)
         os.kill(worker, signal.SIGSTOP)  # so that it cannot end before its node does
-        before = [(run.status, checkpoint_step(run), run.manifest["process"]) for run in lost]
+        before = [(run.status, reached_by(run), run.manifest["process"]) for run in lost]
         (node,) = [node for node in two_nodes.worker_nodes if raylet_of(node) == parent(worker)]
         two_nodes.remove_node(node, allow_graceful=False)
         with suppress(ProcessLookupError):
@@ -190,8 +194,8 @@ def test_a_worker_that_is_killed_or_asked_to_stop_has_a_successor(two_nodes, exp
     def end_two_workers():
         os.kill(first := wait_for_trainer(runs), signal.SIGTERM)
         wait_until(lambda: runs[0].status == "interrupted" or runs[0].manifest["resumed"])
-        reached = checkpoint_step(runs[0])
-        wait_until(lambda: runs[0].manifest["resumed"] and checkpoint_step(runs[0]) > reached)
+        reached = reached_by(runs[0])
+        wait_until(lambda: runs[0].manifest["resumed"] and reached_by(runs[0]) > reached)
         os.kill(second := wait_for_trainer(runs), signal.SIGKILL)
         return first, second
 
@@ -265,7 +269,7 @@ def test_ctrl_c_leaves_checkpoints_and_the_same_command_goes_on(two_nodes, expec
             sweeping.kill()
     assert said == "stopped with 0 of 4 runs finished; the same command goes on from here\n"
     assert sweeping.returncode == 130
-    steps = [checkpoint_step(run) for run in runs]
+    steps = [reached_by(run) for run in runs]
     assert all(0 < step < STEPS for step in steps)
     assert [run.status for run in runs] == ["interrupted"] * 4
     # Not merely the last regular checkpoint: nothing that was done is lost.

@@ -219,7 +219,7 @@ def test_a_run_folder_is_complete(tmp_path):
     names = {str(p.relative_to(run.path)) for p in run.path.rglob("*") if p.is_file()}
     assert names == {
         "manifest.json", "steps.parquet", "spectra.parquet", "evals.parquet", "prompt.safetensors",
-        "checkpoint/state.safetensors",
+        "checkpoint/step-6.safetensors",
     }  # fmt: skip
     manifest = run.manifest
     assert manifest["status"] == "finished"

@@ -37,15 +37,19 @@ def start(runs_dir, where, count) -> subprocess.Popen:
     ("where", "count", "left"),
     [
         ("hook", 0, {"manifest.json"}),  # before the first row and the first checkpoint
-        ("hook", 13, {"checkpoint/state.safetensors", "steps.jsonl"}),  # between checkpoints
+        ("hook", 13, {"checkpoint/step-10.safetensors", "steps.jsonl"}),  # between checkpoints
         ("hook", 40, {"steps.jsonl"}),  # in the last step
-        ("fsync", 9, {"steps.jsonl", "checkpoint/state.safetensors"}),  # while the logs are synced
+        ("fsync", 9, {"steps.jsonl", "checkpoint/step-0.safetensors"}),  # while the logs are synced
         (
-            "replace:state.safetensors",
-            2,
-            {"checkpoint/.state.safetensors.partial"},
+            "replace:step-5.safetensors",
+            1,
+            {"checkpoint/.step-5.safetensors.partial"},
         ),  # a checkpoint not yet renamed
-        ("replaced:state.safetensors", 2, {"checkpoint/state.safetensors"}),  # new checkpoint, old manifest
+        (
+            "replaced:step-10.safetensors",
+            1,
+            {"checkpoint/step-10.safetensors"},
+        ),  # new checkpoint, old manifest
         ("replaced:steps.parquet", 1, {"steps.jsonl", "steps.parquet"}),  # compaction: a log stands twice
         (
             "replace:evals.parquet",
