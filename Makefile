@@ -1,13 +1,18 @@
-# make demo   train the probe at its defaults and draw the figures
-# make test   every check
-# make bench  speed beside PEFT and the authors' loop, memory, start-up, growth: about forty minutes
+# make demo     train the probe at its defaults and draw the figures
+# make test     every check
+# make figures  train and draw the gallery, an hour and a half on two cores; again: go on where it stopped
+# make redraw   draw the gallery from its kept logs, without training
+# make bench    speed beside PEFT and the authors' loop, memory, start-up, growth: about forty minutes
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+GALLERY := runs/gallery
+SHARDS := 16
+JOBS := 2
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test bench clean
+.PHONY: demo test figures redraw bench clean
 
 demo: $(VENV)/core
 	$(BIN)/rankprobe probe --resume
@@ -20,6 +25,26 @@ test: $(VENV)/dev
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pyright
 	$(BIN)/pytest
+
+# Jobs of one thread each do more on small models than one job of many threads; dumb, so that two progress
+# tables do not fight for one terminal.
+figures: $(VENV)/core
+	seq $(SHARDS) | TERM=dumb OMP_NUM_THREADS=1 xargs -P $(JOBS) -I{} \
+		$(BIN)/rankprobe sweep experiments/*.toml --runs-dir $(GALLERY) --shard {}/$(SHARDS)
+	$(call draw)
+
+redraw: $(VENV)/core
+	mkdir -p $(GALLERY)
+	tar -xJf figures/gallery.tar.xz -C $(dir $(GALLERY))
+	$(call draw)
+
+define draw
+$(BIN)/rankprobe plot --runs-dir $(GALLERY) --output figures/gallery
+for table in table1 table2 table3 table4; do \
+	rm -f figures/gallery/$$table.md; \
+	$(BIN)/rankprobe table $$table --runs-dir $(GALLERY) --format markdown --output figures/gallery/$$table.md \
+		|| exit; done
+endef
 
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/peers.py

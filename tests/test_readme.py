@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import tarfile
 import tomllib
 from pathlib import Path
 
@@ -12,7 +14,9 @@ import rankprobe as rp
 from rankprobe.tasks import get_task, load_split
 from rankprobe.training.config import RunConfig
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+FIGURES = ROOT / "figures"
 
 
 def blocks(language: str) -> list[str]:
@@ -65,6 +69,8 @@ def test_every_flag_in_the_readme_exists(capsys, monkeypatch):
     for command in (
         ["train"],
         ["plot"],
+        ["sweep"],
+        ["table"],
         ["resume"],
         ["data", "fetch"],
         ["tasks", "show"],
@@ -79,3 +85,28 @@ def test_every_flag_in_the_readme_exists(capsys, monkeypatch):
         told += capsys.readouterr().out
     flags = r"(?<![\w-])--[a-z][a-z-]+"
     assert set(re.findall(flags, README)) <= set(re.findall(flags, told))
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "figures/README.md", "benchmarks/README.md"]
+)
+def test_every_link_leads_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text())
+    assert [link for link in links if "://" not in link and not ((ROOT / page).parent / link).exists()] == []
+
+
+def test_the_gallery_shows_all_its_pictures_tables_and_specs():
+    page = (FIGURES / "README.md").read_text()
+    for path in [*FIGURES.glob("gallery/*.png"), *FIGURES.glob("gallery/*.md")]:
+        assert f"(gallery/{path.name})" in page, path.name
+    for path in (ROOT / "experiments").glob("*.toml"):
+        assert f"`experiments/{path.name}`" in page, path.name
+
+
+def test_the_runs_of_every_picture_are_kept():
+    with tarfile.open(FIGURES / "gallery.tar.xz") as kept:
+        runs = {Path(name).parent.name for name in kept.getnames() if name.endswith("manifest.json")}
+    for path in FIGURES.glob("gallery/*.json"):
+        drawn = {row["run_id"] for row in json.loads(path.read_text())["runs"]}
+        assert drawn, path.name
+        assert drawn <= runs, path.name

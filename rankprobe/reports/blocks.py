@@ -111,7 +111,11 @@ class Block:
                 f"{', '.join(methods)} on {_titles(tasks)}" for tasks, methods in empty.items()
             )
         usual = Counter(self.seeds.values()).most_common(1)[0][0]
-        other = [f"{m} on {TASKS[t].title} {count}" for (m, t), count in self.seeds.items() if count != usual]
+        others: dict[tuple[str, int], list[str]] = {}
+        for (method, task), count in self.seeds.items():
+            if count != usual:
+                others.setdefault((method, count), []).append(task)
+        other = [f"{method} on {_titles(tasks)} {count}" for (method, count), tasks in others.items()]
         yield f"{name}: {usual} seed{'s' if usual > 1 else ''} a cell" + (
             f", but {', '.join(other)}" if other else ""
         )

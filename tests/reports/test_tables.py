@@ -196,6 +196,9 @@ def test_notes_name_what_is_missing_and_the_seeds():
         "t5-base, SuperGLUE: 2 seeds a cell, but dpt on CB 1",
     ]
     assert TABLES["table1"](frames(run())).notes[1] == "t5-base, SuperGLUE: 1 seed a cell"
+    runs = [run(method, seed=s, task=t) for t in TASKS for method in ("vanilla", "dpt") for s in (1, 2)]
+    notes = TABLES["table1"](frames(*runs, *(run("residual", task=t) for t in TASKS))).notes
+    assert notes[1] == "t5-base, SuperGLUE: 2 seeds a cell, but residual on all tasks 1"
 
 
 def test_notes_about_the_papers_rows():
