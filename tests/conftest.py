@@ -8,6 +8,8 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import matplotlib as mpl
+import numpy as np
+import pandas as pd
 import pytest
 
 mpl.use("Agg")
@@ -30,6 +32,16 @@ def quick(**settings) -> RunConfig:
     """A config that trains in about a second."""
     without_prompt = {"prompt_length": 0} if settings.get("method") == "finetune" else {}
     return RunConfig.from_flat({**QUICK, **without_prompt, **settings})
+
+
+def assert_equal_runs(one, other):
+    """Logs and prompts equal, bit for bit."""
+    for name in ("steps", "spectra", "evals"):
+        pd.testing.assert_frame_equal(one.log(name), other.log(name), check_exact=True)
+    ours, theirs = one.tensors(), other.tensors()
+    assert set(ours) == set(theirs)
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name])
 
 
 @pytest.fixture(scope="session")

@@ -187,6 +187,8 @@ def _failing_safely(alive: Sequence[Member]) -> Iterator[None]:
     except Exception as error:
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         _stop_all(alive, "failed", reason)
+        if gone := [str(member.run.path) for member in alive if not member.run.path.exists()]:
+            raise RunFailed(f"{', '.join(gone)} was removed while it was written; train it again") from error
         if isinstance(error, OSError):
             raise RunFailed(f"{reason}; mend that, then: {_resume(alive)}") from error
         if isinstance(error, RankprobeError):
@@ -197,7 +199,7 @@ def _failing_safely(alive: Sequence[Member]) -> Iterator[None]:
 def _stop_all(members: Sequence[Member], status: str, reason: str | None) -> None:
     for member in members:
         # The disk may be what failed; the manifest then keeps its last state, which a resume can use.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RankprobeError):
             member.stop(status, reason)
 
 

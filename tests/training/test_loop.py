@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import quick
+from conftest import assert_equal_runs, quick
 from transformers import get_linear_schedule_with_warmup
 
 import rankprobe as rp
@@ -472,16 +472,6 @@ def test_a_stop_request_ends_the_step_and_checkpoints(tmp_path, number):
     assert run.manifest["progress"]["step"] == 2
     rp.resume([run])
     assert_equal_runs(run, whole)
-
-
-def assert_equal_runs(one, other):
-    """Logs and prompts equal, bit for bit."""
-    for name in ("steps", "spectra", "evals"):
-        pd.testing.assert_frame_equal(one.log(name), other.log(name), check_exact=True)
-    ours, theirs = one.tensors(), other.tensors()
-    assert set(ours) == set(theirs)
-    for name in ours:
-        np.testing.assert_array_equal(ours[name], theirs[name])
 
 
 def test_a_full_disk_fails_with_the_next_move(tmp_path, monkeypatch):

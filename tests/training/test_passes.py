@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import quick
-from test_loop import assert_equal_runs
+from conftest import assert_equal_runs, quick
 
 import rankprobe as rp
 import rankprobe.training.member as member

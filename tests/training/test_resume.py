@@ -10,9 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import quick
+from conftest import assert_equal_runs, quick
 from killed import KILLED
-from test_loop import assert_equal_runs
 
 import rankprobe as rp
 
