@@ -97,7 +97,7 @@ class BackboneConfig(Settings):
     gradient_checkpointing: bool = Field(
         default=False, description="Recompute activations in the backward pass: less memory, slower"
     )
-    model_seed: int = Field(default=0, description="Seed of the weights of random:…")
+    model_seed: int = Field(default=0, ge=0, lt=2**64, description="Seed of the weights of random:…")
     device: str = Field(default="cpu", description="cpu, cuda, cuda:1, mps")
     device_map: str | None = Field(
         default=None,
@@ -244,6 +244,8 @@ class RunConfig(Settings):
                 raise RankprobeError(
                     f"{key} = {value!r} belongs in the table [{section}], as {leaf} = {value!r}"
                 )
+            if key in ("method", *SECTIONS) and not isinstance(value, Mapping):
+                raise RankprobeError(f"{key} is {value!r}; expected a table [{key}]")
             tree[key] = dict(value) if isinstance(value, Mapping) else value
         chosen = flat.get("method")
         method = tree.get("method", {})

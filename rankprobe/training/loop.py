@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from rankprobe.training.batching import collate
 from rankprobe.training.evaluation import evaluate
 from rankprobe.training.interrupt import StopRequest
 from rankprobe.training.member import Member
+from rankprobe.training.room import Room
 from rankprobe.training.session import Session
 
 
@@ -42,14 +44,14 @@ def train_members(session: Session, members: Sequence[Member]) -> None:
     # One thread for numpy's BLAS: its idle threads spin, and slow torch's threefold on two cores.
     blas = threadpool_limits(1, user_api="blas")
     with blas, StopRequest() as stop, _failing_safely(alive):
-        step = alive[0].step
+        step, room = alive[0].step, Room(session, len(alive))
         if alive[0].fresh:
-            _start(session, alive, failures)
+            _start(session, alive, room, failures)
         while alive and step < session.total_steps:
             step += 1
-            gradients_for(session, alive, step)
+            room.each(alive, lambda part, at=step: gradients_for(session, part, at))
             updates = update(alive, step, failures)
-            record(session, alive, step, updates, failures)
+            record(session, alive, room, step, updates, failures)
             stopping = stop.requested and step < session.total_steps
             if session.due(step, session.checkpoint_every) or stopping:
                 _checkpoint(alive)
@@ -91,6 +93,7 @@ def update(alive: list[Member], step: int, failures: list[str]) -> list[dict[str
 def record(
     session: Session,
     alive: list[Member],
+    room: Room,
     step: int,
     updates: Sequence[dict[str, float]],
     failures: list[str],
@@ -99,8 +102,7 @@ def record(
     evals: list[list[dict[str, Any]]] = [[] for _ in alive]
     if alive and session.due(step, session.eval_every):
         with _shared_time(alive, "evaluation"):
-            softs = [member.soft() for member in alive]
-            found = evaluate(session.exam, session.backbone, softs, alive[0].config.training.batch_size)
+            found = [rows for part in room.each(alive, partial(scores_of, session)) for rows in part]
         when = {"step": step, "epoch": step / session.steps_per_epoch}
         evals = [[when | row for row in rows] for rows in found]
         for member, rows in zip(alive, evals, strict=True):
@@ -108,6 +110,12 @@ def record(
     for member, row, rows in zip(list(alive), updates, evals, strict=True):
         with _failing_alone(alive, member, step, failures), member.timed("recording"):
             member.recorder.record(step, row, rows)
+
+
+def scores_of(session: Session, members: Sequence[Member]) -> list[list[dict[str, Any]]]:
+    """For each member the rows of its evaluation."""
+    softs = [member.soft() for member in members]
+    return evaluate(session.exam, session.backbone, softs, members[0].config.training.batch_size)
 
 
 @contextlib.contextmanager
@@ -120,14 +128,14 @@ def _failing_alone(alive: list[Member], member: Member, step: int, failures: lis
         alive.remove(member)
 
 
-def _start(session: Session, members: list[Member], failures: list[str]) -> None:
+def _start(session: Session, members: list[Member], room: Room, failures: list[str]) -> None:
     """Step 0: make sure that prompts reach the model, then measure and score the untrained ones."""
     backbone = session.backbone
     rows = [member.rows(1) for member in members]
     batch = collate(session.train, rows, backbone.tokenizer.pad_token_id, backbone.device)
     if len(members[0].P0):
         check_prompt_matters(backbone, members[0].P0, batch)
-    record(session, members, 0, [{} for _ in members], failures)
+    record(session, members, room, 0, [{} for _ in members], failures)
     _checkpoint(members)
 
 
@@ -185,13 +193,14 @@ def _failing_safely(alive: Sequence[Member]) -> Iterator[None]:
         _stop_all(alive, "interrupted", str(stopped) or None)
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        known = isinstance(error, RankprobeError)
+        reason = str(error) if known else f"{type(error).__name__}: {error}".removesuffix(": ")
         _stop_all(alive, "failed", reason)
         if gone := [str(member.run.path) for member in alive if not member.run.path.exists()]:
             raise RunFailed(f"{', '.join(gone)} was removed while it was written; train it again") from error
         if isinstance(error, OSError):
             raise RunFailed(f"{reason}; mend that, then: {_resume(alive)}") from error
-        if isinstance(error, RankprobeError):
+        if known:
             raise
         raise RunFailed(f"run '{alive[0].run.id}' failed ({reason}); --debug shows where") from error
 
