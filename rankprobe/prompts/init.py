@@ -94,8 +94,18 @@ def positive_diagonal(generator: torch.Generator, size: int, kind: str, dtype: t
 
 
 def truncated_svd(P: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The first `rank` singular vectors and values of P (n, d): U (n, rank), s, V (rank, d); in float64."""
-    U, s, V = torch.linalg.svd(P.double(), full_matrices=False)
+    """The first `rank` singular vectors and values of P (n, d): U (n, rank), s, V (rank, d); in float64.
+
+    Raises:
+        RankprobeError: LAPACK does not find them.
+    """
+    try:
+        U, s, V = torch.linalg.svd(P.double(), full_matrices=False)
+    except torch.linalg.LinAlgError:
+        raise RankprobeError(
+            f"the singular values of the initial prompt {tuple(P.shape)} were not found; use another "
+            "--factor-init, or another --init"
+        ) from None
     U, s, V = (each.to(P.dtype).contiguous() for each in (U[:, :rank], s[:rank], V[:rank]))
     return U, s, V
 

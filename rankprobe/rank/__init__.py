@@ -20,7 +20,7 @@ from rankprobe.rank.measures import (
 )
 from rankprobe.rank.neighbors import nearest
 from rankprobe.rank.nulls import QUANTILE, SHUFFLES, gaussian_like, permutation_edge, shuffled
-from rankprobe.rank.spectra import gram_singular_values, singular_values
+from rankprobe.rank.spectra import NotConverged, gram_singular_values, singular_values
 from rankprobe.rank.subspaces import directions, phi, phi_random, principal_angles, similarities
 from rankprobe.rank.truncation import KEPT, least_enough, parts, steps_to
 from rankprobe.rank.verdict import Verdict, verdict
@@ -31,6 +31,7 @@ __all__ = [
     "MEASURES",
     "QUANTILE",
     "SHUFFLES",
+    "NotConverged",
     "Verdict",
     "directions",
     "energy_rank",

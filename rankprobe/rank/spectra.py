@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from rankprobe.errors import RankprobeError
+
+
+class NotConverged(RankprobeError):
+    """LAPACK did not find the singular values of a finite matrix."""
+
 
 FLOAT32_EPS = float(np.finfo(np.float32).eps)
 
@@ -15,8 +21,40 @@ def singular_values(matrix: ArrayLike) -> NDArray[np.float64]:
 
     Raises:
         RankprobeError: an entry is NaN or infinite.
+        NotConverged: LAPACK does not find them.
     """
-    return np.asarray(np.linalg.svd(checked(matrix), compute_uv=False), dtype=np.float64)
+    m = checked(matrix)
+    try:
+        return np.linalg.svd(m, compute_uv=False)
+    except np.linalg.LinAlgError:
+        values = [_decomposed(each)[1] for each in m.reshape(-1, *m.shape[-2:])]
+        return np.reshape(values, (*m.shape[:-2], -1))
+
+
+def decomposed(matrix: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """U (n, r), s (r,) and Vᵀ (r, d) of a matrix (n, d) with r = min(n, d), in float64.
+
+    Raises:
+        RankprobeError: an entry is NaN or infinite.
+        NotConverged: LAPACK does not find them.
+    """
+    m = checked(matrix)
+    try:
+        return np.linalg.svd(m, full_matrices=False)
+    except np.linalg.LinAlgError:
+        return _decomposed(m)
+
+
+def _decomposed(m: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """By QR iteration, which is slower than numpy's divide and conquer and converges where that may not."""
+    try:
+        U, s, Vt = scipy.linalg.svd(m, full_matrices=False, lapack_driver="gesvd")
+    except np.linalg.LinAlgError:
+        raise NotConverged(
+            f"the singular values of a matrix of shape {m.shape} with entries up to {abs(m).max():.3g} were "
+            "not found (LAPACK's gesdd and gesvd did not converge); try a lower --learning-rate"
+        ) from None
+    return U, s, Vt
 
 
 def gram_singular_values(matrix: ArrayLike) -> NDArray[np.float64]:
@@ -29,11 +67,15 @@ def gram_singular_values(matrix: ArrayLike) -> NDArray[np.float64]:
 
     Raises:
         RankprobeError: an entry is NaN or infinite.
+        NotConverged: LAPACK does not find them.
     """
     m = checked(matrix)
     transposed = np.swapaxes(m, -1, -2)
     gram = m @ transposed if m.shape[-2] <= m.shape[-1] else transposed @ m
-    energy = np.linalg.eigvalsh(gram)[..., ::-1]
+    try:
+        energy = np.linalg.eigvalsh(gram)[..., ::-1]
+    except np.linalg.LinAlgError:
+        return singular_values(m)
     floor = energy[..., :1] * max(m.shape[-2:]) * np.finfo(np.float64).eps
     return np.sqrt(np.where(energy > floor, energy, 0.0))
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import subspace_angles
 
 from rankprobe.errors import RankprobeError
-from rankprobe.rank.spectra import checked
+from rankprobe.rank.spectra import checked, decomposed
 
 Directions = NDArray[np.float64]
 
@@ -20,7 +20,7 @@ def directions(matrix: ArrayLike, k: int) -> Directions:
         RankprobeError: fewer than k singular values are above zero.
     """
     m = checked(matrix)
-    _, s, Vt = np.linalg.svd(m, full_matrices=False)
+    _, s, Vt = decomposed(m)
     rank = int((s > s[:1].sum() * max(m.shape) * np.finfo(np.float64).eps).sum())
     if not 0 < k <= rank:
         raise RankprobeError(f"{k} directions of a matrix {m.shape} of rank {rank}; expected 1 to {rank}")

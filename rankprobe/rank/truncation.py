@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rankprobe.rank.spectra import checked
+from rankprobe.rank.spectra import checked, decomposed
 
 KEPT = ("top", "bottom", "random")
 """Which k singular directions are kept: the largest, the smallest, or some drawn at random."""
@@ -27,7 +27,7 @@ def parts(matrix: ArrayLike, ks: Sequence[int], keep: str, seed: int = 0) -> NDA
         seed: of the random order.
     """
     m = checked(matrix)
-    U, s, Vt = np.linalg.svd(m, full_matrices=False)
+    U, s, Vt = decomposed(m)
     order = np.arange(len(s))
     if keep == "bottom":
         order = order[::-1]

@@ -8,6 +8,7 @@ state and has no loss.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from rankprobe.errors import RunFailed
 from rankprobe.prompts.base import Method
-from rankprobe.rank import LOGGED, MEASURES, gram_singular_values, revived, sign_counts
+from rankprobe.rank import LOGGED, MEASURES, NotConverged, gram_singular_values, revived, sign_counts
 from rankprobe.runs.files import AppendLog
 from rankprobe.runs.folder import LOGS
 from rankprobe.training.config import LoggingConfig
@@ -95,8 +96,8 @@ class Recorder:
         ranks_due = step % self.config.rank_every == 0 or step == self.total_steps
         spectrum_due = step % self.config.spectrum_every == 0 or step == self.total_steps
         if len(self.initial) and (ranks_due or spectrum_due):
-            spectra = self._spectra()
-            row |= _measures(spectra, self.initial.shape) if ranks_due else {}
+            spectra = self._spectra(step)
+            row |= _measures(spectra, self.initial.shape) if ranks_due and spectra else {}
             spectrum = _long(step, spectra | self._named_sigma()) if spectrum_due else []
         row |= self._from_hooks(step, row, evals)
         self.logs["spectra"].write(spectrum)
@@ -123,14 +124,19 @@ class Recorder:
                 self.sigma[prefix] = after
         return row
 
-    def _spectra(self) -> dict[str, NDArray[np.float64]]:
+    def _spectra(self, step: int) -> dict[str, NDArray[np.float64]]:
+        """Singular values of P and ΔP of run and twin; none where LAPACK finds none: the training goes on."""
         prompts = {f"{prefix}P": _numpy(method()) for prefix, method in self.methods.items()}
         for name, P in prompts.items():
             if not np.isfinite(P).all():
                 raise RunFailed(f"{name} holds NaN or infinite entries")
         moved = {f"{name[:-1]}dP": P - self.initial for name, P in prompts.items()}
         matrices = prompts | moved
-        stack = gram_singular_values(np.stack(list(matrices.values())))
+        try:
+            stack = gram_singular_values(np.stack(list(matrices.values())))
+        except NotConverged as error:
+            warnings.warn(f"{self.folder.name}: no ranks at step {step}: {error}", stacklevel=2)
+            return {}
         return dict(zip(matrices, stack, strict=True))
 
     def _named_sigma(self) -> dict[str, NDArray[np.float64]]:
