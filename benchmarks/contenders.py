@@ -27,6 +27,7 @@ from rankprobe.training.config import RunConfig
 from rankprobe.training.evaluation import evaluate
 from rankprobe.training.manifest import new_manifest
 from rankprobe.training.member import Member
+from rankprobe.training.room import Room
 from rankprobe.training.session import Session, open_session
 
 BATCH = 16
@@ -72,11 +73,11 @@ class Rankprobe:
         learner = new_learner(config, self.session)
         with tempfile.TemporaryDirectory() as folder, threadpool_limits(1, user_api="blas"):
             run = create_run(Path(folder) / "run", new_manifest(config, self.session, learner))
-            member = Member(config, self.session, learner, run)
+            member, room = Member(config, self.session, learner, run), Room(self.session, 1)
             for step in range(1, count + 2):
                 loop.gradients_for(self.session, [member], step)
                 updates = loop.update([member], step, [])
-                loop.record(self.session, [member], step, updates, [])
+                loop.record(self.session, [member], room, step, updates, [])
                 ends.append(time.perf_counter())
             self.tokens = [self._tokens(member.rows(step)) for step in range(2, count + 2)]
             member.stop("interrupted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +12,9 @@ from rankprobe.errors import RankprobeError
 Found = TypeVar("Found")
 TIMEOUT = 10
 """Seconds to wait for the hub's first answer."""
+
+SECRET = re.compile(r"(?<=://)[^/\s@]+(?=@)|hf_[A-Za-z0-9]{30,}")
+"""A login inside an address, or a token of the hub; clients and servers may repeat them in their errors."""
 
 
 def from_hub(load: Callable[[bool], Found], what: str, hub_id: str, *, dataset: bool, offline: str) -> Found:
@@ -28,6 +32,10 @@ def from_hub(load: Callable[[bool], Found], what: str, hub_id: str, *, dataset: 
     Raises:
         RankprobeError: not in the cache, and the hub does not answer or has no such repository.
     """
+    if "://" in hub_id or "@" in hub_id:  # not repeated: it may hold a password or a token
+        raise RankprobeError(
+            f"the {what} is a web address or has an @; expected a hub id, and a token in HF_TOKEN; {offline}"
+        )
     try:
         return load(True)
     except OSError:
@@ -76,6 +84,6 @@ def is_cached(hub_id: str, names: Sequence[str]) -> bool:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's text, without its full stop."""
+    """The first line of an error's text, without its full stop, and with *** for passwords and tokens."""
     text = str(error).strip()
-    return text.splitlines()[0].rstrip(".") if text else type(error).__name__
+    return SECRET.sub("***", text.splitlines()[0].rstrip(".")) if text else type(error).__name__

@@ -8,9 +8,11 @@ from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from rankprobe import bundled
@@ -25,6 +27,9 @@ from rankprobe.hub import cached_commit, first_line, from_hub, is_cached
 BUNDLED = {name: bundled.FOLDER / name for name in bundled.BACKBONES}
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
 RANDOM = [f"random:{shape}" for shape in SHAPES]
+BROKEN = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, SafetensorError,
+          StrictDataclassError)  # fmt: skip
+"""What transformers raises over the files of a damaged model."""
 DEVICES = ("cpu", "cuda", "mps")
 CHOSEN = ([0, 1, 2], [0, 1, 3])
 KNOWN = [*BUNDLED, *RANDOM, "t5-small", "t5-base", "t5-large"]
@@ -109,7 +114,7 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype, device_ma
         config = AutoConfig.from_pretrained(folder, local_files_only=local, trust_remote_code=False)
         kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         # Eager attention: as fast as SDPA for these shapes on CPU, and the one whose dropout is visible.
-        with _no_progress_bar() if local else nullcontext():
+        with _no_progress_bar() if local else nullcontext(), _tensors_only():
             network, report = kind.from_pretrained(
                 folder,
                 dtype=dtype,
@@ -128,7 +133,7 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype, device_ma
     if Path(folder).is_dir():
         try:
             network = load(True)
-        except (OSError, ValueError, SafetensorError) as error:
+        except BROKEN as error:
             raise RankprobeError(
                 f"model folder '{model}' holds no language model that transformers can load "
                 f"({first_line(error)}); expected what save_pretrained writes"
@@ -166,6 +171,15 @@ def _no_progress_bar() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+@contextmanager
+def _tensors_only() -> Iterator[None]:
+    """Pickles of more than tensors are refused, without torch's advice on how to load them all the same."""
+    try:
+        yield
+    except UnpicklingError:
+        raise ValueError("its weights are a pickle of more than tensors, which could run code") from None
+
+
 def load_tokenizer(name: str) -> Any:
     """The tokenizer of a hub id, a folder, or a bundled backbone.
 
@@ -193,7 +207,7 @@ def load_tokenizer(name: str) -> Any:
         raise RankprobeError(f"tokenizer '{name}' is no folder with a tokenizer_config.json")
     try:
         return _padding(AutoTokenizer.from_pretrained(name, trust_remote_code=False))
-    except (OSError, ValueError) as error:
+    except Exception as error:  # tokenizers, in Rust, has no other class for a damaged tokenizer.json
         raise RankprobeError(f"tokenizer '{name}' cannot be loaded ({first_line(error)})") from None
 
 

@@ -101,7 +101,7 @@ def truncated_svd(P: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     """
     try:
         U, s, V = torch.linalg.svd(P.double(), full_matrices=False)
-    except torch.linalg.LinAlgError:
+    except RuntimeError:  # torch.linalg.LinAlgError, which its types do not export
         raise RankprobeError(
             f"the singular values of the initial prompt {tuple(P.shape)} were not found; use another "
             "--factor-init, or another --init"

@@ -13,6 +13,9 @@ class NotConverged(RankprobeError):
     """LAPACK did not find the singular values of a finite matrix."""
 
 
+Decomposition = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+"""U, s and Vᵀ of a singular value decomposition."""
+
 FLOAT32_EPS = float(np.finfo(np.float32).eps)
 
 
@@ -25,13 +28,13 @@ def singular_values(matrix: ArrayLike) -> NDArray[np.float64]:
     """
     m = checked(matrix)
     try:
-        return np.linalg.svd(m, compute_uv=False)
+        return np.asarray(np.linalg.svd(m, compute_uv=False), dtype=np.float64)
     except np.linalg.LinAlgError:
         values = [_decomposed(each)[1] for each in m.reshape(-1, *m.shape[-2:])]
         return np.reshape(values, (*m.shape[:-2], -1))
 
 
-def decomposed(matrix: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def decomposed(matrix: ArrayLike) -> Decomposition:
     """U (n, r), s (r,) and Vᵀ (r, d) of a matrix (n, d) with r = min(n, d), in float64.
 
     Raises:
@@ -45,7 +48,7 @@ def decomposed(matrix: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float
         return _decomposed(m)
 
 
-def _decomposed(m: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+def _decomposed(m: NDArray[np.float64]) -> Decomposition:
     """By QR iteration, which is slower than numpy's divide and conquer and converges where that may not."""
     try:
         U, s, Vt = scipy.linalg.svd(m, full_matrices=False, lapack_driver="gesvd")

@@ -60,7 +60,7 @@ def read_prompts(place: str | Path) -> Matrices:
     elif (path / ADAPTER_CONFIG).is_file():
         found = _adapter(path)
     elif path.suffix == ".npy" and path.is_file():
-        found = {path.stem: _load(path, lambda: np.load(path, allow_pickle=False))}
+        found = {path.stem: _load(path, lambda: _npy(path))}
     elif path.suffix == ".safetensors" and path.is_file():
         found = {name: each for name, each in _safetensors(path).items() if each.ndim == 2}
     else:
@@ -70,6 +70,11 @@ def read_prompts(place: str | Path) -> Matrices:
     if not found:
         raise RankprobeError(f"no matrix in '{place}'; expected a soft prompt (n, d)")
     return {name: _prompt(each, f"'{name}' in '{place}'") for name, each in found.items()}
+
+
+def _npy(path: Path) -> Any:
+    with path.open("rb") as file:  # closed also where numpy fails halfway
+        return np.load(file, allow_pickle=False)
 
 
 def _prompt(value: Any, what: str) -> NDArray[np.generic]:
@@ -83,12 +88,14 @@ def _prompt(value: Any, what: str) -> NDArray[np.generic]:
         shape = getattr(value, "shape", type(value).__name__)
         kind = getattr(value, "dtype", "")
         raise RankprobeError(f"{what} is {kind} {shape}; expected a matrix (n, d) of finite numbers")
-    matrix = value.astype(np.float64 if value.dtype.itemsize == 8 else np.float32)
-    if not np.isfinite(matrix).all():
+    with np.errstate(over="ignore"):
+        narrow = value.astype(np.float32)
+    if not np.isfinite(narrow).all():
         raise RankprobeError(
-            f"{what} holds NaN or infinite entries; expected a matrix (n, d) of finite numbers"
+            f"{what} holds NaN or infinite entries, or some too large for float32; expected a matrix (n, d) "
+            "of finite numbers"
         )
-    return matrix
+    return value.astype(np.float64) if value.dtype.itemsize == 8 else narrow
 
 
 def write_prompt(P: NDArray[np.generic], place: str | Path, kind: str, *, model: str, causal: bool) -> Path:
@@ -123,7 +130,8 @@ def write_prompt(P: NDArray[np.generic], place: str | Path, kind: str, *, model:
     except OSError as error:
         raise RankprobeError(f"'{path}' cannot be written ({error})") from None
     finally:
-        shutil.rmtree(aside) if aside.is_dir() else aside.unlink(missing_ok=True)
+        if aside.exists():
+            shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
     return path
 
 
@@ -163,11 +171,11 @@ def _adapter(path: Path) -> Matrices:
     ]
     weights, n = _adapter_weights(path), config.get("num_virtual_tokens")
     missing = [name for name in wanted if not isinstance(weights.get(name), np.ndarray)]
-    if missing or not isinstance(n, int):
+    if missing or not isinstance(n, int) or n < 1:
         raise RankprobeError(
             f"no {(missing or ['num_virtual_tokens'])[0]} in '{path}'; expected what PEFT saves"
         )
-    P = weights["prompt_embeddings"]
+    P = _prompt(weights["prompt_embeddings"], f"'prompt_embeddings' in '{path}'")
     if len(P) not in (n, 2 * n):
         raise RankprobeError(
             f"'{path}' has {len(P)} rows of prompt, and num_virtual_tokens is {n}; expected {n} or {2 * n}"
@@ -176,6 +184,12 @@ def _adapter(path: Path) -> Matrices:
     if kind == "PROMPT_TUNING":
         return parts
     columns, rows = weights["prefix_task_cols"], weights["prefix_task_rows"]
+    tasks, r = (columns.shape[0], columns.shape[-1]) if columns.ndim == 3 else (0, 0)
+    if columns.shape != (tasks, len(P), r) or rows.shape != (tasks, r, P.shape[1]):
+        raise RankprobeError(
+            f"prompt, prefix_task_cols and prefix_task_rows in '{path}' are {P.shape}, {columns.shape}, "
+            f"{rows.shape}; expected (n, d), (tasks, n, r), (tasks, r, d)"
+        )
     return {
         f"task{task}" if len(parts) == 1 else f"task{task}_{name}": part * factor
         for task in range(len(columns))
@@ -197,29 +211,41 @@ def _adapter_weights(path: Path) -> Matrices:
         return _safetensors(file)
     import torch
 
-    saved = _load(file, lambda: torch.load(file, map_location="cpu", weights_only=True))
-    return _arrays(saved if isinstance(saved, dict) else {})
+    return _load(file, lambda: _arrays(torch.load(file, map_location="cpu", weights_only=True)))
 
 
 def _safetensors(path: Path) -> Matrices:
     from safetensors.torch import load_file
 
-    return _arrays(_load(path, lambda: load_file(path)))
+    return _load(path, lambda: _arrays(load_file(path)))
 
 
-def _arrays(tensors: Mapping[str, Any]) -> Matrices:
-    """Torch tensors as numpy arrays; numpy has no bfloat16."""
-    floats = {name: t for name, t in tensors.items() if hasattr(t, "numpy")}
-    return {name: (t.float() if t.dtype.itemsize < 4 else t).numpy() for name, t in floats.items()}
+def _arrays(saved: Any) -> Matrices:
+    """The torch tensors in a mapping as numpy arrays; numpy has no bfloat16."""
+    tensors = saved.items() if isinstance(saved, Mapping) else ()
+    floats = {name: t for name, t in tensors if hasattr(t, "numpy")}
+    return {
+        name: (t.float() if t.is_floating_point() and t.dtype.itemsize < 4 else t).numpy()
+        for name, t in floats.items()
+    }
 
 
 def _load(path: Path, read: Any) -> Any:
     from pickle import UnpicklingError
+    from struct import error as StructError  # noqa: N812
+    from tokenize import TokenError
+    from zipfile import BadZipFile
 
     from safetensors import SafetensorError
 
+    kinds = (OSError, ValueError, EOFError, RuntimeError, SafetensorError, BadZipFile)
+    kinds += (SyntaxError, TokenError)  # numpy reads the header of a .npy file as Python
+    kinds += (LookupError, TypeError, AttributeError, AssertionError, StructError)  # torch's unpickler
     try:
         return read()
-    except (OSError, ValueError, EOFError, RuntimeError, SafetensorError, UnpicklingError) as error:
+    except UnpicklingError:  # its own text says how to load the file all the same
+        reason = "Weights only load failed: it holds more than tensors, which could run code"
+        raise RankprobeError(f"'{path}' cannot be read ({reason})") from None
+    except kinds as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RankprobeError(f"'{path}' cannot be read ({reason})") from None

@@ -30,6 +30,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Replace `path` by `content`: a reader, or a kill at any instant, finds the old file or the new."""
     aside = path.with_name(f".{path.name}.partial")
     try:
+        aside.unlink(missing_ok=True)  # it may be a link that a stranger's folder brought along
         with aside.open("wb") as file:
             file.write(content)
             file.flush()
@@ -133,8 +134,10 @@ def rewind(path: Path, length: int) -> None:
     A log that was already compacted has nothing after its last checkpoint.
 
     Raises:
-        RankprobeError: the log is shorter than at the checkpoint.
+        RankprobeError: the log is shorter than at the checkpoint, or a link to another file.
     """
+    if path.is_symlink():
+        raise RankprobeError(f"{path} is a link, and would be cut and written to; put the file itself there")
     if not path.exists():
         return
     if path.stat().st_size < length:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shutil
 from collections.abc import Mapping
@@ -111,7 +112,7 @@ def create_run(path: Path, manifest: Mapping[str, Any]) -> Run:
         RankprobeError: the folder exists.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed in here
+    for left in path.parent.glob(f".{glob.escape(path.name)}.[0-9]*"):  # by a process that was killed in here
         if left == aside or not is_being_written(left):
             shutil.rmtree(left)
     aside.mkdir(parents=True)

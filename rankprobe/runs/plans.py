@@ -34,7 +34,13 @@ class Plan:
 
 
 def write_plan(plan: Plan, runs_dir: str | Path) -> None:
-    """Write a plan into `runs_dir`, in place of an older one of that name and scale."""
+    """Write a plan into `runs_dir`, in place of an older one of that name and scale.
+
+    Raises:
+        RankprobeError: its scale cannot be part of a file's name.
+    """
+    if "/" in plan.scale:
+        raise RankprobeError(f"'{plan.name}' has a scale '{plan.scale}'; expected a name without /")
     folder = Path(runs_dir) / PLANS
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / f"{plan.name}.{plan.scale or 'plan'}.json", asdict(plan))

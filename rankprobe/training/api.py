@@ -93,7 +93,7 @@ def train_cohort(
     if len(set(ids)) < len(ids):
         raise RankprobeError(f"two runs of a cohort have the same id: {', '.join(ids)}; change a seed")
     for run_id in ids:
-        if Path(run_id).name != run_id or run_id.startswith("."):
+        if not run_id or Path(run_id).name != run_id or run_id.startswith("."):
             raise RankprobeError(f"run name '{run_id}' is no plain folder name; choose another --name")
     for config, path in zip(configs, paths, strict=True):
         if path.exists():

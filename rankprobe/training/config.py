@@ -14,6 +14,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     SerializeAsAny,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -21,6 +22,7 @@ from pydantic.fields import FieldInfo
 
 from rankprobe.bundled import BACKBONES
 from rankprobe.errors import RankprobeError, unknown
+from rankprobe.hub import SECRET
 from rankprobe.prompts import METHODS, MethodConfig, ProbeConfig, config_class
 from rankprobe.settings import Settings, absolute, placement
 from rankprobe.tasks import PLACES, TASKS
@@ -106,7 +108,12 @@ class BackboneConfig(Settings):
 
     @field_validator("model", "tokenizer")
     @classmethod
-    def _place(cls, value: str | None) -> str | None:
+    def _place(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and SECRET.search(value) and not Path(value).exists():  # it would be written into every run
+            raise RankprobeError(
+                f"{info.field_name} has a login or a token in it; give a hub id or a folder, and a "
+                "token in HF_TOKEN"
+            )
         return value if value is None or value in BACKBONES else absolute(value)
 
     @field_validator("device_map")

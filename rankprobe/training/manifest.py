@@ -107,13 +107,14 @@ def versions() -> dict[str, str | None]:
 
 
 def machine(device: str) -> dict[str, Any]:
-    """The hardware, and the thread count, which decides the order of floating-point sums."""
+    """The hardware, and the threads, whose number decides the order of floating-point sums."""
     named = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
     return {
         "platform": platform.platform(),
         "device": device,
         "processor": named,
         "threads": torch.get_num_threads(),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
     }
 
 
@@ -127,7 +128,9 @@ def git_commit() -> str | None:
     try:
         ask = {"capture_output": True, "text": True, "timeout": 10, "check": True}
         commit = subprocess.run(["git", "rev-parse", "HEAD"], **ask).stdout.strip()
-        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], **ask).stdout.strip()
+        # No command that the repository's config names: the working directory may be a stranger's.
+        quiet = ["git", "-c", "core.fsmonitor=false", "status", "--porcelain", "-uno"]
+        changed = subprocess.run(quiet, **ask).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
     return f"{commit}+" if changed else commit

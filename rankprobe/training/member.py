@@ -213,8 +213,8 @@ class Member:
             self.progress, self.timings = facts["progress"], facts["timings"]
             self.step = start
         drop_later_checkpoints(folder, start)
-        for name, length in facts["logs"].items():
-            rewind(self.run.path / f"{name}.jsonl", length)
+        for name in LOGS:  # not what else a stranger's checkpoint may name
+            rewind(self.run.path / f"{name}.jsonl", facts["logs"][name])
 
     def finish(self, backbone_fingerprint: str) -> None:
         """Write the prompts, compact the logs, and say so in the manifest.
