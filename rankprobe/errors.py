@@ -34,4 +34,4 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> RankprobeError:
     close = get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     hint = f"; did you mean '{close[0]}'?" if close else ""
     shown = names if len(names) <= SHOWN else [*names[:SHOWN], "…"]
-    return RankprobeError(f"unknown {kind} '{name}'{hint} (valid: {', '.join(shown)})")
+    return RankprobeError(f"unknown {kind} {name!r}{hint} (valid: {', '.join(shown)})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -48,6 +49,7 @@ def explain(error: ValidationError, section: type[Settings]) -> RankprobeError:
     if problem["type"] == "missing":
         return RankprobeError(f"{key} is missing; {section.__name__} needs it")
     expected = problem["msg"].removeprefix("Input should be ").replace("a valid tuple", "a list")
+    expected = re.sub(r"^a valid dictionary( or instance of \w+)?$", "a mapping", expected)
     return RankprobeError(f"{key} is {problem['input']!r}; expected {expected}")
 
 
@@ -65,6 +67,20 @@ def absolute(value: str) -> str:
     A config is saved with its run, and a resume may start in another folder.
     """
     return str(Path(value).resolve()) if Path(value).exists() else value
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The table in a TOML file; `what` names the file in messages, as `config`.
+
+    Raises:
+        RankprobeError: it cannot be read, or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise RankprobeError(f"{what} '{path}' cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:  # besides TOML's own: no UTF-8, or a number too long
+        raise RankprobeError(f"{what} '{path}' is no TOML: {error}") from None
 
 
 def flatten(config: Mapping[str, Any]) -> dict[str, Any]:

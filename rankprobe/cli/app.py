@@ -177,7 +177,7 @@ def methods() -> None:
 
 tasks_app = typer.Typer(help="List tasks, or show one.")
 app.add_typer(tasks_app, name="tasks")
-data_app = typer.Typer(help="Data for machines without network.", no_args_is_help=True)
+data_app = typer.Typer(help="Data for machines without network.")
 app.add_typer(data_app, name="data")
 
 

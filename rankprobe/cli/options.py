@@ -6,7 +6,6 @@ So a setting is described once, and the command line cannot drift from it.
 from __future__ import annotations
 
 import inspect
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
@@ -16,7 +15,7 @@ import typer
 from pydantic.fields import FieldInfo
 from rich.markup import escape
 
-from rankprobe.errors import RankprobeError
+from rankprobe.settings import read_toml
 from rankprobe.training.config import RunConfig, leaves, methods_with
 
 PANELS = {"": "Run", "task": "Task", "backbone": "Backbone", "method": "Method", "training": "Training",
@@ -87,13 +86,4 @@ def build_config(settings: Mapping[str, Any], file: Path | None) -> RunConfig:
     Raises:
         RankprobeError: the file cannot be read, or a setting is unknown or out of range.
     """
-    return RunConfig.from_flat(settings, base=_toml(file) if file else None)
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text())
-    except OSError as error:
-        raise RankprobeError(f"config '{path}' cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RankprobeError(f"config '{path}' is no TOML: {error}") from None
+    return RunConfig.from_flat(settings, base=read_toml(file, "config") if file else None)

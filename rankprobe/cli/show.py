@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from rankprobe.errors import RankprobeError
 from rankprobe.runs import Run, load_runs
 
 READINGS = {
@@ -26,6 +27,8 @@ READINGS = {
 def summary(console: Console, run: Run) -> None:
     """What a run found: each reading beside its null, each score beside the majority's."""
     frames = load_runs(run.path.parent, only=[run.id])
+    if frames.runs.empty or frames.steps.empty:
+        raise RankprobeError(f"{run.path} has no steps that can be read, so there is nothing to sum up")
     row, first, last = frames.runs.iloc[0], frames.steps.iloc[0], frames.steps.iloc[-1]
     best = f"best {row['best']:.1f} at step {row['best_step']:.0f}, last {row['last']:.1f}"
     start = "initial" if row.get("init") == "saved" else "untrained"

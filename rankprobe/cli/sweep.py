@@ -44,6 +44,7 @@ def sweep(
     Finished runs are kept, interrupted and killed ones continued, failed ones tried once more.
     """
     from rankprobe import sweeps
+    from rankprobe.training.exam import task_of
 
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
@@ -51,6 +52,8 @@ def sweep(
     specs = {path: sweeps.load_spec(path) for path in spec}
     experiments = {path.stem: sweeps.configs_of(each, scale, changes) for path, each in specs.items()}
     every = {config.run_id: config for configs in experiments.values() for config in configs}
+    for task in {config.task.name: config.task for config in every.values()}.values():
+        task_of(task)  # a misspelt name is found before anything is written
     cohorts = sweeps.shard(sweeps.pack(list(every.values()), most=cohort), shard)
     cut = {
         config.run_id for path, each in specs.items() if each.truncate for config in experiments[path.stem]

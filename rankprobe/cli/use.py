@@ -104,17 +104,17 @@ def export(
 
 
 def _texts(lines: Iterable[str]) -> Iterable[Any]:
-    for number, line in enumerate(lines, start=1):
-        text = line.strip()
-        if not text:
-            raise RankprobeError(f"line {number} is empty; expected a text, or a row of the task in JSON")
-        try:
+    number = 1
+    try:
+        for line in lines:
+            text = line.strip()
+            if not text:
+                raise RankprobeError(f"line {number} is empty; expected a text, or a row of the task in JSON")
             text.encode()
             yield json.loads(text) if text.startswith("{") else text
-        except (json.JSONDecodeError, UnicodeEncodeError) as error:
-            raise RankprobeError(
-                f"line {number}: neither text in UTF-8 nor a row in JSON ({error})"
-            ) from None
+            number += 1
+    except (ValueError, RecursionError) as error:
+        raise RankprobeError(f"line {number}: neither text in UTF-8 nor a row in JSON ({error})") from None
 
 
 def checked_which(which: str) -> Any:

@@ -163,8 +163,11 @@ def read_log(path: Path) -> pd.DataFrame:
     if tail:
         warnings.warn(f"{jsonl}: torn last line left out", stacklevel=2)
     try:
-        return pd.DataFrame(json.loads(b"[" + b",".join(lines) + b"]"))
-    except ValueError as error:
+        rows = json.loads(b"[" + b",".join(lines) + b"]")
+        if not all(isinstance(row, dict) for row in rows):
+            raise ValueError("a row is no object")
+        return pd.DataFrame(rows)
+    except (ValueError, RecursionError) as error:
         raise RankprobeError(f"{jsonl} is damaged ({error})") from None
 
 
@@ -192,7 +195,10 @@ def last_row(path: Path) -> dict[str, Any]:
             whole = file.read().split(b"\n")[:-1]
     except FileNotFoundError:
         return {}
-    return json.loads(whole[-1]) if whole else {}
+    row = json.loads(whole[-1]) if whole else {}
+    if not isinstance(row, dict):
+        raise ValueError("its last row is no object")
+    return row
 
 
 def compact(path: Path) -> None:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rankprobe.errors import RankprobeError, unknown
+from rankprobe.runs.contract import Manifest
 from rankprobe.runs.files import checked_metadata, last_row, read_log, read_parquet, read_sealed, write_sealed
 from rankprobe.runs.lock import is_being_written, writing
 
@@ -40,7 +41,12 @@ class Run:
     @property
     def manifest(self) -> dict[str, Any]:
         """Settings, fingerprints, versions, status, scores and timings, as last written."""
-        return read_sealed(self.path / MANIFEST)
+        manifest = read_sealed(self.path / MANIFEST)
+        try:
+            Manifest.parse(manifest)
+        except RankprobeError as error:
+            raise RankprobeError(f"{self.path / MANIFEST}: {error}") from None
+        return manifest
 
     @property
     def status(self) -> str:
@@ -53,14 +59,18 @@ class Run:
         parquet = (self.path / name).with_suffix(".parquet")
         # The JSONL first, as in `read_log`.
         if parquet.with_suffix(".jsonl").exists() or not parquet.exists():
-            return pa.Table.from_pandas(self.log(name), preserve_index=False).replace_schema_metadata(None)
+            log = self.log(name)
+            try:
+                return pa.Table.from_pandas(log, preserve_index=False).replace_schema_metadata(None)
+            except (pa.ArrowException, ValueError) as error:
+                raise RankprobeError(f"{parquet.with_suffix('.jsonl')} is damaged ({error})") from None
         return read_parquet(parquet)
 
     def readings(self) -> dict[str, Any]:
         """The last row of `steps`, at little cost: of a finished run from its manifest."""
         try:
             return last_row(self.path / "steps") or self.manifest.get("readings", {})
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RankprobeError(f"{self.path / 'steps.jsonl'} cannot be read ({error})") from None
 
     def update(self, changes: Mapping[str, Any]) -> None:

@@ -47,20 +47,29 @@ def load_runs(runs_dir: str | Path = "runs", only: Sequence[str] | None = None) 
         RankprobeError: `runs_dir` does not exist, or an id of `only` is not in it.
     """
     readable = _readable(runs_dir, only)
-    runs = pd.DataFrame([_summary(run, manifest) for run, manifest in readable])
-    settings = list(dict.fromkeys(key for _, m in readable for key in flatten(m["config"])))
+    runs = pd.DataFrame([each.summary for each in readable])
+    settings = list(dict.fromkeys(key for each in readable for key in each.config))
     config = runs.reindex(columns=settings)
-    logs = {name: _joined([_log(run, name) for run, _ in readable], runs, config) for name in LOGS}
-    logs["truncation"] = _joined([_truncation(run) for run, _ in readable], runs, config)
+    logs = {name: _joined([_log(each.run, name) for each in readable], runs, config) for name in LOGS}
+    logs["truncation"] = _joined([_truncation(each.run) for each in readable], runs, config)
     return Frames(runs=runs, **logs, settings=settings)
 
 
 def list_frame(runs_dir: str | Path = "runs") -> pd.DataFrame:
     """The frame `runs` of `load_runs` alone: no logs are read, so a thousand runs take a second."""
-    return pd.DataFrame([_summary(run, manifest) for run, manifest in _readable(runs_dir, None)])
+    return pd.DataFrame([each.summary for each in _readable(runs_dir, None)])
 
 
-def _readable(runs_dir: str | Path, only: Sequence[str] | None) -> list[tuple[Run, dict[str, Any]]]:
+@dataclass(frozen=True)
+class _Read:
+    """A run with its settings by flat name and its row of the frame `runs`."""
+
+    run: Run
+    config: dict[str, Any]
+    summary: dict[str, Any]
+
+
+def _readable(runs_dir: str | Path, only: Sequence[str] | None) -> list[_Read]:
     if not Path(runs_dir).is_dir():
         raise RankprobeError(f"no folder '{runs_dir}' with runs; train one first: rankprobe probe")
     found = list_runs(runs_dir)
@@ -69,12 +78,13 @@ def _readable(runs_dir: str | Path, only: Sequence[str] | None) -> list[tuple[Ru
         if missing:
             raise unknown("run", missing[0], [run.id for run in found])
         found = [run for run in found if run.id in only]
-    return [(run, manifest) for run in found if (manifest := _manifest(run))]
+    return [read for run in found if (read := _read(run))]
 
 
-def _manifest(run: Run) -> dict[str, Any] | None:
+def _read(run: Run) -> _Read | None:
     try:
-        return run.manifest
+        manifest = run.manifest
+        return _Read(run, flatten(manifest["config"]), _summary(run, manifest))
     except RankprobeError as error:
         warnings.warn(f"left out: {error}", stacklevel=4)
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from rankprobe.errors import RankprobeError, unknown
-from rankprobe.settings import Settings
+from rankprobe.settings import Settings, read_toml
 from rankprobe.training.config import RunConfig
 
 
@@ -38,12 +37,9 @@ def load_spec(path: str | Path) -> Spec:
     Raises:
         RankprobeError: it cannot be read, is no TOML, or has an unknown key.
     """
+    keys = read_toml(Path(path), "experiment")
     try:
-        return Spec.parse(tomllib.loads(Path(path).read_text()))
-    except OSError as error:
-        raise RankprobeError(f"experiment '{path}' cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RankprobeError(f"experiment '{path}' is no TOML: {error}") from None
+        return Spec.parse(keys)
     except RankprobeError as error:
         raise RankprobeError(f"experiment '{path}': {error}") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any, Literal
 from rankprobe.errors import RankprobeError
 
 Row = Mapping[str, Any]
+
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 INVALID = -1
 """Class id of an answer outside the label set. It counts as wrong, and is counted."""
@@ -164,7 +167,8 @@ class Task:
             names = [label.lower() for label in self.labels]
             if name.lower() in names:
                 return names.index(name.lower())
-            name = int(name) if name.isdecimal() else name  # a CSV file has only text
+            ids = [str(i) for i in range(len(names))]
+            name = ids.index(name) if name in ids else name  # a CSV file has only text
         if isinstance(name, int) and 0 <= name < len(self.labels):
             return name
         raise RankprobeError(
@@ -183,9 +187,9 @@ def need(task: Task, row: Row, field: str, where: str) -> Any:
     """A field that must be there."""
     if field not in row:
         expected = ", ".join((*task.fields, task.label_field))
+        found = ", ".join(key if key.isprintable() else repr(key) for key in row)
         raise RankprobeError(
-            f"{where}: no field '{field}'; {task.title} rows need {expected}, and this one has "
-            f"{', '.join(row)}"
+            f"{where}: no field '{field}'; {task.title} rows need {expected}, and this one has {found}"
         )
     return row[field]
 
@@ -193,6 +197,11 @@ def need(task: Task, row: Row, field: str, where: str) -> Any:
 def text_field(task: Task, row: Row, field: str, where: str) -> str:
     """A field that must be there and be text."""
     value = need(task, row, field, where)
-    if not isinstance(value, str):
+    if not is_text(value):
         raise RankprobeError(f"{where}: field '{field}' is {value!r}; expected text")
     return value
+
+
+def is_text(value: object) -> bool:
+    """Whether it is text that a tokenizer takes: JSON can hold one half of a surrogate pair."""
+    return isinstance(value, str) and not SURROGATE.search(value)

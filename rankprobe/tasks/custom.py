@@ -16,7 +16,6 @@ A folder has rows of two fields, `source` and `target`, in `train` and `val` (or
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +23,8 @@ from pathlib import Path
 from string import Formatter
 
 from rankprobe.errors import RankprobeError, unknown
-from rankprobe.settings import Settings
-from rankprobe.tasks.base import Example, Row, Task, need, text_field
+from rankprobe.settings import Settings, read_toml
+from rankprobe.tasks.base import Example, Row, Task, is_text, need, text_field
 from rankprobe.tasks.metrics import LABEL_METRICS, TEXT_METRICS
 from rankprobe.tasks.sources import SPLITS, find
 
@@ -71,7 +70,7 @@ class TextTask(Task):
         fields = {field: text_field(self, row, field, where) for field in self.fields}
         value = need(self, row, self.label_field, where)
         answers = tuple(value) if isinstance(value, list) else (value,)
-        if not answers or not all(isinstance(answer, str) and answer.strip() for answer in answers):
+        if not answers or not all(is_text(answer) and answer.strip() for answer in answers):
             raise RankprobeError(
                 f"{where}: field '{self.label_field}' is {value!r}; expected text, or a list of texts"
             )
@@ -99,12 +98,7 @@ def load_task(path: Path) -> Task:
     Raises:
         RankprobeError: no such file, no TOML, an unknown key, or settings that do not fit together.
     """
-    try:
-        keys = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise RankprobeError(f"task '{path}' cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RankprobeError(f"task '{path}' is no TOML: {error}") from None
+    keys = read_toml(path, "task")
     try:
         spec = TaskFile.parse(keys)
     except RankprobeError as error:
@@ -166,8 +160,9 @@ def _fields(path: Path, template: str) -> list[str]:
     """The fields that a template names."""
     try:
         fields = [name for _, name, _, _ in Formatter().parse(template) if name]
-    except ValueError as error:
-        raise RankprobeError(f"{path}: template '{template}' is no template ({error})") from None
-    if not fields or not all(name.isidentifier() for name in fields):
-        raise RankprobeError(f"{path}: template '{template}' names no fields, as in 'premise: {{premise}}'")
-    return fields
+        if fields and all(name.isidentifier() for name in fields):
+            template.format(**dict.fromkeys(fields, ""))
+            return fields
+    except (ValueError, LookupError) as error:
+        raise RankprobeError(f"{path}: template {template!r} is no template ({error})") from None
+    raise RankprobeError(f"{path}: template {template!r} names no fields, as in 'premise: {{premise}}'")

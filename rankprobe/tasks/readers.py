@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rankprobe.errors import RankprobeError
@@ -36,24 +36,33 @@ def _jsonl(path: Path, labels: Sequence[str]) -> Iterator[NamedRow]:
                 continue
             try:
                 yield f"{path}:{number}", json.loads(line.decode("utf-8-sig"))
-            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            except (ValueError, RecursionError) as error:  # ValueError: also a number of too many digits
                 raise RankprobeError(f"{path}:{number}: not a line of JSON in UTF-8 ({error})") from None
 
 
 def _csv(path: Path, labels: Sequence[str]) -> Iterator[NamedRow]:
     with path.open("rb") as lines:
-        # Decoded line by line, so that an error can name its line.
-        reader = csv.DictReader((line.decode("utf-8-sig") for line in lines), strict=True)
+        reader = csv.DictReader(_decoded(path, lines), strict=True)
         try:
             for row in reader:
                 where = f"{path}:{reader.line_num}"
                 if None in row or None in row.values():
                     raise RankprobeError(f"{where}: not as many columns as the header has")
                 yield where, row
-        except UnicodeDecodeError as error:
-            raise RankprobeError(f"{path}:{reader.reader.line_num + 1}: not CSV in UTF-8 ({error})") from None
         except csv.Error as error:
             raise RankprobeError(f"{path}:{reader.reader.line_num}: not CSV in UTF-8 ({error})") from None
+
+
+def _decoded(path: Path, lines: Iterable[bytes]) -> Iterator[str]:
+    """Decoded line by line, so that an error can name its line."""
+    for number, line in enumerate(lines, start=1):
+        try:
+            text = line.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise RankprobeError(f"{path}:{number}: not CSV in UTF-8 ({error})") from None
+        if "\0" in text:
+            raise RankprobeError(f"{path}:{number}: not CSV in UTF-8 (it has a NUL byte)")
+        yield text
 
 
 def _parquet(path: Path, labels: Sequence[str]) -> Iterator[NamedRow]:
@@ -71,7 +80,7 @@ def _parquet(path: Path, labels: Sequence[str]) -> Iterator[NamedRow]:
             for row in batch.to_pylist():
                 yield f"{path} row {number}", row
                 number += 1
-    except (ArrowException, OSError) as error:
+    except (ArrowException, OSError, ValueError) as error:  # ValueError: text that is not UTF-8
         raise RankprobeError(f"{path}: cannot be read as Parquet ({first_line(error)})") from None
 
 

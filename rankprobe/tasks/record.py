@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rankprobe.errors import RankprobeError
-from rankprobe.tasks.base import INVALID, Example, Row, Task, need, text_field
+from rankprobe.tasks.base import INVALID, Example, Row, Task, is_text, need, text_field
 
 
 class _ReCoRD(Task):
@@ -56,7 +56,7 @@ class _ReCoRD(Task):
     def _texts(self, row: Row, field: str, where: str) -> list[str]:
         """A list of texts, without repetitions and in alphabetical order: the hub's come from a set."""
         value = need(self, row, field, where)
-        if not isinstance(value, list) or not value or not all(isinstance(each, str) for each in value):
+        if not isinstance(value, list) or not value or not all(map(is_text, value)):
             raise RankprobeError(
                 f"{where}: field '{field}' is {value!r}; expected a list of texts (the test split has none)"
             )

@@ -58,7 +58,7 @@ def mark(text: str, pronoun: str, index: str, where: str) -> str:
         RankprobeError: the index is outside the text, or the pronoun is nowhere in it.
     """
     found = [m.start() for m in re.finditer(rf"\b{re.escape(pronoun)}\b", text)]
-    if not index.isdecimal() or int(index) >= len(text.split()):
+    if index not in map(str, range(len(text.split()))):
         raise RankprobeError(
             f"{where}: field 'span2_index' is {index}; expected the number of one of the {len(text.split())} "
             f"words of {text!r}, from 0"

@@ -19,9 +19,17 @@ def run(folder, seed=0, *, cut=None, source="hub", random=False, control="none",
     row |= {"P_numerical_rank": 100, "P_erank_rv": 80.5, "twin_P_erank_rv": 9.0} | readings
     manifest = {
         "readings": {name: value for name, value in row.items() if value is not None},
-        "backbone": {"random_weights": random},
-        "data": {"source": source},
-        "config": {"task": {"control": control}},
+        "status": "finished",
+        "backbone": {"label": "tiny", "random_weights": random},
+        "data": {"label": "CB", "source": source, "n_train": 250, "n_validation": 56},
+        "config": {
+            "seed": seed,
+            "task": {"name": "cb", "control": control},
+            "method": {"name": "probe", "prompt_length": 100},
+        },
+        "trainable_parameters": 1,
+        "progress": {"step": 9, "total_steps": 9},
+        "timings": {},
     }
     (path / "manifest.json").write_text(json.dumps(manifest))
     if cut is not None:
@@ -79,6 +87,6 @@ def test_what_must_be_known_first(tmp_path):
 
 def test_nothing_logged(tmp_path):
     bare = run(tmp_path)
-    (bare.path / "manifest.json").write_text(json.dumps({"readings": {}}))
+    (bare.path / "manifest.json").write_text(json.dumps({**bare.manifest, "readings": {}}))
     with pytest.raises(RankprobeError, match="nothing to report"):
         findings([bare])

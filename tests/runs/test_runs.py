@@ -232,7 +232,8 @@ def write_log(run: Run, name: str, rows):
 
 def test_frames_join_the_config_of_each_run(tmp_path):
     first = make_run(tmp_path, "a")
-    config = {"seed": 2, "task": {"name": "cb"}, "method": {"name": "dpt", "bottleneck": 10}}
+    method = {"name": "dpt", "bottleneck": 10, "prompt_length": 4}
+    config = {"seed": 2, "task": {"name": "cb"}, "method": method}
     second = make_run(tmp_path, "b", status="interrupted", config=config)
     write_log(first, "steps", [{"step": 0, "n_positive": 4}, {"step": 1, "n_positive": 3}])
     write_log(second, "steps", [{"step": 0, "loss": 0.5}])

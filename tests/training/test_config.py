@@ -102,7 +102,7 @@ def test_bad_settings(flat, message):
         ({"task": {"name": 3}}, "task name is 3; expected a valid string"),
         ({"method": "dpt"}, "method = 'dpt' belongs in the table [method], as name = 'dpt'"),
         ({"epochs": 3}, "epochs = 3 belongs in the table [training], as epochs = 3"),
-        ({"training": 3}, "training is 3; expected a valid dictionary"),
+        ({"training": 3}, "training is 3; expected a table"),
     ],
 )
 def test_bad_files(tree, message):

@@ -1,0 +1,389 @@
+"""A folder of files that are wrong, one in each way, beside one run and one of each file that is right."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from conftest import quick
+from safetensors.torch import save_file
+
+import rankprobe as rp
+from rankprobe.bundled import FOLDER
+
+ROW = {"premise": "It rained.", "hypothesis": "it was wet", "label": "neutral"}
+LINE = json.dumps(ROW).encode() + b"\n"
+P = np.random.default_rng(0).standard_normal((5, 128)).astype(np.float32)
+DEEP = 50_000
+"""Brackets in brackets: more than any reader goes into."""
+
+TASK = 'template = "t: {text}"\ntarget = "stars"\ntrain = "train.csv"\nvalidation = "train.csv"\n'
+
+
+def make(here: Path) -> None:
+    """Write all of them into `here`."""
+    _files(here)
+    _configs(here / "config")
+    _specs(here / "spec")
+    _tasks(here / "task")
+    _rows(here)
+    _prompts(here / "prompt")
+    _adapters(here / "adapter")
+    _models(here)
+    _runs(here)
+
+
+def _write(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def _files(here: Path) -> None:
+    (here / "runs" / "taken").mkdir(parents=True)
+    (here / "a_folder").mkdir()
+    (here / "taken.toml").mkdir()
+    _write(
+        here,
+        {
+            "a_file": "",
+            "taken.csv": "",
+            "taken.png": "",
+            "in/nothing": "",
+            "in/blank": "one\n\ntwo\n",
+            "in/deep": '{"premise": ' + "[" * DEEP + "\n",
+            "in/torn": '{"premise": "a", \n',
+            "in/field": '{"premise": "a"}\n',
+            "in/number": '{"premise": 1, "hypothesis": "b"}\n',
+            "in/half": '{"premise": "\\ud800", "hypothesis": "b"}\n',
+            "in/text": "It rained.\n",
+            "in/bytes": b"\xff\xfe\n",
+        },
+    )
+
+
+def _configs(folder: Path) -> None:
+    _write(
+        folder,
+        {
+            "syntax.toml": "seed = = 3",
+            "key.toml": "[training]\nlearning_rat = 3\n",
+            "method.toml": '[method]\nname = "vanilla"\nbottleneck = 3\n',
+            "kind.toml": 'seed = "three"\n',
+            "list.toml": "[training]\nepochs = [1, 2]\n",
+            "section.toml": "training = 3\n",
+            "flat.toml": "learning_rate = 3\n",
+            "name.toml": "[method]\nname = 3\n",
+            "nan.toml": "[training]\nlearning_rate = nan\n",
+            "twice.toml": "seed = 1\nseed = 2\n",
+            "tables.toml": "[[task]]\nname = 'cb'\n",
+            "latin.toml": "# \xe9\nseed = 1\n".encode("latin-1"),
+            "nul.toml": b"seed = 1\0\n",
+            "binary.toml": bytes(range(256)),
+            "deep.toml": "seed = " + "[" * DEEP,
+            "digits.toml": "seed = " + "9" * 5000,
+        },
+    )
+
+
+def _specs(folder: Path) -> None:
+    _write(
+        folder,
+        {
+            "empty.toml": "",
+            "key.toml": "title = 'x'\ngrids = []\n",
+            "kind.toml": "title = 3\n",
+            "grid.toml": "title = 'x'\n[grid]\nseed = 1\n",
+            "axis.toml": "title = 'x'\n[settings]\nseed = []\n",
+            "value.toml": "title = 'x'\n[settings]\nsteps = [1, 0]\n",
+            "setting.toml": "title = 'x'\n[settings]\nsede = 1\n",
+            "scales.toml": "title = 'x'\n[scale.a]\n[scale.b]\n",
+            "task.toml": "title = 'x'\n[settings]\ntask = 'cbb'\n",
+            "latin.toml": "title = '\xe9'\n".encode("latin-1"),
+            "deep.toml": "title = " + "[" * DEEP,
+            "right.toml": "title = 'x'\n[settings]\nsteps = 2\n",
+        },
+    )
+
+
+def _tasks(folder: Path) -> None:
+    labels = '[labels]\n1 = "bad"\n2 = "good"\n'
+    _write(
+        folder,
+        {
+            "empty.toml": "",
+            "syntax.toml": "template",
+            "kind.toml": TASK.replace('"stars"', "3") + labels,
+            "key.toml": TASK + "label = 1\n",
+            "fields.toml": TASK.replace("{text}", "text"),
+            "brace.toml": TASK.replace("{text}", "{text"),
+            "spec.toml": TASK.replace("{text}", "{text:d}"),
+            "long.toml": TASK + 'long_field = "txt"\n',
+            "metric.toml": TASK + 'metrics = ["acuracy"]\n' + labels,
+            "one.toml": TASK + '[labels]\n1 = "bad"\n',
+            "gone.toml": TASK.replace("train.csv", "gone.csv"),
+            "other.toml": TASK.replace("train.csv", "train.tsv"),
+            "label.toml": TASK + '[labels]\n3 = "bad"\n4 = "good"\n',
+            "latin.toml": "# \xe9".encode("latin-1"),
+            "train.csv": "text,stars\nfine,2\n",
+            "train.tsv": "text\tstars\nfine\t2\n",
+            "half/train.jsonl": '{"source": "a", "target": "b"}\n',
+            "blank/train.jsonl": '{"source": "a", "target": ""}\n',
+            "blank/val.jsonl": '{"source": "a", "target": ""}\n',
+        },
+    )
+
+
+def _rows(here: Path) -> None:
+    """Folders of rows of CB, each with a first row that is right where the format allows."""
+    changed = {
+        "field": {k: v for k, v in ROW.items() if k != "premise"},
+        "label": {**ROW, "label": "perhaps"},
+        "float": {**ROW, "label": 0.5},
+        "number": {**ROW, "premise": 3},
+        "none": {**ROW, "hypothesis": None},
+        "half": {**ROW, "premise": "\ud800"},
+        "secret": {**ROW, "label": -1},
+    }
+    lines = {
+        **{name: json.dumps(row).encode() for name, row in changed.items()},
+        "newline": b'{"pre\\nmise": "a"}',
+        "torn": LINE[:20],
+        "list": b"[1, 2]",
+        "scalar": b"3",
+        "latin": '{"premise": "\xe9"}'.encode("latin-1"),
+        "binary": bytes(range(256)),
+        "deep": b"[" * DEEP,
+        "digits": b'{"label": ' + b"9" * 5000 + b"}",
+    }
+    _write(here / "jsonl", {f"{name}/CB/train.jsonl": LINE + line + b"\n" for name, line in lines.items()})
+    _write(here / "jsonl", {f"{name}/CB/val.jsonl": LINE for name in lines})
+    _write(here / "jsonl", {"empty/CB/train.jsonl": "", "blank/CB/train.jsonl": "\n\n"})
+    (here / "jsonl/directory/CB/train.jsonl").mkdir(parents=True)
+
+    header, row = "premise,hypothesis,label\n", "It rained.,it was wet,neutral\n"
+    tables = {
+        "empty": "",
+        "header": header,
+        "column": "premise,label\na,neutral\n",
+        "short": f"{header}{row}a,b\n",
+        "long": f"{header}{row}a,b,neutral,c\n",
+        "label": f"{header}{row}a,b,maybe\n",
+        "quote": f'{header}{row}"a,b,neutral\n',
+        "nul": f"{header}{row}a\0,b,neutral\n",
+        "latin": f"{header}{row}\xe9,b,neutral\n".encode("latin-1"),
+        "field": f"{header}{row}{'a' * 200_000},b,neutral\n",
+    }
+    _write(here / "csv", {f"{name}/CB/train.csv": text for name, text in tables.items()})
+    _write(here / "csv", {f"{name}/CB/val.jsonl": LINE for name in tables})
+
+    folder = here / "parquet"
+    for name in ("right", "columns", "label", "empty"):
+        (folder / name / "CB").mkdir(parents=True)
+    rows = pd.DataFrame([ROW] * 100)
+    rows.to_parquet(folder / "right/CB/train.parquet")
+    rows.drop(columns="premise").to_parquet(folder / "columns/CB/train.parquet")
+    rows.assign(label=7).to_parquet(folder / "label/CB/train.parquet")
+    rows[:0].to_parquet(folder / "empty/CB/train.parquet")
+    raw = (folder / "right/CB/train.parquet").read_bytes()
+    _write(
+        folder,
+        {
+            "truncated/CB/train.parquet": raw[: len(raw) // 2],
+            "flipped/CB/train.parquet": bytes([*raw[:4], *(byte ^ 0xFF for byte in raw[4:200]), *raw[200:]]),
+            "text/CB/train.parquet": "premise,hypothesis,label\n",
+            "nothing/CB/train.parquet": "",
+        },
+    )
+
+
+def _prompts(folder: Path) -> None:
+    folder.mkdir()
+    arrays = {
+        "right": P,
+        "vector": P[0],
+        "cube": P[None],
+        "complex": P.astype(complex),
+        "nan": np.where(P > 2, np.nan, P),
+        "infinite": np.where(P > 2, np.inf, P),
+        "norows": P[:0],
+        "text": np.array([["a", "b"]]),
+        "wide": np.ones((3, 4), dtype=np.float32),
+        "huge": np.full((3, 4), 1e300),
+    }
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    np.save(folder / "pickle.npy", np.array([{}], dtype=object), allow_pickle=True)
+    raw = (folder / "right.npy").read_bytes()
+    _write(folder, {"torn.npy": raw[:100], "nothing.npy": "", "zip.npy": b"PK\x03\x04torn"})
+    _write(folder, {"nul.npy": raw.replace(b"}", b"\0", 1), "open.npy": raw.replace(b"}", b" ", 1)})
+
+    save_file({"prompt": torch.from_numpy(P)}, folder / "right.safetensors")
+    raw = (folder / "right.safetensors").read_bytes()
+    save_file({}, folder / "none.safetensors")
+    save_file({"prompt": torch.ones(3)}, folder / "vector.safetensors")
+    save_file({"prompt": torch.ones(3, 4, dtype=torch.bool)}, folder / "bool.safetensors")
+    save_file({"a": torch.ones(3, 4), "b": torch.ones(3, 4)}, folder / "two.safetensors")
+    _write(
+        folder,
+        {
+            "torn.safetensors": raw[:-40],
+            "header.safetensors": (2**60).to_bytes(8, "little") + raw[8:],
+            "nothing.safetensors": "",
+            "shape.safetensors": raw.replace(b"[5,128]", b"[7,128]"),
+            "dtype.safetensors": raw.replace(b'"F32"', b'"F33"'),
+            "text.txt": "a prompt",
+        },
+    )
+
+
+def _adapters(folder: Path) -> None:
+    right = {"prompt_embeddings": torch.from_numpy(P)}
+    for name, config, weights in (
+        ("kind", {"peft_type": "LORA"}, right),
+        ("kindless", {"peft_type": None}, right),
+        ("sizeless", {"num_virtual_tokens": "5"}, right),
+        ("negative", {"num_virtual_tokens": -5}, right),
+        ("rows", {"num_virtual_tokens": 4}, right),
+        ("weightless", {}, None),
+        ("key", {}, {"other": torch.ones(5, 4)}),
+        ("vector", {}, {"prompt_embeddings": torch.ones(5)}),
+        ("scalar", {}, {"prompt_embeddings": torch.tensor(1.0)}),
+        ("multitask", {"peft_type": "MULTITASK_PROMPT_TUNING"}, right),
+        (
+            "factors",
+            {"peft_type": "MULTITASK_PROMPT_TUNING"},
+            {**right, "prefix_task_cols": torch.ones(2, 3, 1), "prefix_task_rows": torch.ones(2, 2, 128)},
+        ),
+    ):
+        adapter(folder / name, {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 5, **config}, weights)
+    _write(
+        folder,
+        {
+            "syntax/adapter_config.json": "{",
+            "list/adapter_config.json": "[]",
+            "latin/adapter_config.json": b"\xff",
+            "deep/adapter_config.json": "[" * DEEP,
+            "configless/adapter_model.safetensors": "",
+            "bin/adapter_config.json": json.dumps({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 5}),
+            "bin/adapter_model.bin": "torn",
+            "short/adapter_config.json": json.dumps({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 5}),
+            "short/adapter_model.bin": "M",
+            "pickle/adapter_config.json": json.dumps({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 5}),
+        },
+    )
+    torch.save({"prompt_embeddings": Path("x")}, folder / "pickle/adapter_model.bin")
+
+
+def adapter(folder: Path, config: Mapping[str, Any], weights: dict[str, torch.Tensor] | None) -> None:
+    """A PEFT adapter of this config and these weights, if any."""
+    _write(folder, {"adapter_config.json": json.dumps(config)})
+    if weights:
+        save_file(weights, folder / "adapter_model.safetensors")
+
+
+def _models(here: Path) -> None:
+    """Folders of tokenizers and of models, copied from the bundled one and broken."""
+    tiny = FOLDER / "tiny"
+    config = (tiny / "config.json").read_text()
+    settings = (tiny / "tokenizer_config.json").read_text()
+    _write(
+        here / "tokenizer",
+        {
+            "empty/readme": "",
+            "syntax/tokenizer.json": "{",
+            "syntax/tokenizer_config.json": settings,
+            "shape/tokenizer.json": "{}",
+            "shape/tokenizer_config.json": settings,
+            "list/tokenizer.json": (tiny / "tokenizer.json").read_bytes(),
+            "list/tokenizer_config.json": "[]",
+            "absent/tokenizer_config.json": settings,
+            "vocabulary/tokenizer.json": '{"added_tokens": [], "model": {"type": "Unigram", "vocab": 3}}',
+            "vocabulary/tokenizer_config.json": settings,
+        },
+    )
+    _write(
+        here / "model",
+        {
+            "empty/readme": "",
+            "syntax/config.json": "{",
+            "kind/config.json": '{"model_type": "t6"}',
+            "list/config.json": "[]",
+            "weightless/config.json": config,
+            "torn/config.json": config,
+            "torn/model.safetensors": (tiny / "model.safetensors").read_bytes()[:1000],
+            "odd/config.json": json.dumps({**json.loads(config), "d_model": "wide"}),
+        },
+    )
+
+
+def _runs(here: Path) -> None:
+    """One run as it should be, and folders of runs that are not."""
+    right = rp.train(quick(steps=2, eval_every=2), runs_dir=here / "runs", name="right").path
+    rp.train(quick(steps=2, eval_every=2, method="dept"), runs_dir=here / "runs", name="dept")
+    manifest = json.loads((right / "manifest.json").read_text())
+    manifest.pop("sha256", None)  # what was edited is read as it stands
+    config = manifest["config"]
+
+    def but(**changes: Any) -> str:
+        return json.dumps({**manifest, **changes})
+
+    for name, text in {
+        "syntax": "{",
+        "empty": "",
+        "object": "{}",
+        "list": "[]",
+        "null": "null",
+        "number": "3",
+        "latin": b"\xff",
+        "deep": "[" * DEEP,
+        "configless": but(config=None),
+        "dataless": json.dumps({k: v for k, v in manifest.items() if k != "data"}),
+        "strange": but(data="cb", progress=[1]),
+        "readings": but(readings=None),
+        "half": but(config={**config, "task": {**config["task"], "data": "\udcff"}}),
+        "statusless": json.dumps({k: v for k, v in manifest.items() if k != "status"}),
+        "method": but(config={**config, "method": {"name": "dptt"}}),
+        "unknown": but(
+            config={**config, "method": {"name": "dptt", "prompt_length": 8}}, status="interrupted"
+        ),
+        "key": but(config={**config, "colour": 1}, status="interrupted"),
+        "stepless": but(),
+        "gone": but(config={**config, "task": {**config["task"], "data": "/gone"}}, status="interrupted"),
+        "task": but(config={**config, "task": {**config["task"], "name": "cbb"}}, status="interrupted"),
+        "backbone": but(backbone={**manifest["backbone"], "fingerprint": "0"}),
+        "unfinished": but(status="interrupted"),
+    }.items():
+        _write(here / "manifest" / name / "run", {"manifest.json": text})
+    (here / "manifest/folder/run/manifest.json").mkdir(parents=True)
+
+    for name, files in {
+        "prompt": {"prompt.safetensors": "torn"},
+        "promptless": {"prompt.safetensors": None},
+        "steps": {"steps.parquet": "torn"},
+        "spectra": {"spectra.parquet": "torn"},
+        "jsonl": {"steps.jsonl": b'{"step": 1}\nnot a row\n'},
+        "rows": {"steps.jsonl": b"3\n"},
+        "cut": {"truncation.json": "{"},
+        "cutlist": {"truncation.json": "[]"},
+        "checkpoint": {
+            "manifest.json": but(status="interrupted"),
+            **{str(path.relative_to(right)): "torn" for path in right.glob("checkpoint/*")},
+        },
+    }.items():
+        run = here / "damaged" / name / "run"
+        shutil.copytree(right, run)
+        for file, content in files.items():
+            if content is None:
+                (run / file).unlink()
+            else:
+                _write(run, {file: content})
+    _write(here / "plans" / "plans", {"x.plan.json": "{"})
+    _write(here / "planlist" / "plans", {"x.plan.json": "[]"})

@@ -1,0 +1,215 @@
+"""A reader gives a value or a RankprobeError of one or two lines, whatever bytes it is given.
+
+`RANKPROBE_FUZZ=2000 pytest tests/faults/test_fuzz.py` makes so many inputs per reader.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bad_files
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rankprobe.cli.options import build_config
+from rankprobe.errors import RankprobeError
+from rankprobe.runs import load_runs, read_prompts
+from rankprobe.sweeps import configs_of, load_spec
+from rankprobe.tasks import TASKS, load_split, load_task
+
+EXAMPLES = int(os.environ.get("RANKPROBE_FUZZ", "150"))
+CONFIG = """seed = 1
+[task]
+name = "cb"
+targets = "yes,no,maybe"
+shots = 8
+[backbone]
+model = "random:tiny"
+device_map = "0=20GiB,cpu=8GiB"
+[method]
+name = "dpt"
+bottleneck = 4
+[training]
+learning_rate = 0.3
+"""
+SPEC = """title = "x"
+draws = ["fig3"]
+[settings]
+method = "dpt"
+seed = [1, 2]
+[[grid]]
+bottleneck = 4
+[scale.bundled]
+steps = 3
+"""
+TASK = bad_files.TASK + 'long_field = "text"\nmetrics = ["accuracy"]\n[labels]\n1 = "bad"\n2 = "good"\n'
+RECORD = {
+    "passage": {"text": "Ada met Bo.", "entities": [{"start": 0, "end": 2}, {"start": 8, "end": 9}]},
+    "qas": [{"query": "@placeholder met Bo.", "answers": [{"start": 0, "end": 2, "text": "Ada"}]}],
+}
+MULTIRC = {
+    "passage": {
+        "text": "<b>Sent 1: </b>Ada met Bo.<br>",
+        "questions": [{"question": "Who?", "answers": [{"text": "Ada", "label": 1}]}],
+    }
+}
+WSC = {
+    "text": "Ada met Bo and she smiled.",
+    "target": {"span1_text": "Ada", "span2_text": "she", "span1_index": 0, "span2_index": 4},
+    "label": True,
+}
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What is read, from which file of the folder; `whole` is the file as it should be, if it is not there."""
+
+    read: Callable[[Path], Any]
+    file: str
+    whole: bytes | None = None
+
+
+def rows(task: str, suffix: str, row: dict[str, Any] | None = None) -> Reader:
+    name = f"rows/{task}/{TASKS[task].folder}/train{suffix}"
+    whole = (json.dumps(row) + "\n").encode() * 2 if row else None
+    return Reader(lambda folder: load_split(TASKS[task], "train", str(folder / "rows" / task)), name, whole)
+
+
+READERS = {
+    "config": Reader(lambda folder: build_config({}, folder / "c.toml"), "c.toml", CONFIG.encode()),
+    "spec": Reader(lambda folder: configs_of(load_spec(folder / "s.toml")), "s.toml", SPEC.encode()),
+    "task": Reader(lambda folder: load_task(folder / "t.toml"), "t.toml", TASK.encode()),
+    "jsonl": rows("cb", ".jsonl", bad_files.ROW),
+    "nested": rows("record", ".jsonl", RECORD),
+    "questions": rows("multirc", ".jsonl", MULTIRC),
+    "spans": rows("wsc", ".jsonl", WSC),
+    "csv": Reader(
+        lambda folder: load_split(TASKS["rte"], "train", str(folder / "csv")),
+        "csv/train.csv",
+        b'premise,hypothesis,label\n"It rained, much.",it was wet,entailment\na,b,1\n',
+    ),
+    "parquet": Reader(
+        lambda folder: load_split(TASKS["cb"], "train", str(folder / "parquet" / "right")),
+        "parquet/right/CB/train.parquet",
+    ),
+    "npy": Reader(lambda folder: read_prompts(folder / "prompt/right.npy"), "prompt/right.npy"),
+    "safetensors": Reader(
+        lambda folder: read_prompts(folder / "prompt/right.safetensors"), "prompt/right.safetensors"
+    ),
+    "adapter": Reader(lambda folder: read_prompts(folder / "tasks"), "tasks/adapter_config.json"),
+    "weights": Reader(lambda folder: read_prompts(folder / "tasks"), "tasks/adapter_model.safetensors"),
+    "pickle": Reader(lambda folder: read_prompts(folder / "bin"), "bin/adapter_model.bin"),
+    "prompt": Reader(lambda folder: read_prompts(folder / "run/right"), "run/right/prompt.safetensors"),
+    "log": Reader(
+        lambda folder: load_runs(folder / "run"),
+        "run/right/steps.jsonl",
+        b'{"step": 0, "loss": 1.5, "n_positive": 8}\n{"step": 1, "loss": 1.25, "n_positive": 7}\n',
+    ),
+    "manifest": Reader(lambda folder: load_runs(folder / "run"), "run/right/manifest.json"),
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fuzz")
+    bad_files.make(folder)
+    shutil.copytree(folder / "runs/right", folder / "run/right")
+    manifest = folder / "run/right/manifest.json"
+    unsealed = {key: value for key, value in json.loads(manifest.read_text()).items() if key != "sha256"}
+    manifest.write_text(json.dumps(unsealed))
+    P, columns, lines = torch.ones(5, 8), torch.ones(2, 5, 1), torch.ones(2, 1, 8)
+    config = {"peft_type": "MULTITASK_PROMPT_TUNING", "num_virtual_tokens": 5}
+    weights = {"prompt_embeddings": P, "prefix_task_cols": columns, "prefix_task_rows": lines}
+    bad_files.adapter(folder / "tasks", config, weights)
+    bad_files.adapter(folder / "bin", {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 5}, None)
+    torch.save({"prompt_embeddings": P}, folder / "bin/adapter_model.bin")
+    for reader in READERS.values():
+        if reader.whole is not None:
+            (folder / reader.file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / reader.file).write_bytes(reader.whole)
+    return folder
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.just("\ud800\n"),
+    lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=9), each, max_size=3),
+    max_leaves=5,
+)
+
+
+@st.composite
+def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
+    """`whole` cut, with bytes or lines changed, or a value of its JSON; or other bytes altogether."""
+    kinds = ["bytes", "cut", "flip", "insert", "lines", *(["value"] * 3 if whole.startswith(b"{") else [])]
+    kind = draw(st.sampled_from(kinds))
+    at = st.integers(0, len(whole) - 1)
+    if kind == "bytes":
+        return draw(st.binary(max_size=200))
+    if kind == "cut":
+        return whole[: draw(at)]
+    if kind == "flip":
+        raw = bytearray(whole)
+        for place in draw(st.lists(at, min_size=1, max_size=8)):
+            raw[place] = draw(st.integers(0, 255))
+        return bytes(raw)
+    if kind == "insert":
+        start = draw(at)
+        return whole[:start] + draw(st.binary(max_size=20)) + whole[start:]
+    if kind == "lines":
+        lines = whole.splitlines(keepends=True)
+        return b"".join(draw(st.permutations(lines))[: draw(st.integers(0, len(lines)))])
+    first, _, rest = whole.partition(b"\n")
+    tree = json.loads(first)
+    node, key = draw(st.sampled_from(list(nodes(tree))))
+    node[key] = draw(VALUES)
+    return json.dumps(tree).encode() + b"\n" + rest
+
+
+def nodes(tree: Any) -> Any:
+    """Every place in a JSON value, as its container and its key there."""
+    for key, value in list(tree.items()) if isinstance(tree, dict) else list(enumerate(tree)):
+        yield tree, key
+        if isinstance(value, (dict, list)):
+            yield from nodes(value)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_what_is_whole_is_read(place, name):
+    READERS[name].read(place)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:left out", "ignore:.*torn last line left out", "ignore:Detected pickle protocol"
+)
+@pytest.mark.parametrize("name", READERS)
+def test_what_is_damaged_is_read_or_refused(place, name):
+    reader = READERS[name]
+    whole = (place / reader.file).read_bytes()
+
+    @settings(
+        max_examples=EXAMPLES,
+        derandomize=True,
+        database=None,
+        deadline=10_000,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(damaged(whole))
+    def read(content: bytes) -> None:
+        (place / reader.file).write_bytes(content)
+        try:
+            reader.read(place)
+        except RankprobeError as error:
+            assert 1 <= len(str(error).splitlines()) <= 2  # noqa: PT017
+
+    try:
+        read()
+    finally:
+        (place / reader.file).write_bytes(whole)
