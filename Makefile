@@ -2,6 +2,7 @@
 # make test     every check
 # make figures  train and draw the gallery, an hour and a half on two cores; again: go on where it stopped
 # make redraw   draw the gallery from its kept logs, without training
+# make faults   kill, starve, misfeed and soak it: an hour and a half; SOAK=5 for minutes in place of an hour
 # make bench    speed beside PEFT and the authors' loop, memory, start-up, growth: about forty minutes
 
 PYTHON ?= python3
@@ -10,9 +11,10 @@ BIN := $(VENV)/bin
 GALLERY := runs/gallery
 SHARDS := 16
 JOBS := 2
+SOAK := 60
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test figures redraw bench clean
+.PHONY: demo test figures redraw faults bench clean
 
 demo: $(VENV)/core
 	$(BIN)/rankprobe probe --resume
@@ -45,6 +47,11 @@ for table in table1 table2 table3 table4; do \
 	$(BIN)/rankprobe table $$table --runs-dir $(GALLERY) --format markdown --output figures/gallery/$$table.md \
 		|| exit; done
 endef
+
+faults: $(VENV)/dev
+	$(BIN)/python tests/faults/kills.py --kills 100
+	RANKPROBE_FUZZ=2000 $(BIN)/pytest tests/faults
+	$(BIN)/python tests/faults/soak.py --minutes $(SOAK) --plot tests/soak.png
 
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/peers.py

@@ -1,6 +1,6 @@
 """The soak: short cohorts, evaluations, truncations and plots in one process, again and again.
 
-python tests/faults/soak.py --minutes 60 --plot soak.png
+python tests/faults/soak.py --minutes 60 --plot tests/soak.png
 
 Resident memory, open files and threads are read after every round and must stay flat: prints where they stood, and
 the slope of memory per hour and per hundred rounds. Ends with 1 where open files or threads grow, or memory does so
