@@ -50,7 +50,8 @@ endef
 
 faults: $(VENV)/dev
 	$(BIN)/python tests/faults/kills.py --kills 100
-	RANKPROBE_FUZZ=2000 $(BIN)/pytest tests/faults
+	for campaign in tests/faults/test_*.py; do \
+		echo $$campaign; RANKPROBE_FUZZ=2000 $(BIN)/pytest $$campaign || exit; done
 	$(BIN)/python tests/faults/soak.py --minutes $(SOAK) --plot tests/soak.png
 
 bench: $(VENV)/dev

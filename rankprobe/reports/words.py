@@ -59,6 +59,8 @@ def _count(runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> str:
     entries = _mean(np.sum([_column(rows, f"n_{sign}") for sign in ("positive", "negative", "zero")], axis=0))
     said = f"{_spread(counts)} of {entries} diagonal entries stayed positive"
     said += f" (mean of {len(runs)} seeds)" if len(runs) > 1 else ""
+    if not any(counts):
+        return f"{said}: P is zero and stays so, as a dead entry gets no gradient; try a lower --learning-rate."
     twins = _column(rows, "twin_n_positive")
     if not twins:
         return f"{said}; there is no noise twin, so the count says nothing about rank."

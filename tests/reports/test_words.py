@@ -54,6 +54,13 @@ def test_a_count_near_its_twins_is_no_evidence(tmp_path):
     assert used.startswith("The rank that is used is not known yet; measure it: rankprobe truncate ")
 
 
+def test_a_dead_probe_is_called_so(tmp_path):
+    assert findings([run(tmp_path, n_positive=0, n_negative=100)])[0] == (
+        "0 of 100 diagonal entries stayed positive: P is zero and stays so, as a dead entry gets no gradient; "
+        "try a lower --learning-rate."
+    )
+
+
 def test_counts_far_from_their_twins(tmp_path):
     runs = [run(tmp_path, seed, n_positive=60 + seed, twin_n_positive=12 - seed) for seed in range(5)]
     assert "62 ± 1.6" in findings(runs)[0]
