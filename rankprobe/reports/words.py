@@ -60,7 +60,9 @@ def _count(runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> str:
     said = f"{_spread(counts)} of {entries} diagonal entries stayed positive"
     said += f" (mean of {len(runs)} seeds)" if len(runs) > 1 else ""
     if not any(counts):
-        return f"{said}: P is zero and stays so, as a dead entry gets no gradient; try a lower --learning-rate."
+        return (
+            f"{said}: P is zero and stays so, as a dead entry gets no gradient; try a lower --learning-rate."
+        )
     twins = _column(rows, "twin_n_positive")
     if not twins:
         return f"{said}; there is no noise twin, so the count says nothing about rank."

@@ -107,6 +107,7 @@ def train_here(
         patience: seconds to wait for runs that another process is writing, before they are left to it.
     """
     problems = {config.run_id: ELSEWHERE for config in _held(cohort, runs_dir, patience)}
+    problems |= _unreadable(cohort, runs_dir)
     ended = [config for config in cohort if is_finished(runs_dir / config.run_id)]
     problems |= _trained_on_other_data([Run(runs_dir / config.run_id) for config in ended])
     todo = [c for c in cohort if c not in ended and c.run_id not in problems]
@@ -120,7 +121,24 @@ def train_here(
 
 
 def is_finished(path: Path) -> bool:
-    return path.exists() and Run(path).status == "finished"
+    """Whether the run is there and whole; one that cannot be read is not."""
+    try:
+        return path.exists() and Run(path).status == "finished"
+    except RankprobeError:
+        return False
+
+
+def _unreadable(cohort: Sequence[RunConfig], runs_dir: Path) -> Problems:
+    """Runs whose manifest is damaged: they keep no other run from being trained, and are not thrown away."""
+    problems = {}
+    for config in cohort:
+        path = runs_dir / config.run_id
+        try:
+            if path.exists():
+                _ = Run(path).manifest
+        except RankprobeError as error:
+            problems[config.run_id] = f"{error}; remove {path} to train it again"
+    return problems
 
 
 def _held(cohort: Sequence[RunConfig], runs_dir: Path, patience: float) -> Cohort:

@@ -126,3 +126,23 @@ def test_an_interrupt_ends_the_sweep_and_says_how_far_it_got(tmp_path, monkeypat
     with pytest.raises(RunInterrupted, match=r"^stopped with 1 of 2 runs finished; the same command goes on"):
         sweep(pack(configs), runs_dir=tmp_path)
     assert len(sweep(pack(configs), runs_dir=tmp_path).finished) == 2
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "checkpoint"])
+def test_a_damaged_run_is_named_and_keeps_no_other_from_being_trained(tmp_path, name):
+    damaged, good = quick(steps=4, checkpoint_every=2, seed=1), quick(steps=4, checkpoint_every=2, seed=3)
+
+    def stop(record):
+        if record.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        api.train_cohort([damaged, good], runs_dir=tmp_path, hooks=[stop])
+    path = tmp_path / damaged.run_id
+    for file in [path / name] if name == "manifest.json" else list((path / name).iterdir()):
+        file.write_bytes(file.read_bytes()[:-9])
+    outcome = sweep(pack([damaged, good]), runs_dir=tmp_path)
+    assert [run.id for run in outcome.finished] == [good.run_id]
+    assert list(outcome.failed) == [damaged.run_id]
+    assert str(path) in outcome.failed[damaged.run_id]
+    assert path.exists()
