@@ -62,7 +62,7 @@ class Run:
             log = self.log(name)
             try:
                 return pa.Table.from_pandas(log, preserve_index=False).replace_schema_metadata(None)
-            except (pa.ArrowException, ValueError) as error:
+            except (pa.ArrowException, ValueError, OverflowError) as error:
                 raise RankprobeError(f"{parquet.with_suffix('.jsonl')} is damaged ({error})") from None
         return read_parquet(parquet)
 

@@ -273,3 +273,10 @@ def test_prompts_by_name(tmp_path):
     assert run.prompt().shape == (2, 3)
     with pytest.raises(RankprobeError, match="unknown prompt 'finl'; did you mean 'final'?"):
         run.prompt("finl")
+
+
+def test_a_log_whose_numbers_no_table_holds_is_damaged(tmp_path):
+    run = make_run(tmp_path, "a")
+    (run.path / "steps.jsonl").write_text('{"step": -9223372036854775809, "loss": 1.5}\n{"step": 1}\n')
+    with pytest.raises(RankprobeError, match=r"steps.jsonl is damaged \(Python int too large"):
+        run.table("steps")
