@@ -49,7 +49,7 @@ for table in table1 table2 table3 table4; do \
 endef
 
 faults: $(VENV)/dev
-	$(BIN)/python tests/faults/kills.py --kills 100
+	$(BIN)/python tests/faults/kills.py --kills 100 --seed 3
 	for campaign in tests/faults/test_*.py; do \
 		echo $$campaign; RANKPROBE_FUZZ=2000 $(BIN)/pytest $$campaign || exit; done
 	$(BIN)/python tests/faults/soak.py --minutes $(SOAK) --plot tests/soak.png
