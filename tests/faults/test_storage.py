@@ -112,6 +112,7 @@ def test_a_disk_that_turns_read_only_while_training_costs_nothing(disk, capsys, 
     code, lines = said(command, capsys)
     assert (code, len(lines)) == (1, 1), lines
     assert "Read-only file system" in lines[0]
+    assert "mend that, then: rankprobe resume " in lines[0]
     monkeypatch.undo()
     code, lines = said([*command, "--resume"], capsys)
     assert (code, len(lines)) == (1, 1), lines
