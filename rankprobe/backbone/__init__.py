@@ -5,6 +5,7 @@ No forked model code: Hugging Face models are used through `inputs_embeds`.
 
 from rankprobe.backbone.base import Backbone
 from rankprobe.backbone.checkpointing import recomputing
+from rankprobe.backbone.device import chosen_device, chosen_dtype
 from rankprobe.backbone.dropout import MemberDropout
 from rankprobe.backbone.fingerprint import fingerprint
 from rankprobe.backbone.load import load_backbone, location
@@ -20,6 +21,8 @@ __all__ = [
     "Soft",
     "TextBatch",
     "check_prompt_matters",
+    "chosen_device",
+    "chosen_dtype",
     "decode",
     "fetching_again",
     "fingerprint",

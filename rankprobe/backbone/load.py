@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from rankprobe import bundled
 from rankprobe.backbone.allocator import keep_memory
 from rankprobe.backbone.base import Backbone
+from rankprobe.backbone.device import check_device, chosen_device, chosen_dtype
 from rankprobe.backbone.fast import quicken
 from rankprobe.backbone.shapes import SHAPES, T5_ROWS, skeleton
 from rankprobe.backbone.spread import is_spread, spread
@@ -30,7 +31,6 @@ RANDOM = [f"random:{shape}" for shape in SHAPES]
 BROKEN = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, SafetensorError,
           StrictDataclassError)  # fmt: skip
 """What transformers raises over the files of a damaged model."""
-DEVICES = ("cpu", "cuda", "mps")
 CHOSEN = ([0, 1, 2], [0, 1, 3])
 KNOWN = [*BUNDLED, *RANDOM, "t5-small", "t5-base", "t5-large"]
 
@@ -39,9 +39,9 @@ def load_backbone(
     model: str,
     *,
     tokenizer: str | None = None,
-    dtype: str = "float32",
+    dtype: str | None = None,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     device_map: str | None = None,
 ) -> Backbone:
     """Load a frozen backbone, ready to be spliced.
@@ -50,9 +50,10 @@ def load_backbone(
         model: `tiny` or `mini` (bundled), a hub id (`t5-base`), a folder written by `save_pretrained`, or
             `random:` and a shape of `SHAPES`.
         tokenizer: hub id or folder; unset: the model's own (for `random:tiny` that of `tiny`).
-        dtype: of the frozen weights: float32, bfloat16, or float64 (numerical tests).
+        dtype: of the frozen weights: float32, bfloat16, or float64 (numerical tests); unset: bfloat16 on
+            CUDA, else float32.
         seed: of the weights of `random:` backbones; others ignore it.
-        device: a torch device.
+        device: a torch device, or `auto`: CUDA, else MPS, else the CPU.
         device_map: instead of `device`, how accelerate spreads the weights over several; see
             `settings.placement`.
 
@@ -60,9 +61,10 @@ def load_backbone(
         RankprobeError: unknown or unreachable model, tokenizer or device, a model that cannot be spliced,
             or weights that cannot be spread.
     """
-    _check_device(device)
+    device = chosen_device(device, dtype)
+    check_device(device)
     kind, _, shape = model.partition(":")
-    weights = getattr(torch, dtype)
+    weights = getattr(torch, chosen_dtype(dtype, device, device_map))
     if kind == "random" and device_map:
         raise RankprobeError(
             f"model '{model}' is made in memory, and --device-map spreads what is loaded; leave it out"
@@ -229,17 +231,6 @@ def _greedy(backbone: Backbone) -> Any:
         pad_token_id=backbone.tokenizer.pad_token_id,
         decoder_start_token_id=getattr(backbone.model.config, "decoder_start_token_id", None),
     )
-
-
-def _check_device(device: str) -> None:
-    try:
-        if torch.device(device).type not in DEVICES:
-            raise RuntimeError(f"expected one of {', '.join(DEVICES)}")
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise RankprobeError(
-            f"device '{device}' cannot be used ({first_line(error)}); see what there is: rankprobe env"
-        ) from None
 
 
 def _check_spliceable(backbone: Backbone) -> None:

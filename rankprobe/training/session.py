@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rankprobe.backbone import Backbone, fingerprint, load_backbone
+from rankprobe.backbone import Backbone, chosen_device, chosen_dtype, fingerprint, load_backbone
 from rankprobe.backbone.score import IGNORED
 from rankprobe.errors import RankprobeError
 from rankprobe.runs import Run
@@ -60,7 +60,7 @@ def config_of(run: Run) -> RunConfig:
 
 def backbone_of(config: RunConfig, device: str | None = None) -> Backbone:
     """The backbone a config names; `device` takes the place of the config's, and of its device map."""
-    own = config.backbone
+    own = on_this_machine(config).backbone
     return load_backbone(
         own.model,
         tokenizer=own.tokenizer,
@@ -69,6 +69,18 @@ def backbone_of(config: RunConfig, device: str | None = None) -> Backbone:
         device=device or own.device,
         device_map=None if device else own.device_map,
     )
+
+
+def on_this_machine(config: RunConfig) -> RunConfig:
+    """The config with the device and the dtype that its run has here, as its manifest will name them."""
+    own = config.backbone
+    # The small steps of a trained backbone are lost in bfloat16.
+    dtype = "float32" if own.dtype is None and config.method.trains_backbone else own.dtype
+    chosen = {
+        "dtype": chosen_dtype(dtype, own.device, own.device_map),
+        "device": own.device if own.device_map else chosen_device(own.device, dtype),
+    }
+    return config.model_copy(update={"backbone": own.model_copy(update=chosen)})
 
 
 def cohort_key(config: RunConfig) -> dict[str, Any]:

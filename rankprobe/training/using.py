@@ -13,9 +13,9 @@ import pandas as pd
 from rankprobe.backbone import Backbone, decode
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.runs import Run
-from rankprobe.tasks import Row, Split, load_split
+from rankprobe.tasks import TASKS, Row, Split, load_split
 from rankprobe.training.batching import Encoded, Ids, collate, source_ids
-from rankprobe.training.config import TaskConfig
+from rankprobe.training.config import TaskConfig, default_data
 from rankprobe.training.evaluation import answers, scored
 from rankprobe.training.exam import Exam, set_exam, task_of
 from rankprobe.training.session import backbone_of, check_length, config_of
@@ -165,12 +165,16 @@ def _ids(backbone: Backbone, run: Run, request: str | Row, where: str) -> Ids:
 
 def _exam_config(run: Run, settings: Mapping[str, Any]) -> TaskConfig:
     """The run's own task settings, but for those given by the names of their flags."""
-    own = config_of(run).task.model_dump() | {"shots": None, "balanced": False}
+    config = config_of(run)
+    own = config.task.model_dump() | {"shots": None, "balanced": False}
     for name, value in settings.items():
         leaf = "name" if name == "task" else name
         if leaf not in own or name == "name":
             raise unknown("setting", name, ["task", *(each for each in own if each != "name")])
         own[leaf] = own[leaf] if value is None else value
+    if own["name"] != config.task.name and settings.get("data") is None:
+        kept = own["data"] if own["name"] in TASKS else None
+        own["data"] = kept or default_data(own["name"], config.backbone.model)
     return TaskConfig.parse(own)
 
 

@@ -1,0 +1,34 @@
+"""Which folder is the run of a config: its id, or the id that an earlier version gave to the same run."""
+
+from __future__ import annotations
+
+import glob
+from functools import cache
+from pathlib import Path
+
+from rankprobe.errors import RankprobeError
+from rankprobe.runs import MANIFEST, Run
+from rankprobe.training.config import RunConfig
+from rankprobe.training.session import config_of
+
+
+def run_folder(config: RunConfig, runs_dir: str | Path) -> Path:
+    """The folder of the run that `config` describes; it need not exist.
+
+    Run ids of manifest format 1 hashed every setting. Such a run is found by its settings, so that finished
+    runs stay finished.
+    """
+    path = Path(runs_dir) / config.run_id
+    return path if path.exists() else path.with_name(_earlier_id(config, Path(runs_dir)) or path.name)
+
+
+@cache
+def _earlier_id(config: RunConfig, runs_dir: Path) -> str | None:
+    for manifest in sorted(runs_dir.glob(f"{glob.escape(config.id_stem)}*/{MANIFEST}")):
+        run = Run(manifest.parent)
+        try:
+            if run.manifest.get("format", 1) == 1 and config_of(run).identity() == config.identity():
+                return run.id
+        except RankprobeError:  # a damaged manifest is reported by whoever reads that run
+            continue
+    return None
