@@ -325,9 +325,17 @@ class RunConfig(Settings):
         """
         defaults = _defaults(self.task.name, self.backbone.model, self.method.name)
         own = {k: v for k, v in flatten(self.tree()).items() if k not in NEUTRAL and v != defaults[k]}
-        if not self.backbone.device_map and own.get("dtype") == default_dtype(self.backbone.device):
+        if not self.backbone.device_map and own.get("dtype") == self.default_dtype:
             own.pop("dtype", None)
         return own
+
+    @property
+    def default_dtype(self) -> str | None:
+        """The dtype of the weights where none is asked for; None as long as the device is `auto`.
+
+        A backbone that is trained is float32 on every device: bfloat16 loses its small steps.
+        """
+        return "float32" if self.method.trains_backbone else default_dtype(self.backbone.device)
 
 
 @cache

@@ -22,12 +22,19 @@ def run_folder(config: RunConfig, runs_dir: str | Path) -> Path:
     return path if path.exists() else path.with_name(_earlier_id(config, Path(runs_dir)) or path.name)
 
 
+def _is_same_run(asked: RunConfig, then: RunConfig) -> bool:
+    """Whether a finished run is what is asked for; an unset dtype asks for that of the run's device."""
+    dtype = asked.backbone.dtype or then.default_dtype
+    one, other = ({k: v for k, v in each.identity().items() if k != "dtype"} for each in (asked, then))
+    return one == other and dtype == then.backbone.dtype
+
+
 @cache
 def _earlier_id(config: RunConfig, runs_dir: Path) -> str | None:
     for manifest in sorted(runs_dir.glob(f"{glob.escape(config.id_stem)}*/{MANIFEST}")):
         run = Run(manifest.parent)
         try:
-            if run.manifest.get("format", 1) == 1 and config_of(run).identity() == config.identity():
+            if run.manifest.get("format", 1) == 1 and _is_same_run(config, config_of(run)):
                 return run.id
         except RankprobeError:  # a damaged manifest is reported by whoever reads that run
             continue

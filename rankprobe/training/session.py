@@ -74,8 +74,7 @@ def backbone_of(config: RunConfig, device: str | None = None) -> Backbone:
 def on_this_machine(config: RunConfig) -> RunConfig:
     """The config with the device and the dtype that its run has here, as its manifest will name them."""
     own = config.backbone
-    # The small steps of a trained backbone are lost in bfloat16.
-    dtype = "float32" if own.dtype is None and config.method.trains_backbone else own.dtype
+    dtype = own.dtype or config.default_dtype
     chosen = {
         "dtype": chosen_dtype(dtype, own.device, own.device_map),
         "device": own.device if own.device_map else chosen_device(own.device, dtype),
