@@ -74,6 +74,7 @@ def new_manifest(config: RunConfig, session: Session, learner: Learner) -> dict[
             "n_validation": len(validation),
             "n_shortened": train.n_shortened + validation.n_shortened,
             "n_cut": train.n_cut + validation.n_cut,
+            "max_new_tokens": session.exam.max_new_tokens,
         },
         "trainable": {name: parameter.numel() for name, parameter in learner.trained.items()},
         "trainable_parameters": sum(p.numel() for p in learner.trained.values()),

@@ -118,7 +118,7 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
     targets, limit = config.task.targets, config.task.max_source_length
     check_tokenizer(backbone, task.answer_set(targets))
     train = encode(splits["train"], backbone, targets, limit, lessons=True)
-    exam = set_exam(config.task, splits["validation"], backbone)
+    exam = set_exam(config.task, splits["validation"], backbone, train.longest_label)
     check_length(backbone, config.method.prompt_length, [train, exam.data])
     n_rows = len(training_rows(train.examples, config.task, config.seed))
     per_epoch = -(-n_rows // config.training.batch_size)

@@ -20,7 +20,7 @@ from rankprobe.tasks import METRICS, Example, judged, load_split
 from rankprobe.training.evaluation import answers, scored
 from rankprobe.training.exam import Exam, set_exam, task_of
 from rankprobe.training.session import backbone_of, config_of
-from rankprobe.training.trained import Which, check_backbone, trained_soft
+from rankprobe.training.trained import Which, answer_limit, check_backbone, trained_soft
 
 CURVES = (("P", "top"), ("dP", "top"), ("P", "bottom"), ("P", "random"))
 """Which matrix is cut, and which of its directions are kept. `dP` is cut and added to P0 again."""
@@ -88,7 +88,7 @@ def truncate(
     backbone = backbone_of(config, device)
     check_backbone(run, backbone)
     rows = load_split(task_of(config.task), split, config.task.data)
-    exam = set_exam(config.task, rows, backbone)
+    exam = set_exam(config.task, rows, backbone, answer_limit(run, backbone))
     shift = trained_soft(run, backbone, which).shift
     named = {"run_id": run.id, "prompt": which, "model": backbone.label, "data": rows.label}
     curves, ranks = [], []

@@ -17,12 +17,9 @@ from rankprobe.tasks import TASKS, Row, Split, load_split
 from rankprobe.training.batching import Encoded, Ids, collate, source_ids
 from rankprobe.training.config import TaskConfig, default_data
 from rankprobe.training.evaluation import answers, scored
-from rankprobe.training.exam import Exam, set_exam, task_of
+from rankprobe.training.exam import Exam, longest_answer, set_exam, task_of
 from rankprobe.training.session import backbone_of, check_length, config_of
-from rankprobe.training.trained import Which, check_backbone, trained_soft
-
-NEW_TOKENS = 32
-"""How long an answer may get where the task has no label set."""
+from rankprobe.training.trained import Which, answer_limit, check_backbone, trained_soft
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,9 @@ def evaluate_runs(
         check_backbone(runs[group[0]], backbone)
         softs = [trained_soft(runs[i], backbone, which) for i in group]
         rows = load_split(task_of(exam_config), split, exam_config.data)
-        exam = set_exam(exam_config, rows, backbone)
+        own = (exam_config.name, exam_config.targets) == (config.task.name, config.task.targets)
+        limit = answer_limit(runs[group[0]], backbone) if own else longest_answer(exam_config, backbone)
+        exam = set_exam(exam_config, rows, backbone, limit)
         check_length(backbone, config.method.prompt_length, [exam.data])
         texts = {
             scoring: answers(exam, backbone, softs, config.training.batch_size, scoring)
@@ -113,7 +112,8 @@ def predict(
             of its task; a label is not needed. A row that is too long loses words of its long field, as in
             training; a text is cut at its end.
         which: the final prompt, or that of the best dev score.
-        max_new_tokens: the longest answer; unset: each run's longest label, or 32 where its task has none.
+        max_new_tokens: tokens of the longest answer; unset: as in the run's training (the longest label, or
+            the longest training target where the task has no labels).
         device: where to; unset: where each run was trained.
 
     Raises:
@@ -128,7 +128,7 @@ def predict(
         backbone = backbone_of(config, device)
         check_backbone(runs[group[0]], backbone)
         softs = {path: trained_soft(run, backbone, which) for path, run in members.items()}
-        limits = {path: max_new_tokens or _longest(run, backbone) for path, run in members.items()}
+        limits = {path: max_new_tokens or answer_limit(run, backbone) for path, run in members.items()}
         mine = {i: run.path for i, (run, _) in enumerate(requests) if run.path in members}
         ids = {i: _ids(backbone, *requests[i], f"line {i + 1}") for i in mine}
         order = sorted(mine, key=lambda i: len(ids[i]))
@@ -194,9 +194,3 @@ def _sharing(runs: Sequence[Run], exams: Sequence[TaskConfig | None]) -> Iterabl
         own = [config.backbone.model_dump(), config.method.prompt_length, alone, exam and exam.model_dump()]
         groups.setdefault(json.dumps(own), []).append(i)
     return groups.values()
-
-
-def _longest(run: Run, backbone: Backbone) -> int:
-    config = config_of(run).task
-    labels = task_of(config).answer_set(config.targets)
-    return max(map(len, backbone.answer_ids(labels))) if labels else NEW_TOKENS

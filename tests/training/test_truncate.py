@@ -13,7 +13,7 @@ from rankprobe.errors import RankprobeError
 from rankprobe.rank import parts
 from rankprobe.tasks import load_split
 from rankprobe.training.evaluation import evaluate
-from rankprobe.training.exam import set_exam, task_of
+from rankprobe.training.exam import longest_answer, set_exam, task_of
 from rankprobe.training.session import backbone_of
 from rankprobe.training.truncate import CURVES, keep, truncate
 
@@ -40,7 +40,8 @@ def test_scores_are_those_of_the_cut_prompt(run):
     if not config.method.prompt_is_all:
         pytest.skip("its other factors are tested by the end of the curve")
     backbone = backbone_of(config)
-    exam = set_exam(config.task, load_split(task_of(config.task), "validation", "bundled"), backbone)
+    rows = load_split(task_of(config.task), "validation", "bundled")
+    exam = set_exam(config.task, rows, backbone, longest_answer(config.task, backbone))
     P, P0 = run.prompt().astype(float), run.prompt("P0").astype(float)
     by_hand = {"P": parts(P, [3], "top")[0], "dP": P0 + parts(P - P0, [3], "top")[0]}
     curves = truncate(run, ks=[3]).curves
