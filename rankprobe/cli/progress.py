@@ -21,7 +21,7 @@ class Watch:
     """A hook that shows step, loss, dev score, majority rate, and positive entries with the twin's."""
 
     def __init__(self, console: Console, *, several: bool, start: str = "") -> None:
-        """`several` runs are named beside their lines, one is not; `start` is printed before the first line."""
+        """`several` runs are named in their lines, one is not; `start` is printed before the first line."""
         self.console = console
         self.start = start
         self.several = several

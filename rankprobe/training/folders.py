@@ -19,7 +19,9 @@ def run_folder(config: RunConfig, runs_dir: str | Path) -> Path:
     runs stay finished.
     """
     path = Path(runs_dir) / config.run_id
-    return path if path.exists() else path.with_name(_earlier_id(config, Path(runs_dir)) or path.name)
+    if path.exists():
+        return path
+    return path.with_name(_earlier_id(config.model_dump_json(), Path(runs_dir)) or path.name)
 
 
 def _is_same_run(asked: RunConfig, then: RunConfig) -> bool:
@@ -30,7 +32,8 @@ def _is_same_run(asked: RunConfig, then: RunConfig) -> bool:
 
 
 @cache
-def _earlier_id(config: RunConfig, runs_dir: Path) -> str | None:
+def _earlier_id(asked: str, runs_dir: Path) -> str | None:
+    config = RunConfig.model_validate_json(asked)
     for manifest in sorted(runs_dir.glob(f"{glob.escape(config.id_stem)}*/{MANIFEST}")):
         run = Run(manifest.parent)
         try:
