@@ -21,24 +21,25 @@ def run_folder(config: RunConfig, runs_dir: str | Path) -> Path:
     path = Path(runs_dir) / config.run_id
     if path.exists():
         return path
-    return path.with_name(_earlier_id(config.model_dump_json(), Path(runs_dir)) or path.name)
-
-
-def _is_same_run(asked: RunConfig, then: RunConfig) -> bool:
-    """Whether a finished run is what is asked for; an unset dtype asks for that of the run's device."""
-    dtype = asked.backbone.dtype or then.default_dtype
-    one, other = ({k: v for k, v in each.identity().items() if k != "dtype"} for each in (asked, then))
-    return one == other and dtype == then.backbone.dtype
+    for manifest in sorted(path.parent.glob(f"{glob.escape(config.id_stem)}*/{MANIFEST}")):
+        try:
+            then = _config_of_earlier_version(manifest.parent)
+        except RankprobeError:  # a damaged manifest is reported by whoever reads that run
+            continue
+        if then and _is_same_run(config, then):
+            return manifest.parent
+    return path
 
 
 @cache
-def _earlier_id(asked: str, runs_dir: Path) -> str | None:
-    config = RunConfig.model_validate_json(asked)
-    for manifest in sorted(runs_dir.glob(f"{glob.escape(config.id_stem)}*/{MANIFEST}")):
-        run = Run(manifest.parent)
-        try:
-            if run.manifest.get("format", 1) == 1 and _is_same_run(config, config_of(run)):
-                return run.id
-        except RankprobeError:  # a damaged manifest is reported by whoever reads that run
-            continue
-    return None
+def _config_of_earlier_version(path: Path) -> RunConfig | None:
+    """The config of a run of manifest format 1; None for later ones."""
+    run = Run(path)
+    return config_of(run) if run.manifest.get("format", 1) == 1 else None
+
+
+def _is_same_run(asked: RunConfig, then: RunConfig) -> bool:
+    """Whether an earlier run is what is asked for; an unset dtype asks for that of the run's device."""
+    dtype = asked.backbone.dtype or then.default_dtype
+    one, other = ({k: v for k, v in each.identity().items() if k != "dtype"} for each in (asked, then))
+    return one == other and dtype == then.backbone.dtype
