@@ -128,8 +128,8 @@ def _hub_rows(task: Task, split: str) -> Iterable[NamedRow]:
         "data set",
         HUB_ID,
         dataset=True,
-        offline=f"give a local folder, --data FOLDER with {task.folder}/train.jsonl and val.jsonl, or "
-        "--data bundled for rankprobe's miniature of it",
+        offline=f"give a local folder: --data FOLDER with {task.folder}/train.jsonl and val.jsonl; or "
+        "rankprobe's miniature of the task: --data bundled",
     )
     return (
         (where.replace(path, f"{HUB_ID}/{name}"), row) for where, row in read_rows(Path(path), task.labels)

@@ -48,7 +48,7 @@ REFUSED = [
     ("probe --rank 101", "error: rank is 101, but P is 100 x 128 (prompt_length x width of the backbone); give a rank of at most 100"),
     ("probe --dtype float16", "error: dtype is 'float16': float16 overflows in T5's feed-forward layers and gives NaN; use bfloat16 or float32"),
     ("probe --device cuda:99", "error: device 'cuda:99' cannot be used"),
-    ("probe --device meta", "error: device 'meta' cannot be used (expected one of cpu, cuda, mps)"),
+    ("probe --device meta", "error: device 'meta' cannot be used (expected one of auto, cpu, cuda, mps)"),
     ("probe --device gpu", "error: device 'gpu' cannot be used"),
     ("probe --device-map half", "error: device_map is 'half'; expected auto, balanced, balanced_low_0, sequential, or limits such as"),
     ("probe --resume --overwrite", "error: --resume and --overwrite exclude each other; give one"),
