@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
@@ -18,6 +17,8 @@ from safetensors import SafetensorError
 from rankprobe import bundled
 from rankprobe.backbone.allocator import keep_memory
 from rankprobe.backbone.base import Backbone
+from rankprobe.backbone.causal import arguments
+from rankprobe.backbone.check import examined, refusal
 from rankprobe.backbone.fast import quicken
 from rankprobe.backbone.shapes import SHAPES, T5_ROWS, skeleton
 from rankprobe.backbone.spread import is_spread, spread
@@ -31,7 +32,6 @@ BROKEN = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeEr
           StrictDataclassError)  # fmt: skip
 """What transformers raises over the files of a damaged model."""
 DEVICES = ("cpu", "cuda", "mps")
-CHOSEN = ([0, 1, 2], [0, 1, 3])
 KNOWN = [*BUNDLED, *RANDOM, "t5-small", "t5-base", "t5-large"]
 
 
@@ -72,6 +72,8 @@ def load_backbone(
     else:
         backbone = _pretrained(model, tokenizer, weights, device_map)
     _check_spliceable(backbone)
+    if not backbone.causal:
+        _note_start_token(backbone.model)
     backbone.model.generation_config = _greedy(backbone)
     backbone.model.requires_grad_(False).eval()
     if not device_map:
@@ -80,7 +82,7 @@ def load_backbone(
         quicken(backbone.model)
     if backbone.device.type == "cpu":
         keep_memory()
-    return backbone
+    return examined(backbone)
 
 
 def _random(model: str, shape: str, tokenizer: str | None, dtype: torch.dtype, seed: int) -> Backbone:
@@ -231,6 +233,13 @@ def _greedy(backbone: Backbone) -> Any:
     )
 
 
+def _note_start_token(model: Any) -> None:
+    """The start token of the decoder, into the config where only the settings for generation have it."""
+    habits = getattr(model, "generation_config", None)
+    if getattr(model.config, "decoder_start_token_id", None) is None:
+        model.config.decoder_start_token_id = getattr(habits, "decoder_start_token_id", None)
+
+
 def _check_device(device: str) -> None:
     try:
         if torch.device(device).type not in DEVICES:
@@ -243,21 +252,5 @@ def _check_device(device: str) -> None:
 
 
 def _check_spliceable(backbone: Backbone) -> None:
-    if "inputs_embeds" not in inspect.signature(backbone.model.forward).parameters:
-        raise RankprobeError(
-            f"model '{backbone.name}' ({type(backbone.model).__name__}) takes no inputs_embeds, so no soft "
-            "prompt can be joined to it; use a model like T5, GPT-2 or Llama"
-        )
-    if backbone.causal and _looks_ahead(backbone):
-        raise RankprobeError(
-            f"model '{backbone.name}' ({type(backbone.model).__name__}) sees tokens that are still to come, "
-            "so it cannot answer by going on; use a model like T5, GPT-2 or Llama"
-        )
-
-
-@torch.no_grad()
-def _looks_ahead(backbone: Backbone) -> bool:
-    """Whether the logits of a token depend on one behind it, as in encoders."""
-    rows = backbone.embedding.detach()[:4]
-    one, other = (backbone.model.eval()(inputs_embeds=rows[None, chosen]).logits[0, :2] for chosen in CHOSEN)
-    return not torch.equal(one, other)
+    if "inputs_embeds" not in arguments(backbone):
+        raise refusal(backbone, "takes no inputs_embeds, so no soft prompt can be joined to it")
