@@ -8,6 +8,7 @@ from rankprobe.backbone.checkpointing import recomputing
 from rankprobe.backbone.dropout import MemberDropout
 from rankprobe.backbone.fingerprint import fingerprint
 from rankprobe.backbone.load import load_backbone, location
+from rankprobe.backbone.positions import check_fits
 from rankprobe.backbone.score import TextBatch, check_prompt_matters, decode, label_logits, likeliest, losses
 from rankprobe.backbone.shapes import SHAPES
 from rankprobe.backbone.splice import Soft, splice
@@ -19,6 +20,7 @@ __all__ = [
     "MemberDropout",
     "Soft",
     "TextBatch",
+    "check_fits",
     "check_prompt_matters",
     "decode",
     "fetching_again",

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from rankprobe.backbone.spread import runs_on, values
 
-
 Decoding = Literal["padded", "grouped", "uncached"]
-"""How a model can decode a batch: all rows together, padded on the left; in groups of rows of equal length; or
-without a cache, each step computing the whole sequence again. An encoder-decoder is `padded` or `uncached`."""
+"""How a model decodes a batch: all rows together, padded on the left; in groups of rows of equal length; or
+without a cache, each step computing the whole sequence again. An encoder-decoder is never `grouped`."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,9 @@ class Backbone:
 
     `name` is what the user asked for, `source` where the weights came from (`bundled`, `hub`, `folder`,
     `random`), `revision` the hub commit where there is one. Weights in float32, bfloat16 or float64;
-    prompts meet them in `splice`. `embed_scale` is what the model multiplies the output of its embedding module
-    by when it is given token ids (√d in Pegasus and Marian). `load_backbone` finds it, and `decoding`.
+    prompts meet them in `splice`. `embed_scale` is the factor that the model applies to the output of its
+    embedding module when it is given token ids (√d in Pegasus and Marian). `load_backbone` finds it and
+    `decoding`.
     """
 
     name: str

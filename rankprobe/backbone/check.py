@@ -1,6 +1,6 @@
-"""Checks of a newly loaded model: a soft prompt can be joined to it, and how it embeds and decodes is found.
+"""Checks of a newly loaded model: can a soft prompt be joined to it, how does it embed, how does it decode?
 
-Nothing here knows a model by its name. A model is run on a short text, and what it computes decides.
+No model is known by its name here: each is run on a short text, and its logits decide.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from rankprobe.errors import RankprobeError
 from rankprobe.hub import first_line
 
 TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 5e-2}
-"""How far apart equal logits may be; see `difference`. Some models round to float32 inside, and the order of
-sums depends on padding and, in a mixture of experts, on which tokens meet in an expert. Wrong embeddings or
-positions give 0.1 and more."""
+"""The largest `difference` of logits that count as equal, by the type of the weights.
+
+Some models compute parts in float32 whatever their type. The order of sums depends on padding and, in a
+mixture of experts, on which tokens an expert gets. Wrong embeddings or positions usually give 0.1 or more."""
 
 SHORT, LONG = 3, 8
 """Tokens of the two texts that a model is run on."""
@@ -49,6 +50,8 @@ def examined(backbone: Backbone) -> Backbone:
         wide = backbone.embedding_dtype == torch.float64
         way_out = "use --dtype float32" if wide else OTHERS
         raise refusal(backbone, f"cannot be run ({first_line(error)})", way_out) from error
+    if expected.isnan().any():
+        raise refusal(backbone, "gives logits that are not numbers", "its weights may be damaged")
     try:
         scaled, apart = _with_scale(backbone, batch, expected)
     except Exception as error:
@@ -76,13 +79,14 @@ def _check_start(backbone: Backbone, batch: TextBatch) -> None:
 
 def short_batch(backbone: Backbone) -> TextBatch:
     """Two texts of real tokens and answers to them; the shorter text is padded with real tokens, too."""
-    pieces = backbone.piece_ids
+    pieces = backbone.piece_ids or list(range(backbone.n_rows))
     spaced = torch.tensor(pieces[:: max(1, len(pieces) // 64)], device=backbone.device)
     ids = spaced[torch.arange(2 * LONG, device=spaced.device) * 5 % len(spaced)].view(2, LONG)
     mask = torch.ones_like(ids)
     mask[0, SHORT:] = 0
     labels = ids.flip(1)[:, :3].clone()
-    if (end := backbone.tokenizer.eos_token_id) is not None:
+    end = backbone.tokenizer.eos_token_id
+    if end is not None and end < backbone.n_rows:  # else the tokenizer will be refused
         labels[:, -1] = end
     return TextBatch([2], [LONG], [3], ids, mask, labels)
 
@@ -114,7 +118,7 @@ def _with_scale(backbone: Backbone, batch: TextBatch, expected: Tensor) -> tuple
 
 
 def scales(backbone: Backbone) -> Iterator[float]:
-    """What a model may multiply its embeddings by, the likeliest first: 1, what it calls `embed_scale`, √d."""
+    """Factors that a model may apply to its embeddings: 1, any `embed_scale` in its modules, √d."""
     yield 1.0
     named = {getattr(module, "embed_scale", None) for module in backbone.model.modules()}
     yield from (float(scale) for scale in named if isinstance(scale, int | float))
@@ -177,10 +181,14 @@ def _stepwise(backbone: Backbone, batch: TextBatch) -> Tensor:
 
 
 def difference(found: Tensor, expected: Tensor) -> float:
-    """The mean distance of logits, as a share of their own mean distance from their median; ∞ for NaN."""
+    """The mean distance of logits, as a share of their own typical distance from their median; ∞ for NaN.
+
+    A median, as some models give single tokens logits of −∞ or near it.
+    """
     found, expected = found.double().cpu(), expected.double().cpu()
-    spread = (expected - expected.median()).abs().median()
-    apart = float((found - expected).abs().mean() / spread)
+    deviations = (expected - expected.median()).abs()
+    spread = float(deviations.median()) or float(deviations.mean()) or 1.0
+    apart = float((found - expected).abs().masked_fill(found == expected, 0).mean()) / spread
     return math.inf if math.isnan(apart) else apart
 
 

@@ -1,7 +1,7 @@
 """Greedy decoding, step by step: every model that trains on `inputs_embeds` can answer.
 
-`generate` of transformers does not take `inputs_embeds` for every model, and pads rows on the left, which some
-models do not support. Here a model decodes in the fastest way that gives its own teacher-forced logits.
+`generate` of transformers takes no `inputs_embeds` for some models, and it needs padding on the left, which
+others do not support. Here a model decodes in the fastest way that gives its own teacher-forced logits.
 """
 
 from __future__ import annotations
@@ -23,16 +23,15 @@ Step = Callable[[Tensor], Tensor]
 
 
 def decoder_inputs(backbone: Backbone, labels: Tensor) -> Tensor:
-    """What the decoder of an encoder-decoder reads to predict `labels` (R, L): they move one place to the right.
+    """What an encoder-decoder's decoder reads to predict `labels` (R, L): the labels, one place to the right.
 
-    Some models have no method for that; they begin with their start token.
+    The model's own method decides; one without it reads its start token first.
     """
     model = backbone.model
     if hasattr(model, "prepare_decoder_input_ids_from_labels"):
         return model.prepare_decoder_input_ids_from_labels(labels=labels)
     start = torch.full_like(labels[:, :1], model.generation_config.decoder_start_token_id)
-    before = labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, backbone.tokenizer.pad_token_id)
-    return torch.cat([start, before], dim=1)
+    return torch.cat([start, labels[:, :-1].clamp(min=0)], dim=1)  # any token does on padding
 
 
 @torch.no_grad()
@@ -73,7 +72,7 @@ def _answers(backbone: Backbone, step: Step, rows: int, limit: int) -> list[list
 
 
 def next_logits(backbone: Backbone, embeds: Tensor, mask: Tensor) -> Step:
-    """How to go on from prompts and texts, in the backbone's way of decoding; see `greedy` for the arguments."""
+    """How to continue prompts and texts, in the backbone's way of decoding. Arguments: as for `greedy`."""
     if not backbone.causal:
         return _encoder_decoder(backbone, embeds, mask, cached=backbone.decoding != "uncached")
     if backbone.decoding == "uncached":
@@ -110,7 +109,7 @@ def _causal(backbone: Backbone, embeds: Tensor, mask: Tensor, decoding: Decoding
     embeds, mask = padded_left(embeds, mask)
 
     def places(tokens: Tensor, width: int) -> dict[str, Tensor]:
-        """Which places of the whole sequence hold a token, and the positions of the `width` that are read."""
+        """Which places of the whole sequence hold a token, and positions of the last `width` of them."""
         whole = torch.cat([mask, torch.ones_like(tokens)], dim=1)
         known = {"attention_mask": whole, "position_ids": (whole.cumsum(1) - 1).clamp(min=0)[:, -width:]}
         if decoding == "grouped":  # no padding, and some recurrent models take no mask for a single token
@@ -139,5 +138,5 @@ def _causal_uncached(backbone: Backbone, embeds: Tensor, mask: Tensor) -> Step:
 
 
 def _carried(output: Any, names: frozenset[str]) -> dict[str, Any]:
-    """What a step hands to the next one: every output that is an argument, too."""
+    """What a step passes to the next one (a cache or a state): every output that is also an argument."""
     return {name: output[name] for name in output if name in names}

@@ -28,9 +28,11 @@ from rankprobe.hub import cached_commit, first_line, from_hub, is_cached
 BUNDLED = {name: bundled.FOLDER / name for name in bundled.BACKBONES}
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
 RANDOM = [f"random:{shape}" for shape in SHAPES]
-BROKEN = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, SafetensorError,
-          StrictDataclassError)  # fmt: skip
-"""What transformers raises over the files of a damaged model."""
+BROKEN = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, ImportError,
+          SafetensorError, StrictDataclassError)  # fmt: skip
+"""What transformers raises over the files of a damaged model, or of one that needs a missing package."""
+PLAIN = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+"""Types of weights that gradients pass through. A model saved in 4 or 8 bit has others."""
 DEVICES = ("cpu", "cuda", "mps")
 KNOWN = [*BUNDLED, *RANDOM, "t5-small", "t5-base", "t5-large"]
 
@@ -71,12 +73,25 @@ def load_backbone(
         backbone = _random(model, shape, tokenizer, weights, seed)
     else:
         backbone = _pretrained(model, tokenizer, weights, device_map)
+    return prepared(backbone, None if device_map else device)
+
+
+def prepared(backbone: Backbone, device: str | None = "cpu") -> Backbone:
+    """A newly loaded backbone, frozen, on its device, and checked; see `examined`.
+
+    Args:
+        backbone: as loaded.
+        device: a torch device; None: its weights stay where they are.
+
+    Raises:
+        RankprobeError: no soft prompt can be joined to it.
+    """
     _check_spliceable(backbone)
     if not backbone.causal:
         _note_start_token(backbone.model)
     backbone.model.generation_config = _greedy(backbone)
     backbone.model.requires_grad_(False).eval()
-    if not device_map:
+    if device is not None:
         backbone.model.to(device)
     if not is_spread(backbone.model):  # else accelerate's hooks hold on to the plain layers
         quicken(backbone.model)
@@ -114,11 +129,13 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype, device_ma
 
     def load_all(local: bool, **placed: Any) -> Any:
         config = AutoConfig.from_pretrained(folder, local_files_only=local, trust_remote_code=False)
+        _dequantize(model, config)
         kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         # Eager attention: as fast as SDPA for these shapes on CPU, and the one whose dropout is visible.
         with _no_progress_bar() if local else nullcontext(), _tensors_only():
             network, report = kind.from_pretrained(
                 folder,
+                config=config,
                 dtype=dtype,
                 attn_implementation="eager",
                 local_files_only=local,
@@ -129,6 +146,8 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype, device_ma
             )
         if report["missing_keys"]:
             raise ValueError(f"weights are missing, such as {sorted(report['missing_keys'])[0]}")
+        if any(parameter.dtype not in PLAIN for parameter in network.parameters()):
+            raise _quantized(model, "weights of another type than floating point")
         return network
 
     folder = location(model)
@@ -152,6 +171,33 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype, device_ma
         load, "model", model, dataset=False, offline=f"{meant}give a local folder: --model FOLDER"
     )
     return Backbone(model, "hub", network, load_tokenizer(tokenizer or model), cached_commit(model))
+
+
+def _dequantize(model: str, config: Any) -> None:
+    """Let weights saved in 4 or 8 bit be loaded in floating point; transformers can do so for some formats.
+
+    Raises:
+        RankprobeError: not for this one.
+    """
+    saved = getattr(config, "quantization_config", None)
+    if saved is None:
+        return
+    from transformers.quantizers.auto import AutoQuantizationConfig
+
+    try:
+        supported = hasattr(AutoQuantizationConfig.from_dict(dict(saved)), "dequantize")
+    except BROKEN:  # an unknown format, or one whose package is missing
+        supported = False
+    if not supported:
+        raise _quantized(model, str(saved.get("quant_method", "quantization_config")))
+    config.quantization_config = {**saved, "dequantize": True}
+
+
+def _quantized(model: str, how: str) -> RankprobeError:
+    return RankprobeError(
+        f"model '{model}' is saved in 4 or 8 bit ({how}), and a soft prompt needs weights in floating point; "
+        "give the model that it was made from, or save it again after model.dequantize()"
+    )
 
 
 def location(model: str) -> str:
@@ -234,7 +280,7 @@ def _greedy(backbone: Backbone) -> Any:
 
 
 def _note_start_token(model: Any) -> None:
-    """The start token of the decoder, into the config where only the settings for generation have it."""
+    """Copy the decoder's start token into the config if only the settings for generation have it."""
     habits = getattr(model, "generation_config", None)
     if getattr(model.config, "decoder_start_token_id", None) is None:
         model.config.decoder_start_token_id = getattr(habits, "decoder_start_token_id", None)

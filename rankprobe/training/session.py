@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
-from rankprobe.backbone import Backbone, fingerprint, load_backbone
+from rankprobe.backbone import Backbone, Soft, check_fits, decode, fingerprint, load_backbone
 from rankprobe.backbone.score import IGNORED
 from rankprobe.errors import RankprobeError
+from rankprobe.hub import first_line
 from rankprobe.runs import Run
 from rankprobe.tasks import Split, Task, load_split
-from rankprobe.training.batching import Encoded, encode
+from rankprobe.training.batching import Encoded, collate, encode
 from rankprobe.training.config import RunConfig
 from rankprobe.training.exam import Exam, set_exam, task_of
 from rankprobe.training.subsets import training_rows
@@ -109,6 +111,7 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
     train = encode(splits["train"], backbone, targets, limit, lessons=True)
     exam = set_exam(config.task, splits["validation"], backbone)
     check_length(backbone, config.method.prompt_length, [train, exam.data])
+    check_decodes(exam, backbone, config.method.prompt_length)
     n_rows = len(training_rows(train.examples, config.task, config.seed))
     per_epoch = -(-n_rows // config.training.batch_size)
     total = config.training.steps or config.training.epochs * per_epoch
@@ -128,20 +131,36 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
 
 
 def check_length(backbone: Backbone, n: int, splits: Sequence[Encoded]) -> None:
-    """Make sure that prompt, text and answer fit into a model whose positions are counted.
+    """Make sure that the model takes a prompt of `n` tokens, the longest text and the longest answer.
 
     Raises:
-        RankprobeError: they do not.
+        RankprobeError: it does not.
     """
-    limit = getattr(backbone.model.config, "max_position_embeddings", None)
-    if limit is None:
+    sizes = [(max(data.lengths), data.longest_label) for data in splits]
+    if backbone.causal:
+        sizes = [max(sizes, key=sum)]
+    texts, answers = zip(*sizes, strict=True)
+    check_fits(backbone, n, max(texts), max(answers))
+
+
+def check_decodes(exam: Exam, backbone: Backbone, n: int) -> None:
+    """Make sure that the model answers, where the exam asks for decoded answers: a token or two of one row.
+
+    Raises:
+        RankprobeError: it does not; the way out is to rank the answers, if the task has a set of them.
+    """
+    if "greedy" not in exam.scoring:
         return
-    longest = max(max(data.lengths) + (data.longest_label if backbone.causal else 0) for data in splits)
-    if n + longest > limit:
+    data, prompt = exam.data, torch.zeros(n, backbone.d_model)
+    batch = collate(data, [[0]], backbone.tokenizer.pad_token_id, backbone.device)
+    try:
+        decode(backbone, [Soft(prompt)], batch, min(2, data.longest_label))
+    except Exception as error:  # code of any architecture
+        ranked = exam.task.candidates(data.examples[0], exam.targets)
+        way_out = "give --answers rank" if ranked else "use a model like T5, GPT-2 or Llama"
         raise RankprobeError(
-            f"model '{backbone.name}' has {limit} positions, and the prompt takes {n}, the longest text with "
-            f"its answer {longest}; give a smaller --max-source-length or --prompt-length"
-        )
+            f"model '{backbone.name}' cannot decode answers ({first_line(error)}); {way_out}"
+        ) from error
 
 
 def check_tokenizer(backbone: Backbone, answers: Sequence[str]) -> None:
@@ -151,7 +170,7 @@ def check_tokenizer(backbone: Backbone, answers: Sequence[str]) -> None:
         RankprobeError: the tokenizer has more pieces than the embedding has rows, has no padding piece,
             does not end a text with its end-of-sequence piece, or cannot tell the labels apart.
     """
-    tokenizer, rows = backbone.tokenizer, len(backbone.embedding)
+    tokenizer, rows = backbone.tokenizer, backbone.n_rows
     problem = ""
     if len(tokenizer) > rows:
         problem = f"has {len(tokenizer)} pieces, and the model's embedding {rows} rows"
