@@ -21,7 +21,7 @@ from rankprobe.backbone.spread import fetching_again
 from rankprobe.errors import RankprobeError
 from rankprobe.hub import first_line
 
-TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 5e-2}
+TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 """The largest `difference` of logits that count as equal, by the type of the weights.
 
 Some models compute parts in float32 whatever their type. The order of sums depends on padding and, in a
@@ -107,14 +107,18 @@ def logits_of_ids(backbone: Backbone, batch: TextBatch) -> Tensor:
 
 
 def _with_scale(backbone: Backbone, batch: TextBatch, expected: Tensor) -> tuple[Backbone, float]:
-    """The backbone with the scale whose logits are nearest to `expected`, and how far they are from it."""
+    """The backbone with the scale whose logits are nearest to `expected`, and how far they are from it.
+
+    Where a norm follows the embedding, the scale hardly matters: of those equally near, the first one is taken.
+    """
     found = []
     for scale in scales(backbone):
         scaled = replace(backbone, embed_scale=scale)
         found.append((scaled, difference(logits(scaled, batch)[0], expected)))
         if found[-1][1] <= tolerance(backbone) / 100:
             break
-    return min(found, key=lambda each: each[1])
+    nearest = min(apart for _, apart in found)
+    return next(each for each in found if each[1] <= 4 * nearest)
 
 
 def scales(backbone: Backbone) -> Iterator[float]:
@@ -171,13 +175,13 @@ def _decoding(backbone: Backbone, batch: TextBatch) -> Decoding:
 def _stepwise(backbone: Backbone, batch: TextBatch) -> Tensor:
     """Logits (R, L, vocabulary) of the labels, step by step as in decoding."""
     embeds, mask = splice(backbone, [_empty(backbone)], batch.rows, batch.input_ids, batch.attention_mask)
-    found = []
-    for rows in row_groups(backbone, mask):
+    found, groups = [], row_groups(backbone, mask)
+    for rows in groups:
         longest = int(mask[rows].sum(1).max())
         step = next_logits(backbone, embeds[rows, :longest], mask[rows, :longest])
         labels = batch.labels[rows]
         found.append(torch.stack([step(labels[:, :t]) for t in range(labels.shape[1])], dim=1))
-    return torch.cat(found)
+    return torch.cat(found)[torch.cat(groups).argsort()]
 
 
 def difference(found: Tensor, expected: Tensor) -> float:

@@ -189,7 +189,7 @@ def _dequantize(model: str, config: Any) -> None:
     except BROKEN:  # an unknown format, or one whose package is missing
         supported = False
     if not supported:
-        raise _quantized(model, str(saved.get("quant_method", "quantization_config")))
+        raise _quantized(model, str(saved.get("quant_method", "an unknown format")))
     config.quantization_config = {**saved, "dequantize": True}
 
 

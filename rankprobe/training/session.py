@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from rankprobe.backbone import Backbone, Soft, check_fits, decode, fingerprint, load_backbone
+from rankprobe.backbone import (
+    Backbone,
+    Soft,
+    check_fits,
+    decode,
+    fingerprint,
+    likeliest,
+    load_backbone,
+    recomputing,
+)
 from rankprobe.backbone.score import IGNORED
 from rankprobe.errors import RankprobeError
 from rankprobe.hub import first_line
@@ -111,7 +120,10 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
     train = encode(splits["train"], backbone, targets, limit, lessons=True)
     exam = set_exam(config.task, splits["validation"], backbone)
     check_length(backbone, config.method.prompt_length, [train, exam.data])
-    check_decodes(exam, backbone, config.method.prompt_length)
+    check_answers(exam, backbone, config.method.prompt_length)
+    if config.backbone.gradient_checkpointing:
+        with recomputing(backbone.model):
+            pass  # a model that cannot recompute is refused here, before a run folder is made
     n_rows = len(training_rows(train.examples, config.task, config.seed))
     per_epoch = -(-n_rows // config.training.batch_size)
     total = config.training.steps or config.training.epochs * per_epoch
@@ -143,24 +155,27 @@ def check_length(backbone: Backbone, n: int, splits: Sequence[Encoded]) -> None:
     check_fits(backbone, n, max(texts), max(answers))
 
 
-def check_decodes(exam: Exam, backbone: Backbone, n: int) -> None:
-    """Make sure that the model answers, where the exam asks for decoded answers: a token or two of one row.
+def check_answers(exam: Exam, backbone: Backbone, n: int) -> None:
+    """Make sure that the model answers in the ways the exam asks for: one row, a token or two of it.
 
     Raises:
-        RankprobeError: it does not; the way out is to rank the answers, if the task has a set of them.
+        RankprobeError: it does not. The other way of answering may work, if the task has a set of answers.
     """
-    if "greedy" not in exam.scoring:
-        return
-    data, prompt = exam.data, torch.zeros(n, backbone.d_model)
+    data, softs = exam.data, [Soft(torch.zeros(n, backbone.d_model))]
     batch = collate(data, [[0]], backbone.tokenizer.pad_token_id, backbone.device)
-    try:
-        decode(backbone, [Soft(prompt)], batch, min(2, data.longest_label))
-    except Exception as error:  # code of any architecture
-        ranked = exam.task.candidates(data.examples[0], exam.targets)
-        way_out = "give --answers rank" if ranked else "use a model like T5, GPT-2 or Llama"
-        raise RankprobeError(
-            f"model '{backbone.name}' cannot decode answers ({first_line(error)}); {way_out}"
-        ) from error
+    candidates = exam.task.candidates(data.examples[0], exam.targets)
+    for scoring in exam.scoring:
+        try:
+            if scoring == "greedy":
+                decode(backbone, softs, batch, min(2, data.longest_label))
+            else:
+                likeliest(backbone, softs, batch, [backbone.answer_ids(candidates)])
+        except Exception as error:  # code of any architecture
+            does, other = ("decode", "rank") if scoring == "greedy" else ("rank", "greedy")
+            way_out = f"give --answers {other}" if candidates else "use a model like T5, GPT-2 or Llama"
+            raise RankprobeError(
+                f"model '{backbone.name}' cannot {does} answers ({first_line(error)}); {way_out}"
+            ) from error
 
 
 def check_tokenizer(backbone: Backbone, answers: Sequence[str]) -> None:

@@ -20,6 +20,7 @@ from families import (
     gpt,
     llama,
     loaded,
+    network,
     saved,
     special,
     t5,
@@ -184,6 +185,14 @@ def test_initial_weights_in_bfloat16_do_not_hide_an_encoder(decoder):
             prepared(backbone)
 
 
+def test_damaged_weights_are_refused():
+    damaged = network(FAMILIES["Llama"].config())
+    with torch.no_grad():
+        damaged.lm_head.weight[5] = torch.nan
+    with pytest.raises(RankprobeError, match="gives logits that are not numbers; its weights may be damaged"):
+        prepared(dataclasses.replace(backbone_of("Llama"), model=damaged))
+
+
 def test_a_start_token_that_only_the_settings_for_generation_have(tmp_path):
     folder = saved(bart("Bart", decoder_start_token_id=None), tmp_path)
     with pytest.raises(RankprobeError, match="set decoder_start_token_id in its config.json"):
@@ -229,6 +238,23 @@ def test_a_model_that_cannot_decode_is_refused_before_anything_is_written(tmp_pa
         rp.train(quick(), runs_dir=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
     assert rp.train(quick(answers="rank", steps=1), runs_dir=tmp_path / "runs").status == "finished"
+
+
+def test_a_model_that_cannot_rank_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise NotImplementedError("no encoder")
+
+    monkeypatch.setattr("rankprobe.training.session.likeliest", broken)
+    with pytest.raises(RankprobeError, match=r"cannot rank answers \(no encoder\); give --answers greedy$"):
+        rp.train(quick(answers="both"), runs_dir=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_model_that_cannot_recompute_is_refused_before_anything_is_written(tmp_path):
+    folder = saved(FAMILIES["CTRL"].config(), tmp_path / "model")
+    with pytest.raises(RankprobeError, match="cannot recompute; leave out --gradient-checkpointing"):
+        rp.train(quick(model=folder, gradient_checkpointing=True), runs_dir=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_way_of_decoding_that_fails_is_not_taken(monkeypatch):
