@@ -109,7 +109,7 @@ def logits_of_ids(backbone: Backbone, batch: TextBatch) -> Tensor:
 def _with_scale(backbone: Backbone, batch: TextBatch, expected: Tensor) -> tuple[Backbone, float]:
     """The backbone with the scale whose logits are nearest to `expected`, and how far they are from it.
 
-    Where a norm follows the embedding, the scale hardly matters: of those equally near, the first one is taken.
+    Where a norm follows the embedding, the scale hardly matters: of equally near ones the first is taken.
     """
     found = []
     for scale in scales(backbone):

@@ -123,6 +123,18 @@ def test_answers_are_the_likeliest_tokens_and_those_of_single_rows(name):
         assert together[row] == backbone.tokenizer.decode(answer, skip_special_tokens=True).strip()
 
 
+def test_rows_of_a_recurrent_model_are_not_padded_together():
+    """RWKV ignores the mask. Padding would change some answers of these prompts; groups change none."""
+    backbone = backbone_of("Rwkv")
+    padded, changed = dataclasses.replace(backbone, decoding="padded"), 0
+    for seed in range(5):
+        soft = Soft(torch.randn(4, backbone.d_model, generator=torch.Generator().manual_seed(seed)))
+        alone = [decode(backbone, [soft], batch_of([row]), 4)[0][0] for row in range(3)]
+        assert decode(backbone, [soft], batch_of([0, 1, 2]), 4)[0] == alone
+        changed += decode(padded, [soft], batch_of([0, 1, 2]), 4)[0] != alone
+    assert changed
+
+
 @pytest.mark.parametrize("name", WORKING)
 def test_a_batch_trains_and_ranks_as_single_rows_do(name):
     backbone = backbone_of(name)
