@@ -56,6 +56,11 @@ class Encoded:
         """Source tokens per example."""
         return [len(source) for source in self.sources]
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Tokens of the longest text and of the longest answer."""
+        return max(self.lengths), self.longest_label
+
 
 def encode(split: Split, backbone: Backbone, targets: str, max_length: int, *, lessons: bool) -> Encoded:
     """Tokenise a split: its examples, or with `lessons` what training makes of them; each has a target.

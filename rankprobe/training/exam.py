@@ -42,6 +42,12 @@ class Exam:
         }
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Tokens of the longest text, and of the longest answer that may be decoded or is ranked."""
+        ranked = self.data.longest_label if "rank" in self.scoring else 0
+        return max(self.data.lengths), max(self.max_new_tokens, ranked)
+
+    @property
     def selection(self) -> str:
         """The part that chooses the best prompt."""
         return next(iter(self.parts))

@@ -75,7 +75,7 @@ def evaluate_runs(
         own = (exam_config.name, exam_config.targets) == (config.task.name, config.task.targets)
         limit = answer_limit(runs[group[0]], backbone) if own else longest_answer(exam_config, backbone)
         exam = set_exam(exam_config, rows, backbone, limit)
-        check_length(backbone, config.method.prompt_length, [exam.data])
+        check_length(backbone, config.method.prompt_length, [exam.size])
         texts = {
             scoring: answers(exam, backbone, softs, config.training.batch_size, scoring)
             for scoring in exam.scoring
@@ -133,7 +133,7 @@ def predict(
         ids = {i: _ids(backbone, *requests[i], f"line {i + 1}") for i in mine}
         order = sorted(mine, key=lambda i: len(ids[i]))
         data = Encoded([], [], [ids[i] for i in order], [[0]] * len(order), max(limits.values()), 0)
-        check_length(backbone, config.method.prompt_length, [data])
+        check_length(backbone, config.method.prompt_length, [data.size])
         for start in range(0, len(order), config.training.batch_size):
             chunk = range(start, min(start + config.training.batch_size, len(order)))
             rows = {path: [at for at in chunk if mine[order[at]] == path] for path in members}

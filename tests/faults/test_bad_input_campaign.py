@@ -181,8 +181,11 @@ REFUSED = [
     ("probe --model model/kind", "model/kind' holds no language model that transformers can load"),
     ("probe --model model/list", "model/list' holds no language model that transformers can load"),
     ("probe --model model/odd", "model/odd' holds no language model that transformers can load"),
-    ("probe --model model/weightless", "model/weightless' holds no language model that transformers can load"),
-    ("probe --model model/torn", "model/torn' holds no language model that transformers can load"),
+    ("probe --data bundled --model model/weightless", "model/weightless' holds no language model that transformers can load"),
+    ("probe --data bundled --model model/torn", "model/torn' holds no language model that transformers can load"),
+    ("probe --model model/bits", "model/bits' is saved in 4 or 8 bit (bitsandbytes), and a soft prompt needs weights in floating point; give "),
+    ("probe --model model/bitsword", "model/bitsword' holds no language model that transformers can load"),
+    ("probe --model model/startless", "model/startless' (T5ForConditionalGeneration) gives its answers no first token ("),
     # prompts in files
     ("analyze", "error: Missing argument 'prompt'"),
     ("analyze prompt/gone.npy", "error: no prompt 'prompt/gone.npy': no file or folder, no match, no run in 'runs'"),
