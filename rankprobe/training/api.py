@@ -9,11 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
+from rankprobe.backbone import check_prompt_matters
 from rankprobe.errors import RankprobeError, RunFailed
 from rankprobe.prompts import build
 from rankprobe.runs import Run, create_run
 from rankprobe.runs.lock import is_being_written, writing
 from rankprobe.settings import flatten
+from rankprobe.training.batching import collate
 from rankprobe.training.config import NEUTRAL, RunConfig
 from rankprobe.training.folders import run_folder
 from rankprobe.training.learner import Learner
@@ -149,6 +153,8 @@ def _train_together(works: Sequence[Work], hooks: Sequence[Hook]) -> None:
         if not work.is_new:
             _check_unchanged(Run(work.path), session)
     learners = [new_learner(work.config, session) for work in works]
+    if works[0].is_new:
+        _check_prompt(session, learners[0])
     manifests = [
         new_manifest(work.config, session, learner) | {"cohort": [each.path.name for each in works]}
         for work, learner in zip(works, learners, strict=True)
@@ -165,6 +171,16 @@ def _train_together(works: Sequence[Work], hooks: Sequence[Hook]) -> None:
             if not work.is_new:
                 _note_resumed(member.run, session)
         train_members(session, members)
+
+
+def _check_prompt(session: Session, learner: Learner) -> None:
+    """Make sure, before anything is written, that prompts reach the model."""
+    backbone = session.backbone
+    with torch.no_grad():
+        P0 = learner.method()
+    if len(P0):
+        batch = collate(session.train, [[0]], backbone.tokenizer.pad_token_id, backbone.device)
+        check_prompt_matters(backbone, P0, batch)
 
 
 def _begin(path: Path, manifest: Mapping[str, Any]) -> None:

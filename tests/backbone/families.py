@@ -287,7 +287,7 @@ def network(config: Any) -> Any:
         model = kind.from_config(config, attn_implementation="eager")
         with torch.no_grad():
             for name, weight in model.named_parameters():
-                if not any(part in name.lower() for part in ("norm", "a_log", "dt", "time_")):
+                if not any(part in name.lower() for part in ("norm", "a_log", "dt")):
                     weight.normal_(0, SPREAD)
     return model.eval()
 

@@ -217,7 +217,7 @@ def test_a_start_token_that_only_the_settings_for_generation_have(tmp_path):
 # Settings of a run, and models that are loaded from a folder.
 
 
-@pytest.mark.parametrize("name", ["Pegasus", "Gemma2", "Gemma3 with vision", "Qwen3Moe", "Rwkv", "M2M100"])
+@pytest.mark.parametrize("name", ["Pegasus", "Gemma2", "Gemma3 with vision", "Qwen3Moe", "Mamba", "M2M100"])
 def test_a_run_on_a_saved_model(name, tmp_path):
     folder = saved(FAMILIES[name].config(), tmp_path / "model")
     words = {"init": "text", "init_text": "the man ran home", "prompt_length": 4}
@@ -237,6 +237,14 @@ def test_a_refused_model_writes_nothing(name, tmp_path):
     folder = saved(FAMILIES[name].config(), tmp_path / "model")
     with pytest.raises(RankprobeError, match=FAMILIES[name].because):
         rp.train(quick(model=folder, method="vanilla"), runs_dir=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_model_that_forgets_the_prompt_is_refused_before_anything_is_written(tmp_path):
+    """This RWKV's random decay leaves nothing of a prompt after a text of some length."""
+    folder = saved(FAMILIES["Rwkv"].config(), tmp_path / "model")
+    with pytest.raises(RankprobeError, match="gives the same logits with and without the prompt"):
+        rp.train(quick(model=folder), runs_dir=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
