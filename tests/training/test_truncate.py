@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -105,6 +107,20 @@ def test_functional_rank_of_a_prompt_that_needs_one_direction(tmp_path, monkeypa
     none = module.truncate(run).functional_rank.iloc[0]
     assert np.isnan(none["functional_rank"])
     assert none["defined"] == 0
+
+
+def test_the_score_without_reading_is_resampled_too(run, monkeypatch):
+    """Who always gives the commonest label gains nothing in any resample, however common it is there."""
+    from rankprobe.training import truncate as module
+
+    def constant(exam, backbone, softs, *_):
+        counts = Counter(exam.task.target(example, exam.targets) for example in exam.data.examples)
+        return [[counts.most_common(1)[0][0]] * len(exam.data)] * len(softs)
+
+    monkeypatch.setattr(module, "answers", constant)
+    found = module.truncate(run, ks=[0, 4]).functional_rank
+    assert found["functional_rank"].isna().all()
+    assert found["defined"].eq(0).all()
 
 
 def test_what_cannot_be_cut(run, tmp_path):
