@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from rankprobe.errors import RankprobeError
 
 Found = TypeVar("Found")
+Arguments = ParamSpec("Arguments")
 TIMEOUT = 10
 """Seconds to wait for the hub's first answer."""
 
@@ -17,6 +20,25 @@ SECRET = re.compile(r"(?<=://)[^/\s@]+(?=@)|hf_[A-Za-z0-9]{30,}")
 """A login inside an address, or a token of the hub; clients and servers may repeat them in their errors."""
 
 
+_LOADING = threading.RLock()
+
+
+def one_at_a_time(load: Callable[Arguments, Found]) -> Callable[Arguments, Found]:
+    """Let the threads of a process load one after another.
+
+    The first imports from transformers, its switches and torch's global random state do not work in several
+    threads at once.
+    """
+
+    @wraps(load)
+    def waiting(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Found:
+        with _LOADING:
+            return load(*args, **kwargs)
+
+    return waiting
+
+
+@one_at_a_time
 def from_hub(load: Callable[[bool], Found], what: str, hub_id: str, *, dataset: bool, offline: str) -> Found:
     """What `load(local_files_only)` gives: from the cache if it is there, else from the hub.
 

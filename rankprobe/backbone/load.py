@@ -24,7 +24,7 @@ from rankprobe.backbone.fast import quicken
 from rankprobe.backbone.shapes import SHAPES, T5_ROWS, skeleton
 from rankprobe.backbone.spread import is_spread, spread
 from rankprobe.errors import RankprobeError, unknown
-from rankprobe.hub import Found, cached_commit, first_line, from_hub, is_cached
+from rankprobe.hub import Found, cached_commit, first_line, from_hub, is_cached, one_at_a_time
 
 BUNDLED = {name: bundled.FOLDER / name for name in bundled.BACKBONES}
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
@@ -37,6 +37,7 @@ PLAIN = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 KNOWN = [*BUNDLED, *RANDOM, "t5-small", "t5-base", "t5-large"]
 
 
+@one_at_a_time
 def load_backbone(
     model: str,
     *,
@@ -161,6 +162,7 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype, device_ma
     return Backbone(model, "hub", network, load_tokenizer(tokenizer or model), cached_commit(model))
 
 
+@one_at_a_time
 def check_model(model: str) -> None:
     """Make sure that there is such a model, by its config alone: its weights may take minutes to load.
 
@@ -258,6 +260,7 @@ def _tensors_only() -> Iterator[None]:
         raise ValueError("its weights are a pickle of more than tensors, which could run code") from None
 
 
+@one_at_a_time
 def load_tokenizer(name: str) -> Any:
     """The tokenizer of a hub id, a folder, or a bundled backbone.
 

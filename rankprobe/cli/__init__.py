@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     from rankprobe.cli.app import app
 
+    show_what_can_be_shown()
     usage_error: type[Exception] = typer.BadParameter.__mro__[1]
     given = list(sys.argv[1:] if arguments is None else arguments)
     if "--debug" in given:
@@ -39,6 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except Exception as error:
             code = _say(f"{type(error).__name__}: {error} (--debug shows where)", 1)
     sys.exit(code)
+
+
+def show_what_can_be_shown() -> None:
+    """Print `?` for letters that a terminal does not have, such as σ in the C locale, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _say(message: str, code: int, kind: str = "error: ") -> int:

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from threadpoolctl import threadpool_limits
 
 from rankprobe.backbone import (
     Backbone,
@@ -27,6 +26,7 @@ from rankprobe.training.interrupt import StopRequest
 from rankprobe.training.member import Member
 from rankprobe.training.room import Room
 from rankprobe.training.session import Session
+from rankprobe.training.threads import one_blas_thread
 
 
 def train_members(session: Session, members: Sequence[Member]) -> None:
@@ -40,9 +40,7 @@ def train_members(session: Session, members: Sequence[Member]) -> None:
         RunFailed: one or more members failed; raised when the others have finished.
     """
     alive, failures = list(members), list[str]()
-    # One thread for numpy's BLAS: its idle threads spin, and slow torch's threefold on two cores.
-    blas = threadpool_limits(1, user_api="blas")
-    with blas, StopRequest() as stop, _failing_safely(alive):
+    with one_blas_thread(), StopRequest() as stop, _failing_safely(alive):
         step, room = alive[0].step, Room(session, len(alive))
         if alive[0].fresh:
             _start(session, alive, room, failures)
