@@ -15,6 +15,12 @@ from rankprobe.errors import RankprobeError, unknown
 STRATEGIES = ("auto", "balanced", "balanced_low_0", "sequential")
 """Ways to fill the GPUs, by their names in transformers; what does not fit goes to memory, then to disk."""
 
+HARMLESS = (
+    "device", "device_map", "gradient_checkpointing",
+    "rank_every", "spectrum_every", "checkpoint_every",
+)  # fmt: skip
+"""Settings that change no result: where a run is computed, and how often something is written down."""
+
 LIMIT = re.compile(r"(cpu|\d+)=(\d+(?:\.\d+)?[KMG]i?B)")
 
 
