@@ -52,7 +52,7 @@ def scored_rows(runs: pd.DataFrame) -> pd.Series:
 
 
 def majority_from_log(run: Run, progress: dict[str, Any]) -> dict[str, Any]:
-    """`report_majority` of a run whose manifest has the scores of the held-back half without it: from evals."""
+    """`report_majority` of a run whose manifest has the scores of the held-back half only: from its evals."""
     if "report_last" not in progress or "report_majority" in progress:
         return {}
     try:
