@@ -15,6 +15,12 @@ from rankprobe.errors import RankprobeError, unknown
 STRATEGIES = ("auto", "balanced", "balanced_low_0", "sequential")
 """Ways to fill the GPUs, by their names in transformers; what does not fit goes to memory, then to disk."""
 
+NEUTRAL = ("device", "device_map", "gradient_checkpointing", "checkpoint_every")
+"""Settings that change nothing in a finished run but rounding. A run's id does not depend on them."""
+
+HARMLESS = (*NEUTRAL, "rank_every", "spectrum_every")
+"""Settings that change no result of a run: the neutral ones, and how often a result is written down."""
+
 LIMIT = re.compile(r"(cpu|\d+)=(\d+(?:\.\d+)?[KMG]i?B)")
 
 

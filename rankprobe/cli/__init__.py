@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 from rankprobe.errors import RankprobeError, RunInterrupted
+from rankprobe.text import plain, plain_lines
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -51,7 +52,7 @@ def show_what_can_be_shown() -> None:
 
 
 def _say(message: str, code: int, kind: str = "error: ") -> int:
-    print(f"{kind}{message}", file=sys.stderr)  # noqa: T201
+    print(f"{kind}{plain_lines(message)}", file=sys.stderr)  # noqa: T201
     return code
 
 
@@ -59,4 +60,4 @@ def _one_line(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object
 ) -> None:
     """A warning as one line without the source code around it; nothing is left out."""
-    print(f"{category.__name__}: {message}", file=sys.stderr)  # noqa: T201
+    print(f"{category.__name__}: {plain(message)}", file=sys.stderr)  # noqa: T201

@@ -12,6 +12,7 @@ from rich.table import Table
 from rankprobe.cli import measure, sweep, table, use
 from rankprobe.cli.options import build_config, with_settings
 from rankprobe.errors import RankprobeError
+from rankprobe.text import plain
 
 app = typer.Typer(
     help="Measure the intrinsic rank of soft prompts, and see how far a reading can be trusted.",
@@ -151,7 +152,7 @@ def plot(
         except RankprobeError as error:
             if figure or frames.steps.empty:
                 raise
-            typer.echo(f"left out: {error}", err=True)
+            typer.echo(plain(f"left out: {error}"), err=True)
     saved(console, drawn)
 
 

@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
+
+from rankprobe.cli.lines import print_line
+from rankprobe.text import plain
 
 if TYPE_CHECKING:
     from rankprobe.sweeps import Cohort
@@ -70,12 +74,10 @@ class Board:
         if not self.console.is_terminal:
             counts = Counter(self._state(run_id)[0] for run_id in self.costs)
             failed = f", {counts['failed']} failed" if counts["failed"] else ""
-            self.console.print(
+            print_line(
+                self.console,
                 f"cohort {self.cohorts_done}/{self.cohorts} ({describe(cohort)}): "
                 f"{counts['finished']}/{len(self.costs)} runs finished{failed}, {self._left()}",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
             )
 
     def table(self) -> Group:
@@ -85,7 +87,7 @@ class Board:
             table.add_column(title, justify="right")
         for name, ids in self.experiments.items():
             counts = Counter(self._state(run_id)[0] for run_id in ids)
-            table.add_row(name, str(len(ids)), *(str(counts[state]) for state in STATES))
+            table.add_row(Text(plain(name)), str(len(ids)), *(str(counts[state]) for state in STATES))
         running = [run_id for run_id in self.costs if self._state(run_id)[0] == "running"]
         now = (
             f"{len(running)} runs in training, {self._state(running[0])[1]:.0%} through; " if running else ""

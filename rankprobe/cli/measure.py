@@ -10,9 +10,12 @@ import typer
 
 from rankprobe.cli.use import Device, RunsDir, Which, checked_which
 from rankprobe.errors import RankprobeError
+from rankprobe.text import plain, plain_lines
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from rankprobe.runs import Run
 
 FORMATS = (".csv", ".parquet", ".json")
 PICTURES = (".png", ".svg", ".pdf")
@@ -70,9 +73,9 @@ def analyze(
     if directions:
         typer.echo(f"\n{_compared(places, directions)}")
     for runs in _seeds_together(places):
-        typer.echo(f"\n{', '.join(run.id for run in runs)}")
+        typer.echo(f"\n{', '.join(plain(run.id) for run in runs)}")
         for sentence in findings(runs):
-            typer.echo(f"  {sentence}")
+            typer.echo(f"  {plain(sentence)}")
     if output:
         _write(table, output)
     if plot:
@@ -102,7 +105,8 @@ def truncate(
         name = curves["kept"].str.cat(curves["matrix"], sep=" of ")
         wide = curves.assign(curve=name).pivot(index="k", columns="curve", values="value")
         first = curves.iloc[0]
-        typer.echo(f"{each.id}: {first['split']} {metric} with k singular directions, {first['data']}")
+        about = f"{each.id}: {first['split']} {metric} with k singular directions, {first['data']}"
+        typer.echo(plain(about))
         typer.echo(wide[list(dict.fromkeys(name))].to_string(float_format="{:.1f}".format))
         typer.echo(f"majority {first['majority']:.1f}")
         for row in found.functional_rank.to_dict("records"):
@@ -154,7 +158,7 @@ def calibrate(
 
         drawn = table[(table["method"] == "vanilla") | table["gate"].isin(("relu", "none"))]
         save_figure(calibration(drawn), plot)
-        typer.echo(str(plot))
+        typer.echo(plain(plot))
 
 
 def _recovered(found: pd.DataFrame) -> str:
@@ -192,19 +196,12 @@ def _places(given: str, runs_dir: Path) -> list[Path]:
     raise RankprobeError(f"no prompt '{given}': no file or folder, no match, no run in '{runs_dir}'")
 
 
-def _seeds_together(places: list[Path]) -> list[list[Any]]:
-    """The runs among the places, those that differ in their seed only in one group."""
-    import json
+def _seeds_together(places: list[Path]) -> list[list[Run]]:
+    """The runs among the places, those that differ in their seed only in one group; each run once."""
+    from rankprobe.runs import MANIFEST, Run, replicates_of
 
-    from rankprobe.runs import MANIFEST, Run
-
-    groups: dict[str, list[Any]] = {}
-    for place in places:
-        if (place / MANIFEST).is_file():
-            run = Run(place)
-            config = {**run.manifest["config"], "seed": None}
-            groups.setdefault(json.dumps(config, sort_keys=True), []).append(run)
-    return list(groups.values())
+    found = {place.resolve(): Run(place) for place in places if (place / MANIFEST).is_file()}
+    return replicates_of(list(found.values()), "eval_every")
 
 
 def _shown(table: pd.DataFrame) -> str:
@@ -223,7 +220,7 @@ def _shown(table: pd.DataFrame) -> str:
         rows.append(
             {"prompt": _title(str(place), str(prompt)), "matrix": matrix, "n × d": f"{n} × {d}", **cells}
         )
-    return pd.DataFrame(rows).to_string(index=False)
+    return plain_lines(pd.DataFrame(rows).to_string(index=False))
 
 
 def _compared(places: list[Path], directions: int) -> str:
@@ -238,7 +235,8 @@ def _compared(places: list[Path], directions: int) -> str:
     matrices = dict(zip(titles, [each.values for each in named], strict=True))
     if len(matrices) < 2:
         raise RankprobeError("--directions compares prompts, and there is one; give more")
-    return similarities(matrices, directions).to_string(index=False, float_format="{:.3g}".format)
+    table = similarities(matrices, directions).to_string(index=False, float_format="{:.3g}".format)
+    return plain_lines(table)
 
 
 def _title(place: str, prompt: str) -> str:
@@ -254,7 +252,7 @@ def _plot(places: list[Path], plot: Path) -> None:
         raise RankprobeError(f"{len(named)} spectra do not fit one figure; give at most {PANELS} matrices")
     titles = [f"{_title(each.place, each.prompt)}, {each.matrix}" for each in named]
     save_figure(spectra(list(zip(titles, [each.values for each in named], strict=True))), plot)
-    typer.echo(str(plot))
+    typer.echo(plain(plot))
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:
@@ -268,7 +266,7 @@ def _write(table: pd.DataFrame, path: Path) -> None:
         content = table.to_csv(index=False).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, content)
-    typer.echo(str(path))
+    typer.echo(plain(path))
 
 
 def _check_output(path: Path | None, formats: tuple[str, ...]) -> None:

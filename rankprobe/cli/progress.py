@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
+
+from rankprobe.cli.lines import print_line
+from rankprobe.text import plain
 
 if TYPE_CHECKING:
     from rankprobe.training.recorder import StepRecord
@@ -27,9 +30,11 @@ class Watch:
         self.several = several
         line = "step {task.completed:.0f}/{task.total:.0f}  {task.fields[facts]}"
         self.live = Progress(
-            TextColumn(line, table_column=Column(no_wrap=True)),
+            TextColumn(line, markup=False, table_column=Column(no_wrap=True)),
             TimeRemainingColumn(table_column=Column(no_wrap=True)),
-            TextColumn("{task.description}", table_column=Column(overflow="crop", max_width=40)),
+            TextColumn(
+                "{task.description}", markup=False, table_column=Column(overflow="crop", max_width=40)
+            ),
             console=console,
             disable=not console.is_terminal,
         )
@@ -51,32 +56,35 @@ class Watch:
 
     def __call__(self, record: StepRecord) -> None:
         if self.start:
-            self.console.print(self.start, highlight=False, markup=False, soft_wrap=True)
+            print_line(self.console, self.start)
             self.start = ""
         if record.evals:
-            first = record.evals[0]
-            self.dev[record.run_id] = f"dev {first['value']:.1f} (majority {first['majority']:.1f})"
+            self.dev[record.run_id] = _dev(record.evals)
         facts = "  ".join(
             part for part in (_loss(record.row), self.dev.get(record.run_id, ""), _signs(record.row)) if part
         )
         if record.run_id not in self.tasks:
-            name = record.run_id if self.several else ""
+            name = plain(record.run_id) if self.several else ""
             self.tasks[record.run_id] = self.live.add_task(name, total=record.total_steps, facts="")
         self.live.update(self.tasks[record.run_id], completed=record.step, facts=facts)
         if record.evals and not self.console.is_terminal and self._line_due(record):
             self.said[record.run_id] = record.step
-            self.console.print(
-                f"{record.run_id}  step {record.step}/{record.total_steps}  {facts}",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
+            line = f"{record.run_id}  step {record.step}/{record.total_steps}  {facts}"
+            print_line(self.console, line)
 
     def _line_due(self, record: StepRecord) -> bool:
         """About `LINES` plain lines a run, whatever its length: always the first and the last."""
         ended = record.step == record.total_steps
         last = self.said.get(record.run_id)
         return ended or last is None or record.step - last >= record.total_steps / LINES
+
+
+def _dev(evals: Sequence[Mapping[str, Any]]) -> str:
+    """The score to report: of all dev rows, or of the held-back half."""
+    metric = evals[0]["metric"]
+    held_back = [row for row in evals if row["split"] == "report" and row["metric"] == metric]
+    row, rows = (held_back[0], "held-back half of dev") if held_back else (evals[0], "dev")
+    return f"{rows} {row['value']:.1f} (majority {row['majority']:.1f})"
 
 
 def _loss(row: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from rankprobe.errors import RankprobeError
+from rankprobe.text import plain
 
 if TYPE_CHECKING:
     from rankprobe.runs import Frames
@@ -34,7 +35,7 @@ def frames_for(name: str, runs_dir: Path, only: list[str] | None = None, scale: 
     planned = {run_id: plan for plan in plans if scale in (None, plan.scale) for run_id in plan.run_ids}
     here = {run.id for run in list_runs(runs_dir)}
     for plan in dict.fromkeys(plan.command for run_id, plan in planned.items() if run_id not in here):
-        typer.echo(f"{name}: runs are missing; train them with: {plan}", err=True)
+        typer.echo(plain(f"{name}: runs are missing; train them with: {plan}"), err=True)
     if not here & planned.keys():
         raise RankprobeError(f"none of the {len(planned)} runs of {name} is in {runs_dir}")
     return load_runs(runs_dir, only=sorted(here & planned.keys()))

@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from rankprobe.cli.lines import print_line
 from rankprobe.errors import RankprobeError
-from rankprobe.runs import Run, load_runs
+from rankprobe.runs import HALF, Frames, Run, is_half, load_runs, reported, reported_majority, scored_rows
+from rankprobe.text import plain_lines
 
 READINGS = {
     "n_positive": "positive entries of σ",
@@ -30,9 +32,6 @@ def summary(console: Console, run: Run) -> None:
     if frames.runs.empty or frames.steps.empty:
         raise RankprobeError(f"{run.path} has no steps that can be read, so there is nothing to sum up")
     row, first, last = frames.runs.iloc[0], frames.steps.iloc[0], frames.steps.iloc[-1]
-    best = f"best {row['best']:.1f} at step {row['best_step']:.0f}, last {row['last']:.1f}"
-    start = "initial" if row.get("init") == "saved" else "untrained"
-    nulls = f"{start} {row['untrained']:.1f}, majority {row['majority']:.1f}"
     readings = [
         (name, _change(first, last, column), _change(first, last, f"twin_{column}", "noise twin "))
         for column, name in READINGS.items()
@@ -43,24 +42,44 @@ def summary(console: Console, run: Run) -> None:
         ("weights", _weights(row), ""),
         *(("note", note, "") for note in run.manifest.get("notes", [])),
         *readings,
-        (f"dev {row['metric']}", best, nulls),
-        _selection(row),
-        ("answers outside labels", f"{row['last_invalid']:.0f} of {row['last_n']:.0f}", ""),
+        *_scores(frames, row),
         ("logs", str(run.path), ""),
         ("next", f"rankprobe plot --runs-dir {shlex.quote(str(run.path.parent))}", ""),
     ]
-    console.print(f"\n{run.id}  {row['status']} after {row['step']} steps", style="bold", markup=False)
+    console.print()
+    print_line(console, f"{run.id}  {row['status']} after {row['step']} steps", style="bold")
     for label, value, null in lines:
-        text = f"  {label:<22} {value:<{29 if null else 0}}  {null}".rstrip()
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        print_line(console, f"  {label:<22} {value:<{29 if null else 0}}  {null}".rstrip())
 
 
-def _selection(row: pd.Series) -> tuple[str, str, str]:
-    """What the choice of the best prompt did to its score."""
-    if pd.isna(row.get("report_best")):
-        return "", "(best was chosen on the rows it is reported on, last was not)", ""
-    held_back = f"at the best step {row['report_best']:.1f}, last {row['report_last']:.1f}"
-    return "held-back half of dev", held_back, ""
+def _scores(frames: Frames, row: pd.Series) -> list[tuple[str, str, str]]:
+    """The scores to report beside the majority's, and what the choice of the best prompt did to them."""
+    start = "initial" if row.get("init") == "saved" else "untrained"
+    chosen = f"best {row['best']:.1f} at step {row['best_step']:.0f}, last {row['last']:.1f}"
+    nulls = f"{start} {row['untrained']:.1f}, majority {row['majority']:.1f}"
+    outside = "answers outside labels"
+    if not is_half(frames.runs).iloc[0]:
+        return [
+            (f"dev {row['metric']}", chosen, nulls),
+            ("", "(best was chosen on the rows it is reported on, last was not)", ""),
+            (outside, f"{row['last_invalid']:.0f} of {row['last_n']:.0f}", ""),
+        ]
+    best, last = (_score(reported(frames.runs, score).iloc[0]) for score in ("best", "last"))
+    majority = _score(reported_majority(frames.runs).iloc[0])
+    lines = [
+        (HALF, f"at the best step {best}, last {last}", f"{row['metric']}, majority {majority}"),
+        ("the half that chooses", chosen, nulls),
+    ]
+    evals = frames.evals
+    own = evals[(evals["split"] == "report") & (evals["metric"] == row["metric"])] if len(evals) else evals
+    if len(own):
+        end = own[own["step"] == own["step"].max()].iloc[0]
+        lines.append((outside, f"{end['n_invalid']:.0f} of {end['n_examples']:.0f}", ""))
+    return lines
+
+
+def _score(value: float) -> str:
+    return "-" if pd.isna(value) else f"{value:.1f}"
 
 
 def _data(run: Run) -> str:
@@ -88,9 +107,14 @@ def _number(value: Any) -> str:
 
 
 def runs_table(runs: pd.DataFrame) -> str:
-    """One line per run, with the readings of its last logged step; never wrapped or shortened."""
+    """One line per run, with the readings of its last logged step; never wrapped or shortened.
+
+    Scores are those to report, and `data` says where they are of the held-back half of dev.
+    """
     if runs.empty:
         return "no runs yet; train one: rankprobe probe"
+    scores = {name: reported(runs, name) for name in ("best", "last")}
+    runs = runs.assign(data_label=scored_rows(runs), majority=reported_majority(runs), **scores)
     rows = [
         {
             "run": run["run_id"],
@@ -104,7 +128,7 @@ def runs_table(runs: pd.DataFrame) -> str:
         }
         for run in runs.to_dict("records")
     ]
-    return pd.DataFrame(rows).to_string(index=False)
+    return plain_lines(pd.DataFrame(rows).to_string(index=False))
 
 
 def _with_twin(last: Mapping[Any, Any], column: str) -> str:
@@ -116,7 +140,7 @@ def _with_twin(last: Mapping[Any, Any], column: str) -> str:
 
 def saved(console: Console, paths: list[Path]) -> None:
     for path in paths:
-        console.print(str(path), highlight=False, markup=False, soft_wrap=True)
+        print_line(console, path)
 
 
 def task_sheet(console: Console, name: str, data: str, targets: str, tokenizer: str | None) -> None:
@@ -152,6 +176,6 @@ def task_sheet(console: Console, name: str, data: str, targets: str, tokenizer: 
     lessons = (lesson for example in splits["train"].examples for lesson in task.lessons(example))
     for lesson in islice(lessons, 2):
         lines += [("source", task.source(lesson.fields)), ("target", task.target(lesson, targets))]
-    console.print(splits["train"].label, style="bold", markup=False)
+    print_line(console, splits["train"].label, style="bold")
     for label, value in lines:
-        console.print(f"  {label:<16} {value}".rstrip(), highlight=False, markup=False, soft_wrap=True)
+        print_line(console, f"  {label:<16} {value}".rstrip())

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from rankprobe.cli.lines import print_line
 from rankprobe.errors import RankprobeError, RunFailed, unknown
+from rankprobe.text import plain
 
 if TYPE_CHECKING:
     from rankprobe.sweeps import Cohort, Engine
@@ -81,12 +83,10 @@ def _train(
     with Board(console, experiments, cohorts, runs_dir) as board:
         outcome = sweep(cohorts, runs_dir=runs_dir, cut=cut, engine=engine, done=board.cohort_done)
     count = sum(map(len, cohorts))
-    console.print(
+    print_line(
+        console,
         f"{len(outcome.finished)} of {count} runs finished; draw them with: "
         f"rankprobe plot --runs-dir {shlex.quote(str(runs_dir))}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
     )
     elsewhere = len(outcome.problems) - len(outcome.failed)
     if elsewhere:
@@ -127,7 +127,8 @@ def _show(
             first = left[0]
             n, steps = first.method.prompt_length, first.training.steps
             length = f"{steps} steps" if steps else f"{first.training.epochs} epochs"
-            typer.echo(f"{describe(left)}: {first.backbone.model}, {first.task.data}, n = {n}, {length}")
+            about = f"{describe(left)}: {first.backbone.model}, {first.task.data}, n = {n}, {length}"
+            typer.echo(plain(about))
 
 
 def _write_plan(

@@ -9,6 +9,7 @@ import typer
 
 from rankprobe.cli.use import RunsDir
 from rankprobe.errors import RankprobeError, unknown
+from rankprobe.text import plain
 
 if TYPE_CHECKING:
     from rankprobe.runs import Frames
@@ -65,7 +66,7 @@ def print_table(
         return
     output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(output, text.encode())
-    typer.echo(str(output))
+    typer.echo(plain(output))
 
 
 def _settings(where: list[str]) -> dict[str, list[str]]:

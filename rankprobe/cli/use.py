@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from rankprobe.errors import RankprobeError
+from rankprobe.text import plain, plain_lines
 
 RunsDir = Annotated[Path, typer.Option(help="Where run folders live")]
 OneRun = Annotated[str, typer.Argument(help="Run id, or path of a run folder.")]
@@ -46,7 +47,7 @@ def evaluate(
         data=data,
         answers=answers,
     )
-    typer.echo(found.to_string(index=False, float_format="{:.1f}".format))
+    typer.echo(plain_lines(found.to_string(index=False, float_format="{:.1f}".format)))
 
 
 def predict(
@@ -86,7 +87,7 @@ def neighbors(
     found: Any = nearest(find_run(run, runs_dir), which=checked_which(which), count=count, metric=metric)
     for token, part in found.groupby("token"):
         pairs = zip(part["piece"], part[metric], strict=True)
-        typer.echo(f"{token:>4}  " + "  ".join(f"{piece} {value:.2f}" for piece, value in pairs))
+        typer.echo(plain(f"{token:>4}  " + "  ".join(f"{piece} {value:.2f}" for piece, value in pairs)))
 
 
 def export(
@@ -100,7 +101,7 @@ def export(
     from rankprobe.runs import find_run
     from rankprobe.training.trained import export_run
 
-    typer.echo(str(export_run(find_run(run, runs_dir), place, to, which=checked_which(which))))
+    typer.echo(plain(export_run(find_run(run, runs_dir), place, to, which=checked_which(which))))
 
 
 def _texts(lines: Iterable[str]) -> Iterable[Any]:

@@ -42,9 +42,9 @@ def calibration(frame: pd.DataFrame) -> Figure:
     """Recovered over planted rank: a row per setting of the frame, a column per group of readings.
 
     A curve is the mean over seeds, bars go from least to greatest; seeds on which a reading is undefined are
-    left out. The shaded band of the same colour is what the reading says of noise alone (the rows with
-    planted rank 0), least to greatest. On the diagonal a reading is right; inside its band it says no more
-    than noise does.
+    left out, and the legend says how many matrices are left. The shaded band of the same colour is what the
+    reading says of noise alone (the rows with planted rank 0), least to greatest. On the diagonal a reading
+    is right; inside its band it says no more than noise does.
 
     Args:
         frame: of `training.calibrate`; filter it to draw fewer rows.
@@ -86,8 +86,8 @@ def _panel(axes: Axes, part: pd.DataFrame, names: list[str]) -> None:
     )
     defined = False
     for i, (name, (colour, marker)) in enumerate(zip(names, PALETTE, strict=False)):
-        values = part[part["reading"] == name].groupby("planted")["recovered"].agg(["mean", "min", "max"])
-        values = values.dropna()
+        own = part[part["reading"] == name]
+        values = own.groupby("planted")["recovered"].agg(["mean", "min", "max"]).dropna()
         noise, values = values[values.index == 0], values[values.index > 0]
         for low, high in zip(noise["min"], noise["max"], strict=True):
             axes.axhspan(low, high, color=colour, alpha=0.15, linewidth=1.5, zorder=0)
@@ -95,10 +95,16 @@ def _panel(axes: Axes, part: pd.DataFrame, names: list[str]) -> None:
         at = values.index * DODGE ** (i - (len(names) - 1) / 2)
         axes.vlines(at, values["min"], values["max"], color=colour, linewidth=1)
         line = {"color": colour, "marker": marker, "markersize": 3.5, "linewidth": 1}
-        axes.plot(at, values["mean"], label=name, **line)
+        axes.plot(at, values["mean"], label=_label(name, own[own["planted"] > 0]), **line)
     if (part["planted"] == 0).any() and not defined:
         axes.text(0.95, 0.06, "of noise alone: undefined", transform=axes.transAxes, ha="right", fontsize=8)
     _rank_scales(axes, part.loc[part["planted"] > 0, "planted"].min(), most)
+
+
+def _label(name: str, own: pd.DataFrame) -> str:
+    """The reading, with the share of matrices it is defined for where that is not all of them."""
+    defined = int(own["recovered"].notna().sum())
+    return name if defined == len(own) else f"{name} (defined for {defined} of {len(own)})"
 
 
 def _rank_scales(axes: Axes, least: int, most: int) -> None:

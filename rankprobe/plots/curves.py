@@ -5,7 +5,6 @@ Frames in, frames out. A curve never mixes runs that differ in more than its x a
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any, Literal
 
@@ -13,16 +12,35 @@ import numpy as np
 import pandas as pd
 
 from rankprobe.bundled.paper import paper_name
-from rankprobe.errors import unknown
 from rankprobe.plots.style import METHODS
-from rankprobe.runs import Frames
+from rankprobe.runs import (
+    HALF,
+    Frames,
+    decisive,
+    is_half,
+    over_seeds,
+    replicates,
+    reported,
+    reported_majority,
+    scored_rows,
+    shown,
+)
+from rankprobe.text import plain
 
 Score = Literal["last", "best"]
 
 PANEL = ["model_label", "data_label"]
-"""What is never mixed: weights, and data (a miniature has a label of its own)."""
+"""What is never mixed: weights, and data (a miniature has a label of its own, and so has half of dev)."""
+
+FREE = ("twin",)
+"""Settings that change nothing that is drawn of a run itself."""
 
 CURVE = ["method", "variant", "curve"]
+
+HOW = ["prompt", "split"]
+"""Columns of a truncation curve: which prompt was cut, and on which rows it was scored."""
+
+NOT_SHARED = "values of k that only some seeds were cut at are left out"
 
 READ = [
     "run_id",
@@ -42,10 +60,14 @@ LETTERS = {"prompt_length": "n", "bottleneck": "b", "sigma_init": "initial σ"}
 
 
 def finished(frames: Frames, *needed: str) -> pd.DataFrame:
-    """The finished runs that have a value in each column `needed`."""
+    """The finished runs that have a value in each column `needed`, with labels as they are drawn.
+
+    `data_label` says where scores are of the held-back half of dev only, so that no figure mixes them.
+    """
     columns = dict.fromkeys([*frames.runs.columns, *READ, *needed])
     runs = frames.runs.reindex(columns=list(columns))
-    return runs[(runs["status"] == "finished") & runs[list(needed)].notna().all(axis=1)]
+    runs = runs[(runs["status"] == "finished") & runs[list(needed)].notna().all(axis=1)]
+    return runs.assign(data_label=scored_rows(runs).map(plain), model_label=runs["model_label"].map(plain))
 
 
 def on_true_labels(runs: pd.DataFrame) -> pd.DataFrame:
@@ -54,16 +76,20 @@ def on_true_labels(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def scored(frames: Frames, score: str) -> pd.DataFrame:
-    """Finished runs on true labels, with `score` and the paper's name of the model, `paper`.
+    """Finished runs on true labels that have a score to report.
+
+    Returns:
+        Rows of `frames.runs` with `score`, the one to report; `majority`, of the same dev rows; and `paper`,
+        the paper's name of the model.
 
     Raises:
         RankprobeError: `score` is neither `last` nor `best`.
     """
-    if score not in ("last", "best"):
-        raise unknown("score", score, ("last", "best"))
-    runs = on_true_labels(finished(frames, score))
+    runs = on_true_labels(finished(frames))
+    runs = runs.assign(score=reported(runs, score), majority=reported_majority(runs))
+    runs = runs[runs["score"].notna()]
     names = [paper_name({str(key): value for key, value in run.items()}) for run in runs.to_dict("records")]
-    return runs.assign(score=runs[score].astype(float), paper=np.array(names, dtype=object))
+    return runs.assign(paper=np.array(names, dtype=object))
 
 
 def longest(frames: Frames, runs: pd.DataFrame, x: str) -> pd.DataFrame:
@@ -72,8 +98,7 @@ def longest(frames: Frames, runs: pd.DataFrame, x: str) -> pd.DataFrame:
     Folders hold the runs of many experiments, and each has a run at the usual value of the others' x.
     Runs without `x` stay.
     """
-    settings = [*PANEL, "method", *_settings(frames, x)]
-    spread = runs.groupby(_said(runs, settings).agg("\n".join, axis=1))[x].transform("nunique")
+    spread = runs.groupby(replicates(runs, frames.settings, *FREE, x))[x].transform("nunique")
     return runs[spread != 1] if (spread > 1).any() else runs
 
 
@@ -89,7 +114,7 @@ def named(frames: Frames, runs: pd.DataFrame, *free: str) -> pd.DataFrame:
     Runs of one panel, method and curve differ in the seed and the settings `free` only. The name is the
     method's, and says each setting in which curves of the method differ in some panel.
     """
-    settings = _settings(frames, *free)
+    settings = decisive(frames.settings, "method", *FREE, *free)
     runs = runs.reset_index(drop=True)
     said = _said(runs, settings)
     differ: dict[Any, set[str]] = {method: set() for method in runs["method"]}
@@ -97,8 +122,10 @@ def named(frames: Frames, runs: pd.DataFrame, *free: str) -> pd.DataFrame:
         varying = said.loc[part.index].nunique() > 1
         differ[part["method"].iloc[0]] |= set(varying.index[varying])
     curves = [
-        ", ".join(
-            [method, *(f"{LETTERS.get(s, s)} = {said.at[i, s]}" for s in settings if s in differ[method])]
+        plain(
+            ", ".join(
+                [method, *(f"{LETTERS.get(s, s)} = {said.at[i, s]}" for s in settings if s in differ[method])]
+            )
         )
         for i, method in enumerate(runs["method"])
     ]
@@ -117,12 +144,20 @@ def points(runs: pd.DataFrame, x: str | None = None, value: str = "score") -> pd
         x: the column of the x axis; unset: a curve is one point.
         value: the column of the y axis.
     """
-    keys = [*CURVE, x] if x else CURVE
-    found = runs.groupby(keys)[value].agg(["mean", "min", "max", "count"]).reset_index()
-    found = found.rename(columns={"count": "n_seeds"} | ({x: "x"} if x else {}))
+    found = over_seeds(runs, [*CURVE, x] if x else CURVE, value)
+    found = found.rename(columns={x: "x"} if x else {})
     order = {method: i for i, method in enumerate(METHODS)}
     by = ["method", "variant", *(["x"] if x else [])]
     return found.sort_values(by, key=lambda c: c.map(order) if c.name == "method" else c, ignore_index=True)
+
+
+def shared(points: pd.DataFrame) -> pd.DataFrame:
+    """The points of each curve that all its seeds have.
+
+    A mean over other seeds from point to point would be no curve.
+    """
+    most = points.groupby("curve")["n_seeds"].transform("max")
+    return points[points["n_seeds"] == most]
 
 
 def over_tasks(runs: pd.DataFrame, x: str | None = None) -> pd.DataFrame:
@@ -147,26 +182,18 @@ def average(runs: pd.DataFrame, x: str | None = None) -> pd.DataFrame:
 
 
 def kinds(runs: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
-    """Runs that may be averaged over tasks: a model, `miniature tasks` or `tasks`, and the runs of these."""
+    """Runs that may be averaged over tasks: a model, `miniature tasks` or `tasks`, and the runs of these.
+
+    Runs on the held-back half of dev are apart.
+    """
     kind = (runs["data_source"] == "bundled").map({True: "miniature tasks", False: "tasks"})
+    kind += is_half(runs).map({True: f", {HALF}", False: ""})
     parts = runs.groupby(["model_label", kind], sort=False)
     return [(str(model), str(of), part) for (model, of), part in parts]  # pyright: ignore[reportGeneralTypeIssues]
 
 
-def shown(value: object) -> str:
-    """A setting's value as people write it; the same text for the same value, whatever its type."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "unset"
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return f"{value:.12g}" if number else str(value)
-
-
 def _said(runs: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     return runs[columns].map(shown)
-
-
-def _settings(frames: Frames, *free: str) -> list[str]:
-    return [name for name in frames.settings if name not in {"seed", "method", *free}]
 
 
 def _natural(name: str) -> list[tuple[bool, float, str]]:

@@ -9,12 +9,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from rankprobe.errors import RankprobeError
-from rankprobe.runs import Frames
+from rankprobe.runs import Frames, decisive, over_seeds, replicates, shown
+from rankprobe.text import plain
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in their seed only: one panel.
+    """Runs that are the same but for the seed: one panel.
 
     `title` names data and weights, and whatever setting tells this group from another of the same name.
     """
@@ -24,11 +25,16 @@ class Group:
     steps: pd.DataFrame
 
     def band(self, column: str) -> pd.DataFrame:
-        """`column` over steps: mean, min and max over the runs, indexed by step; rows without it dropped."""
+        """`column` over steps: mean, min and max over seeds, indexed by step.
+
+        A step is left out where a seed that has got that far has no value.
+        """
         if column not in self.steps:
             return pd.DataFrame(columns=["mean", "min", "max"])
-        present = self.steps[["step", column]].dropna()
-        return present.groupby("step")[column].agg(["mean", "min", "max"])
+        found = over_seeds(self.steps, ["step"], column).set_index("step")
+        reached = self.steps.groupby("seed")["step"].max().to_numpy()
+        expected = (reached[None, :] >= found.index.to_numpy()[:, None]).sum(axis=1)
+        return found.loc[found["n_seeds"] == expected, ["mean", "min", "max"]]
 
 
 def groups(frames: Frames) -> list[Group]:
@@ -40,9 +46,8 @@ def groups(frames: Frames) -> list[Group]:
     if frames.steps.empty:
         raise RankprobeError("no logged steps to draw; train a run first: rankprobe probe")
     runs = frames.runs[frames.runs["run_id"].isin(frames.steps["run_id"].unique())]
-    config = [name for name in frames.settings if name != "seed"]
-    keyed = runs.groupby(config, dropna=False, sort=False)
-    members = [part for _, part in keyed]
+    settings = [name for name in decisive(frames.settings) if name in runs]
+    members = [part for _, part in runs.groupby(replicates(runs, frames.settings), sort=False)]
     names = [_name(part.iloc[0]) for part in members]
     found = []
     for name, part in zip(names, members, strict=True):
@@ -50,7 +55,7 @@ def groups(frames: Frames) -> list[Group]:
         ids = part["run_id"].tolist()
         found.append(
             Group(
-                title="\n".join([*name, *_differing(part.iloc[0], alike[config]), *_seeds(part)]),
+                title="\n".join([*name, *_differing(part, alike, settings), *_seeds(part)]),
                 run_ids=ids,
                 steps=frames.steps[frames.steps["run_id"].isin(ids)],
             )
@@ -71,7 +76,8 @@ def ids_of(found: Iterable[Group]) -> list[str]:
 
 def _seeds(runs: pd.DataFrame) -> list[str]:
     """What a reader must know of the runs behind a panel: how many seeds, and whether any is unfinished."""
-    lines = [f"mean of {len(runs)} seeds, band: least to greatest"] if len(runs) > 1 else []
+    count = runs["seed"].nunique()
+    lines = [f"mean of {count} seeds, band: least to greatest"] if count > 1 else []
     unfinished = runs[runs["status"] != "finished"]
     if len(unfinished):
         said = ", ".join(f"{row.status} at {row.step}/{row.total_steps}" for row in unfinished.itertuples())
@@ -80,10 +86,10 @@ def _seeds(runs: pd.DataFrame) -> list[str]:
 
 
 def _name(run: pd.Series) -> tuple[str, str]:
-    return f"{run['method']} on {run['data_label']}", str(run["model_label"])
+    return plain(f"{run['method']} on {run['data_label']}"), plain(run["model_label"])
 
 
-def _differing(run: pd.Series, alike: pd.DataFrame) -> list[str]:
+def _differing(part: pd.DataFrame, alike: pd.DataFrame, settings: list[str]) -> list[str]:
     """`setting = value` for each setting in which groups of the same name differ."""
-    varying = [str(c) for c in alike if alike[c].nunique(dropna=False) > 1]
-    return [", ".join(f"{column} = {run[column]}" for column in varying)] if varying else []
+    varying = [name for name in settings if alike[name].map(shown).nunique() > 1]
+    return [plain(", ".join(f"{name} = {shown(part[name].iloc[0])}" for name in varying))] if varying else []

@@ -63,8 +63,8 @@ def dots(axes: Axes, at: Iterable[float], points: pd.DataFrame, *, upright: bool
 
 
 def majority(axes: Axes, values: Iterable[float], *, upright: bool = False) -> None:
-    """A dotted line at each rate that is had without reading."""
-    for i, value in enumerate(sorted({round(each, 9) for each in values})):
+    """A dotted line at each rate that is had without reading; where it is not known (NaN), none."""
+    for i, value in enumerate(sorted({round(each, 9) for each in values if each == each})):
         (axes.axvline if upright else axes.axhline)(value, label="majority" if i == 0 else None, **MAJORITY)
 
 

@@ -43,7 +43,7 @@ def save(figure: Figure, name: str, frames: Frames, folder: str | Path, look: st
     pictures = [Path(folder) / f"{name}.{kind}" for kind in ("png", "svg", *(["pdf"] * (look == "paper")))]
     for path in pictures:
         save_figure(figure, path, look)
-    drawn = frames.runs[frames.runs["run_id"].isin(str(figure.get_label()).splitlines())]
+    drawn = frames.runs[frames.runs["run_id"].isin(str(figure.get_label()).split("\n"))]
     runs = drawn[_PROVENANCE].astype(object).to_dict("records")
     provenance = Path(folder) / f"{name}.json"
     write_json(provenance, {"figure": name, "look": look, "rankprobe": version("rankprobe"), "runs": runs})

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 from rankprobe.plots.legend import finish
 from rankprobe.plots.panels import panels
 from rankprobe.plots.style import style
 from rankprobe.rank import permutation_edge, singular_values
+from rankprobe.text import plain
 
 EDGES = (("#c2571a", "--"), ("#2a7f62", ":"))
 """Colour and line of the permutation edge and of the Marchenko–Pastur edge."""
@@ -38,6 +40,8 @@ def spectra(named: Sequence[tuple[str, NDArray[np.generic]]], *, look: str = "sc
             for (label, edge), (colour, line) in zip(edges.items(), EDGES, strict=True):
                 if edge > 0:
                     axes.axhline(edge, color=colour, linestyle=line, linewidth=1, label=label)
-            axes.set(title=title, xlabel="index i", ylabel="singular value s")
+            for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+                set_formatter(LogFormatter())  # that of the scale writes in math, which a style leaves alone
+            axes.set(title=plain(title), xlabel="index i", ylabel="singular value s")
         finish(figure, page)
     return figure

@@ -13,6 +13,7 @@ import pandas as pd
 from rankprobe.bundled.paper import QUOTED, paper_data, paper_name, paper_scores
 from rankprobe.bundled.paper import TASKS as PAPER_TASKS
 from rankprobe.reports.choose import check_alike, check_seeds
+from rankprobe.runs import HALF, is_half
 from rankprobe.tasks import TASKS
 
 METHODS = ("finetune", "vanilla", "residual", "dpt")
@@ -38,8 +39,9 @@ class Block:
 
     Args:
         kind: of which table.
-        runs: rows of `Frames.runs`, at least one.
-        score: the column that is averaged: `last` or `best`.
+        runs: rows of `Frames.runs`, at least one, with the columns `score` and `majority` of the dev rows
+            that are reported; a run whose score is NaN counts in no cell.
+        score: which one it is: `last` or `best`.
         decisive: settings that runs of one cell must share.
 
     Raises:
@@ -64,8 +66,8 @@ class Block:
                 what = f"{method} of {self.model} on {TASKS[task].title}"
                 check_alike(cell, decisive, what)
                 check_seeds(cell, what)
-                self.seeds[str(method), task] = len(cell)
-                value = cell[score].std(ddof=1) if kind.spread else cell[score].mean()
+                self.seeds[str(method), task] = int(cell["score"].notna().sum())
+                value = cell["score"].std(ddof=1) if kind.spread else cell["score"].mean()
                 self.values[str(method), task] = float(value)
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -110,24 +112,30 @@ class Block:
             yield f"{name}: {why} of " + "; ".join(
                 f"{', '.join(methods)} on {_titles(tasks)}" for tasks, methods in empty.items()
             )
-        usual = Counter(self.seeds.values()).most_common(1)[0][0]
-        others: dict[tuple[str, int], list[str]] = {}
-        for (method, task), count in self.seeds.items():
-            if count != usual:
-                others.setdefault((method, count), []).append(task)
-        other = [f"{method} on {_titles(tasks)} {count}" for (method, count), tasks in others.items()]
-        yield f"{name}: {usual} seed{'s' if usual > 1 else ''} a cell" + (
-            f", but {', '.join(other)}" if other else ""
-        )
+        usual = Counter(count for count in self.seeds.values() if count).most_common(1)
+        if usual:
+            yield from self._seed_notes(name, usual[0][0])
         if not self.kind.spread and len(self.tasks) < len(PAPER_TASKS):
             yield f"{name}: the average is over {_titles(self.tasks)} only"
         if self.paper:
             yield from self._paper_notes(name)
 
+    def _seed_notes(self, name: str, usual: int) -> Iterator[str]:
+        others: dict[tuple[str, int], list[str]] = {}
+        for (method, task), count in self.seeds.items():
+            if count not in (0, usual):
+                others.setdefault((method, count), []).append(task)
+        other = [f"{method} on {_titles(tasks)} {count}" for (method, count), tasks in others.items()]
+        yield f"{name}: {usual} seed{'s' if usual > 1 else ''} a cell" + (
+            f", but {', '.join(other)}" if other else ""
+        )
+
     def _paper_notes(self, name: str) -> Iterator[str]:
         """What of the paper's rows below ours is of other runs, or of other data."""
         if not self.kind.spread and any((self.paper, method) in QUOTED for method in self.methods):
             yield f"{name}: the paper quotes its finetune from earlier work"
+        if is_half(self.runs).any():
+            yield f"{name}: scores are of the {HALF}, those of the paper of all dev rows"
         sizes = paper_data().set_index("task")[["train", "dev"]]
         other = [
             task

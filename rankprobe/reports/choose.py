@@ -12,12 +12,6 @@ from rankprobe.prompts import METHODS
 from rankprobe.runs import Frames
 from rankprobe.training.config import methods_with, settable
 
-HARMLESS = (
-    "device", "device_map", "gradient_checkpointing",
-    "twin", "rank_every", "spectrum_every", "checkpoint_every",
-)  # fmt: skip
-"""Settings that change neither the training nor which of its steps is the best."""
-
 
 def chosen(frames: Frames, where: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """The rows of `frames.runs` that have the settings asked for.

@@ -6,13 +6,20 @@ from numbers import Integral
 from typing import Any
 
 import pandas as pd
-from tabulate import LATEX_ESCAPE_RULES, tabulate
+from tabulate import tabulate
 
 from rankprobe.errors import unknown
 from rankprobe.reports.tables import Table
+from rankprobe.text import latex, markdown, plain
 
-STYLES = {"terminal": "simple", "markdown": "pipe", "latex": "latex_booktabs"}
+STYLES = {"terminal": "simple", "markdown": "pipe", "latex": "latex_raw"}
 """Our formats, and tabulate's names of them."""
+
+LITERAL = {"terminal": plain, "markdown": markdown, "latex": latex}
+"""How text is written in each, so that it is shown as it is."""
+
+RULES = {1: "\\toprule", 3: "\\midrule", -2: "\\bottomrule"}
+"""The rules of booktabs, by their line in a LaTeX table."""
 
 FORMATS = (*STYLES, "csv")
 
@@ -30,24 +37,28 @@ def render(table: Table, format: str = "terminal") -> str:
         raise unknown("format", format, FORMATS)
     if format == "csv":
         return table.frame.to_csv(index=False, float_format="%.2f")
-    grid = _grid(table, format)
+    grid, literal = _grid(table, format), LITERAL[format]
     if format == "latex":
-        caption = _escaped(" ".join([table.caption, *(f"{note}." for note in table.notes)]))
+        caption = literal(" ".join([table.caption, *(f"{note}." for note in table.notes)]))
         return f"\\begin{{table}}\n\\centering\n\\caption{{{caption}}}\n{grid}\n\\end{{table}}\n"
-    notes = [f"- {note}" if format == "markdown" else note for note in table.notes]
-    return "\n\n".join([table.caption, grid, *(["\n".join(notes)] if notes else [])]) + "\n"
+    notes = [f"- {literal(note)}" if format == "markdown" else literal(note) for note in table.notes]
+    return "\n\n".join([literal(table.caption), grid, *(["\n".join(notes)] if notes else [])]) + "\n"
 
 
 def _grid(table: Table, format: str) -> str:
     """The rows in columns, each group below its heading."""
     shown = table.frame.drop(columns=list(table.heading))
-    cells = [[_cell(value) for value in row] for row in shown.astype(object).to_numpy().tolist()]
-    headers = [str(name) for name in shown]
+    literal = LITERAL[format]
+    cells = [[literal(_cell(value)) for value in row] for row in shown.astype(object).to_numpy().tolist()]
+    headers = [literal(name) for name in shown]
     if format == "terminal":
         headers = [name.replace(" ", "\n") for name in headers]
     align = ["right" if _is_number(column) else "left" for _, column in shown.items()]
     style = STYLES[format]
-    lines = tabulate(cells, headers, style, colalign=align, disable_numparse=True).splitlines()
+    lines = tabulate(cells, headers, style, colalign=align, disable_numparse=True).split("\n")
+    if format == "latex":
+        for line, rule in RULES.items():
+            lines[line] = rule
     tail = 2 if format == "latex" else 0
     start = len(lines) - tail - len(cells)
     above = _headings(table, format, len(headers))
@@ -62,10 +73,10 @@ def _headings(table: Table, format: str, width: int) -> dict[int, list[str]]:
     before = None
     for i, name in enumerate(names):
         if name != before:
-            text = ", ".join(name)
+            text = LITERAL[format](", ".join(map(str, name))).strip()
             if format == "latex":
                 rule = ["\\midrule"] if i else []
-                found[i] = [*rule, f"\\multicolumn{{{width}}}{{l}}{{{_escaped(text)}}} \\\\"]
+                found[i] = [*rule, f"\\multicolumn{{{width}}}{{l}}{{{text}}} \\\\"]
             elif format == "markdown":
                 found[i] = [f"| **{text}** {'| ' * (width - 1)}|"]
             else:
@@ -85,7 +96,3 @@ def _cell(value: Any) -> str:
 def _is_number(column: pd.Series) -> bool:
     # What is trained stands as 77K in the paper's rows.
     return pd.api.types.is_numeric_dtype(column) or column.name == "trained"
-
-
-def _escaped(text: str) -> str:
-    return "".join(LATEX_ESCAPE_RULES.get(letter, letter) for letter in text)

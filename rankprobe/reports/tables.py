@@ -11,8 +11,8 @@ from rankprobe.bundled.paper import MODELS, paper_data, paper_name
 from rankprobe.bundled.paper import TASKS as PAPER_TASKS
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.reports.blocks import DATA, METHODS, Block, Kind
-from rankprobe.reports.choose import HARMLESS, chosen
-from rankprobe.runs import Frames
+from rankprobe.reports.choose import chosen
+from rankprobe.runs import HALF, Frames, decisive, is_half, reported, reported_majority
 from rankprobe.tasks import TASKS
 
 Where = Mapping[str, Sequence[str]]
@@ -22,6 +22,8 @@ SCORES = {
     "best": "dev scores of the best step, chosen on the dev rows",
 }
 SELECTION = {"all": "they are reported on, as in the paper", "half": "of one half, reported on the other"}
+ROWS = {"all": "of all dev rows", "half": f"of the {HALF}"}
+"""Which dev rows chose a best step, and which a last step is scored on, by `report_split`."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ def table1(frames: Frames, score: str = "last", where: Where | None = None) -> T
 
     Args:
         frames: the runs; only finished ones count.
-        score: `last`, or `best`: of the step with the best dev score, as in the paper.
+        score: `last`, or `best`: of the step with the best dev score, as in the paper. Runs that hold back a
+            half of dev are scored on that half.
         where: settings that runs must have, each with the values it may have; see `choose.chosen`.
 
     Raises:
@@ -102,11 +105,11 @@ TABLES = {"table1": table1, "table2": table2, "table3": table3, "table4": table4
 def _scores(kind: Kind, frames: Frames, score: str, where: Where | None) -> Table:
     _check(score)
     runs = _selected(kind, chosen(frames, where or {}))
+    runs = runs.assign(score=reported(runs, score), majority=reported_majority(runs))
     # How often it was evaluated decides which step is the best, and nothing else.
-    free = {"seed", *HARMLESS, *(["eval_every"] if score == "last" else [])}
-    decisive = [setting for setting in frames.settings if setting not in free]
+    free = ("twin", "eval_every") if score == "last" else ("twin",)
     parts = [own for _, own in runs.groupby(["data_source", "model_label"])]
-    blocks = [Block(kind, own, score, decisive) for own in sorted(parts, key=_place)]
+    blocks = [Block(kind, own, score, decisive(frames.settings, *free)) for own in sorted(parts, key=_place)]
     metrics = paper_data().set_index("task")["metric"]
     columns = {"model": "model", "data": "data", "method": "method", "score": "score", "trained": "trained"}
     numbers = {task: f"{TASKS[task].title} {metrics[task]}" for task in PAPER_TASKS}
@@ -117,6 +120,8 @@ def _scores(kind: Kind, frames: Frames, score: str, where: Where | None) -> Tabl
     frame = pd.DataFrame([row for block in blocks for row in block.rows()], dtype=object)
     frame = frame.reindex(columns=[*columns, *numbers]).astype(dict.fromkeys(numbers, float))
     notes = [note for block in blocks for note in block.notes()] + _about_paper(frame, score)
+    if without := runs.loc[runs["score"].isna(), "run_id"].tolist():
+        notes.append(f"left out, as the score to report is not in their logs: {', '.join(without)}")
     caption = _caption(kind, score, runs) + _miniature(runs)
     return Table(caption, frame.rename(columns=numbers), notes, heading=("model", "data"))
 
@@ -149,8 +154,9 @@ def _place(runs: pd.DataFrame) -> tuple[int, int, str]:
 
 def _caption(kind: Kind, score: str, runs: pd.DataFrame) -> str:
     what = "sample standard deviations (n − 1)" if kind.spread else "means"
-    chosen_on = " or ".join(SELECTION[split] for split in sorted(set(runs["report_split"])))
-    how = f" {chosen_on}" if score == "best" else ""
+    splits = sorted({"half" if half else "all" for half in is_half(runs)})
+    how = " or ".join((SELECTION if score == "best" else ROWS)[split] for split in splits)
+    how = "" if score == "last" and splits == ["all"] else f" {how}"
     size = " (dpt: bottleneck 10)" if "dpt" in kind.methods else ""
     return (
         f"After Table {kind.name[-1]} of Xiao et al. (2023): {what} over seeds of {SCORES[score]}{how}, "

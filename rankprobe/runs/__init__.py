@@ -15,9 +15,12 @@ from rankprobe.runs.folder import (
 )
 from rankprobe.runs.frames import Frames, list_frame, load_runs
 from rankprobe.runs.plans import PLANS, Plan, read_plans, write_plan
+from rankprobe.runs.replicates import decisive, over_seeds, replicates, replicates_of, shown
+from rankprobe.runs.scores import HALF, is_half, reported, reported_majority, scored_rows
 
 __all__ = [
     "CHECKPOINTS",
+    "HALF",
     "LOGS",
     "MANIFEST",
     "PLANS",
@@ -27,14 +30,23 @@ __all__ = [
     "Plan",
     "Run",
     "create_run",
+    "decisive",
     "find_run",
+    "is_half",
     "list_frame",
     "list_runs",
     "load_runs",
     "new_run",
+    "over_seeds",
     "read_plans",
     "read_prompt",
     "read_prompts",
+    "replicates",
+    "replicates_of",
+    "reported",
+    "reported_majority",
+    "scored_rows",
+    "shown",
     "write_plan",
     "write_prompt",
 ]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.runs.folder import LOGS, Run, list_runs
+from rankprobe.runs.scores import majority_from_log
 from rankprobe.settings import flatten
 
 
@@ -22,10 +23,11 @@ from rankprobe.settings import flatten
 class Frames:
     """Logged runs as tidy frames.
 
-    `runs` has one row per run: config, status, data, weights, results, last readings. `steps`, `spectra` and
-    `evals` have the rows of the logs with `run_id` and the config columns joined on, text as categoricals.
-    `truncation` has the curves of runs that `rankprobe truncate` has cut, in the same way. `settings` names
-    the config columns.
+    `runs` has one row per run: config, status, data, weights, results, last readings. Its columns `last`,
+    `best` and `majority` are of the dev rows that choose the best step; `runs.reported` gives the scores to
+    report. `steps`, `spectra` and `evals` have the rows of the logs with `run_id` and the config columns
+    joined on, text as categoricals. `truncation` has the curves of runs that `rankprobe truncate` has cut, in
+    the same way. `settings` names the config columns.
     """
 
     runs: pd.DataFrame
@@ -119,6 +121,7 @@ def _summary(run: Run, manifest: dict[str, Any]) -> dict[str, Any]:
         "random_weights": manifest["backbone"]["random_weights"],
         "trainable_parameters": manifest["trainable_parameters"],
         **manifest["progress"],
+        **majority_from_log(run, manifest["progress"]),
         **{f"{key}_seconds": value for key, value in manifest["timings"].items()},
         "path": str(run.path),
     }

@@ -15,9 +15,9 @@ from rankprobe.errors import RankprobeError, RunFailed
 from rankprobe.prompts import build
 from rankprobe.runs import Run, new_run
 from rankprobe.runs.lock import is_being_written, writing
-from rankprobe.settings import flatten
+from rankprobe.settings import NEUTRAL, flatten
 from rankprobe.training.batching import collate
-from rankprobe.training.config import NEUTRAL, RunConfig
+from rankprobe.training.config import RunConfig
 from rankprobe.training.folders import run_folder
 from rankprobe.training.learner import Learner
 from rankprobe.training.loop import train_members

@@ -25,13 +25,10 @@ from rankprobe.bundled import BACKBONES, FOLDER
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.hub import SECRET
 from rankprobe.prompts import METHODS, MethodConfig, ProbeConfig, config_class
-from rankprobe.settings import Settings, absolute, default_dtype, flatten, placement
+from rankprobe.settings import NEUTRAL, Settings, absolute, default_dtype, flatten, placement
 from rankprobe.tasks import BUNDLED_SPLITS, PLACES, TASKS
 
 TOKENIZER = "tokenizer.json"
-
-NEUTRAL = ("device", "device_map", "gradient_checkpointing", "checkpoint_every")
-"""Settings that change nothing in a finished run but rounding. A run's id does not depend on them."""
 
 
 class TaskConfig(Settings):

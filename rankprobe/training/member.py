@@ -25,6 +25,7 @@ from rankprobe.runs.checkpoint import (
 from rankprobe.runs.files import Covered, check_log, compact, rewind
 from rankprobe.training.batching import epoch_batches
 from rankprobe.training.config import RunConfig
+from rankprobe.training.exam import Exam
 from rankprobe.training.learner import Learner
 from rankprobe.training.manifest import now
 from rankprobe.training.recorder import Hook, Recorder
@@ -70,7 +71,7 @@ class Member:
             "last": None,
             "last_invalid": None,
             "last_n": None,
-            **({"report_best": None, "report_last": None} if "report" in session.exam.parts else {}),
+            **_of_report_half(session.exam),
         }
         self.timings = {"training": 0.0, "evaluation": 0.0, "recording": 0.0}
         self.fresh = start is None
@@ -290,6 +291,14 @@ class Member:
         """End the run unfinished (`interrupted` or `failed`); what was logged stays."""
         self.recorder.close()
         self.run.update({"status": status, "error": error, "updated": now()})
+
+
+def _of_report_half(exam: Exam) -> dict[str, Any]:
+    """What a run with a held-back half of dev notes of it: scores, none yet, and that without reading."""
+    if "report" not in exam.parts:
+        return {}
+    majority = exam.majority["report"][exam.task.metrics[0]]
+    return {"report_best": None, "report_last": None, "report_majority": majority}
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
