@@ -240,11 +240,10 @@ def test_a_refused_model_writes_nothing(name, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_model_that_forgets_the_prompt_is_refused_before_anything_is_written(tmp_path):
-    """This RWKV's random decay leaves nothing of a prompt after a text of some length."""
-    folder = saved(FAMILIES["Rwkv"].config(), tmp_path / "model")
+def test_a_model_that_ignores_the_prompt_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("rankprobe.backbone.score.torch.equal", lambda *_: True)
     with pytest.raises(RankprobeError, match="gives the same logits with and without the prompt"):
-        rp.train(quick(model=folder), runs_dir=tmp_path / "runs")
+        rp.train(quick(), runs_dir=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
