@@ -16,8 +16,9 @@ def findings(runs: Sequence[Run]) -> list[str]:
     """Sentences about runs that differ in their seed only (or about one).
 
     The rules: a count of positive entries is evidence only if `rank.verdict` can tell it from that of the
-    noise twin; the rank that is *present* is the numerical rank, beside the effective rank and its twin's;
-    the rank that is *used* is the functional rank, with its interval, once `rankprobe truncate` has been run.
+    noise twin, over the runs whose twin did not diverge; the rank that is *present* is the numerical rank,
+    beside the effective rank and its twin's; the rank that is *used* is the functional rank, with its
+    interval, once `rankprobe truncate` has been run.
     A functional rank is given only where the score gains on the majority. What was trained on random weights,
     on our miniature, or on shuffled labels is said first.
 
@@ -63,11 +64,14 @@ def _count(runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> str:
         return (
             f"{said}: P is zero and stays so, as a dead entry gets no gradient; try a lower --learning-rate."
         )
-    twins = _column(rows, "twin_n_positive")
+    twins, lost = _column(rows, "twin_n_positive"), _diverged(rows, "n_positive")
     if not twins:
-        return f"{said}; there is no noise twin, so the count says nothing about rank."
-    found = verdict(counts, twins)
-    said += f"; the noise twin kept {_spread(twins)}: {found.words}"
+        reason = "the noise twin diverged" if lost else "there is no noise twin"
+        return f"{said}; {reason}, so the count says nothing about rank."
+    # Where some twins diverged, only the counts of the runs that still have theirs.
+    found = verdict([row["n_positive"] for row in rows if row.get("twin_n_positive") is not None], twins)
+    which = f"the noise twin diverged in {lost} of {len(rows)} runs; in the others, " if lost else ""
+    said += f"; {which}the noise twin kept {_spread(twins)}: {found.words}"
     if not found.distinguishable:
         return f"{said}, so the count alone is not evidence of low rank."
     if found.mean > found.null_mean:
@@ -81,6 +85,8 @@ def _present(rows: Sequence[dict[str, Any]]) -> str:
         return ""
     twins = _column(rows, "twin_P_erank_rv")
     beside = f", its noise twin's {_spread(twins)}" if twins else ""
+    if lost := _diverged(rows, "P_erank_rv"):
+        beside += f" (the noise twin diverged in {lost} of {len(rows)} runs)"
     return f"P has numerical rank {_spread(ranks)}; its effective rank is {_spread(effective)}{beside}."
 
 
@@ -107,6 +113,14 @@ def _used(runs: Sequence[Run]) -> str:
 
 def _column(rows: Sequence[dict[str, Any]], name: str) -> list[float]:
     return [float(row[name]) for row in rows if row.get(name) is not None]
+
+
+def _diverged(rows: Sequence[dict[str, Any]], name: str) -> int:
+    """How many runs have lost their noise twin: they have a reading, and its column is null for the twin."""
+    twin = f"twin_{name}"
+    if not any(twin in row for row in rows):
+        return 0  # runs without a twin
+    return sum(row.get(name) is not None and row.get(twin) is None for row in rows)
 
 
 def _mean(values: Any) -> str:

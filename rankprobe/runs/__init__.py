@@ -12,7 +12,7 @@ from rankprobe.runs.folder import (
     find_run,
     list_runs,
 )
-from rankprobe.runs.frames import Frames, list_frame, load_runs
+from rankprobe.runs.frames import SUMMARY, Frames, list_frame, load_runs
 from rankprobe.runs.plans import PLANS, Plan, read_plans, write_plan
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "MANIFEST",
     "PLANS",
     "PROMPT",
+    "SUMMARY",
     "TRUNCATION",
     "Frames",
     "Plan",
