@@ -110,7 +110,7 @@ def is_out_of_memory(error: Exception) -> bool:
     """
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    text = str(error)
+    text = " ".join(map(str, error.args))
     return isinstance(error, RuntimeError) and bool(WORDS.search(NAMES.sub(" ", text)) or CODES.search(text))
 
 
