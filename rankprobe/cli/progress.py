@@ -94,5 +94,7 @@ def _loss(row: Mapping[str, Any]) -> str:
 def _signs(row: Mapping[str, Any]) -> str:
     if "n_positive" not in row:
         return ""
-    twin = f" (twin {row['twin_n_positive']})" if "twin_n_positive" in row else ""
-    return f"σ>0 {row['n_positive']}{twin}"
+    if "twin_n_positive" not in row:
+        return f"σ>0 {row['n_positive']}"
+    twin = row["twin_n_positive"]
+    return f"σ>0 {row['n_positive']} (twin {'diverged' if twin is None else twin})"

@@ -33,7 +33,7 @@ def summary(console: Console, run: Run) -> None:
         raise RankprobeError(f"{run.path} has no steps that can be read, so there is nothing to sum up")
     row, first, last = frames.runs.iloc[0], frames.steps.iloc[0], frames.steps.iloc[-1]
     readings = [
-        (name, _change(first, last, column), _change(first, last, f"twin_{column}", "noise twin "))
+        (name, _change(first, last, column), _twin_change(first, last, column, row.get("twin_lost")))
         for column, name in READINGS.items()
         if column in frames.steps
     ]
@@ -100,6 +100,13 @@ def _change(first: pd.Series, last: pd.Series, column: str, prefix: str = "") ->
     return f"{prefix}{_number(first[column])} → {_number(last[column])}"
 
 
+def _twin_change(first: pd.Series, last: pd.Series, column: str, lost: Any) -> str:
+    """The same of the noise twin, or the step at which it diverged."""
+    if f"twin_{column}" in last and not pd.isna(lost):
+        return f"noise twin diverged at step {lost:.0f}"
+    return _change(first, last, f"twin_{column}", "noise twin ")
+
+
 def _number(value: Any) -> str:
     if value is None or pd.isna(value):
         return "-"
@@ -135,6 +142,8 @@ def _with_twin(last: Mapping[Any, Any], column: str) -> str:
     if pd.isna(last.get(column)):
         return "-"
     twin = last.get(f"twin_{column}")
+    if pd.notna(last.get("twin_lost")):
+        return f"{_number(last[column])} (diverged)"
     return _number(last[column]) + (f" ({_number(twin)})" if pd.notna(twin) else "")
 
 

@@ -75,13 +75,17 @@ def ids_of(found: Iterable[Group]) -> list[str]:
 
 
 def _seeds(runs: pd.DataFrame) -> list[str]:
-    """What a reader must know of the runs behind a panel: how many seeds, and whether any is unfinished."""
+    """What a reader must know of the runs behind a panel: seeds, unfinished runs, twins that diverged."""
     count = runs["seed"].nunique()
     lines = [f"mean of {count} seeds, band: least to greatest"] if count > 1 else []
     unfinished = runs[runs["status"] != "finished"]
     if len(unfinished):
         said = ", ".join(f"{row.status} at {row.step}/{row.total_steps}" for row in unfinished.itertuples())
         lines.append(f"not finished: {said}")
+    lost = runs["twin_lost"].dropna() if "twin_lost" in runs else []
+    if len(lost):
+        steps = ", ".join(f"{step:.0f}" for step in lost)
+        lines.append(f"noise twin diverged in {len(lost)} of {len(runs)} runs (step {steps})")
     return lines
 
 

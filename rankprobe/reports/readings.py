@@ -132,10 +132,13 @@ def _twin(named: Named, shape: tuple[int, int]) -> dict[str, float]:
     if named.prompt != "final" or named.matrix not in TWINS:
         return {}
     log = Run(Path(named.place)).log("spectra")
-    log = log[log["matrix"] == TWINS[named.matrix]] if len(log) else log
     if log.empty:
         return {}
-    last = log[log["step"] == log["step"].max()].sort_values("index")
+    # Of the run's last step, not of its own: a twin that diverged has no spectra from then on.
+    last = log[(log["matrix"] == TWINS[named.matrix]) & (log["step"] == log["step"].max())]
+    if last.empty:
+        return {}
+    last = last.sort_values("index")
     found = measure_spectrum(last["value"].to_numpy(dtype=np.float64), shape)
     return {name: float(value) for name, value in found.items()}
 

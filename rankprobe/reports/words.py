@@ -19,11 +19,11 @@ def findings(runs: Sequence[Run]) -> list[str]:
     """Sentences about runs that differ in their seed only (or about one).
 
     The rules: a count of positive entries is evidence only if `rank.verdict` can tell it from that of the
-    noise twin; the rank that is *present* is the numerical rank, beside the effective rank and its twin's;
-    the rank that is *used* is the functional rank, with its interval, once `rankprobe truncate` has been run.
-    A functional rank is given only where the score gains on the majority. A number that not every seed has
-    says how many seeds it is of. What was trained on random weights, on our miniature, or on shuffled labels
-    is said first.
+    noise twin, over the runs whose twin did not diverge; the rank that is *present* is the numerical rank,
+    beside the effective rank and its twin's; the rank that is *used* is the functional rank, with its
+    interval, once `rankprobe truncate` has been run. A functional rank is given only where the score gains on
+    the majority. A number that not every seed has says how many seeds it is of. What was trained on random
+    weights, on our miniature, or on shuffled labels is said first.
 
     Raises:
         RankprobeError: a run has not logged a step.
@@ -68,11 +68,15 @@ def _count(rows: Sequence[dict[str, Any]]) -> str:
         return (
             f"{said}: P is zero and stays so, as a dead entry gets no gradient; try a lower --learning-rate."
         )
-    twins = _column(rows, "twin_n_positive")
+    twins, lost = _column(rows, "twin_n_positive"), _diverged(rows, "n_positive")
     if not twins:
-        return f"{said}; there is no noise twin, so the count says nothing about rank."
-    found = verdict(counts, twins)
-    said += f"; the noise twin kept {_with_seeds(twins, rows)}: {found.words}"
+        reason = "the noise twin diverged" if lost else "there is no noise twin"
+        return f"{said}; {reason}, so the count says nothing about rank."
+    # Where some twins diverged, only the counts of the runs that still have theirs.
+    found = verdict([row["n_positive"] for row in counted if row.get("twin_n_positive") is not None], twins)
+    which = f"the noise twin diverged in {lost} of {len(rows)} runs; in the others, " if lost else ""
+    kept = _spread(twins) if lost else _with_seeds(twins, rows)
+    said += f"; {which}the noise twin kept {kept}: {found.words}"
     if not found.distinguishable:
         return f"{said}, so the count alone is not evidence of low rank."
     if found.mean > found.null_mean:
@@ -90,7 +94,10 @@ def _present(rows: Sequence[dict[str, Any]]) -> str:
     if not said:
         return ""
     twins = _column(rows, "twin_P_erank_rv")
-    beside = f", its noise twin's {_with_seeds(twins, rows)}" if twins else ""
+    lost = _diverged(rows, "P_erank_rv")
+    kept = _spread(twins) if lost else _with_seeds(twins, rows)
+    beside = f", its noise twin's {kept}" if twins else ""
+    beside += f" (the noise twin diverged in {lost} of {len(rows)} runs)" if lost else ""
     return f"{'; '.join(said)}{beside}."
 
 
@@ -148,6 +155,12 @@ def _of_seeds(values: Sequence[float], rows: Sequence[Any]) -> str:
 def _with_seeds(values: Sequence[float], rows: Sequence[Any]) -> str:
     """`_spread`, with the number of seeds where not all of them have a value."""
     return _spread(values) + (f" ({_of_seeds(values, rows)})" if len(values) < len(rows) else "")
+
+
+def _diverged(rows: Sequence[dict[str, Any]], name: str) -> int:
+    """How many runs have lost their noise twin: they have a reading, and its column is null for the twin."""
+    twin = f"twin_{name}"
+    return sum(row.get(name) is not None and twin in row and row[twin] is None for row in rows)
 
 
 def _mean(values: Any) -> str:

@@ -13,7 +13,7 @@ from rankprobe.runs.folder import (
     list_runs,
     new_run,
 )
-from rankprobe.runs.frames import Frames, list_frame, load_runs
+from rankprobe.runs.frames import SUMMARY, Frames, list_frame, load_runs
 from rankprobe.runs.plans import PLANS, Plan, read_plans, write_plan
 from rankprobe.runs.replicates import decisive, over_seeds, replicates, replicates_of, shown
 from rankprobe.runs.scores import HALF, is_half, reported, reported_majority, scored_rows
@@ -25,6 +25,7 @@ __all__ = [
     "MANIFEST",
     "PLANS",
     "PROMPT",
+    "SUMMARY",
     "TRUNCATION",
     "Frames",
     "Plan",

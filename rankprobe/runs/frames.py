@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,21 @@ from rankprobe.errors import RankprobeError, unknown
 from rankprobe.runs.folder import LOGS, Run, list_runs
 from rankprobe.runs.scores import majority_from_log
 from rankprobe.settings import flatten
+
+SUMMARY = (
+    "run_id",
+    "status",
+    "data_label",
+    "data_source",
+    "n_train",
+    "n_validation",
+    "model_label",
+    "random_weights",
+    "trainable_parameters",
+    "path",
+    "functional_rank",
+)
+"""Columns of the frame `runs` besides settings, progress, seconds and readings."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +67,8 @@ def load_runs(runs_dir: str | Path = "runs", only: Sequence[str] | None = None) 
     runs = pd.DataFrame([each.summary for each in readable])
     settings = list(dict.fromkeys(key for each in readable for key in each.config))
     config = runs.reindex(columns=settings)
-    logs = {name: _joined([_log(each.run, name) for each in readable], runs, config) for name in LOGS}
+    taken = {"run_id", *settings}
+    logs = {name: _joined([_log(each.run, name, taken) for each in readable], runs, config) for name in LOGS}
     logs["truncation"] = _joined([_truncation(each.run) for each in readable], runs, config)
     return Frames(runs=runs, **logs, settings=settings)
 
@@ -92,12 +108,20 @@ def _read(run: Run) -> _Read | None:
         return None
 
 
-def _log(run: Run, name: str) -> pa.Table:
+def _log(run: Run, name: str, taken: Collection[str]) -> pa.Table:
+    """A log without columns whose names are `taken`; a warning names what is left out."""
     try:
-        return run.table(name)
+        log = run.table(name)
     except RankprobeError as error:
         warnings.warn(f"left out: {error}", stacklevel=3)
         return pa.table({})
+    twice = [column for column in log.column_names if column in taken]
+    for column in twice:
+        warnings.warn(
+            f"left out: column '{column}' of the {name} of run '{run.id}', as a setting has this name",
+            stacklevel=3,
+        )
+    return log.drop_columns(twice)
 
 
 def _truncation(run: Run) -> pa.Table:

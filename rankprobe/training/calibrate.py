@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rankprobe import rank
-from rankprobe.errors import RankprobeError
+from rankprobe.errors import RankprobeError, RunFailed
 from rankprobe.prompts import MethodConfig, build
 from rankprobe.prompts.base import Method
 from rankprobe.prompts.config import DPTConfig, ProbeConfig, VanillaConfig
@@ -101,7 +103,8 @@ def calibrate(
 
     Returns:
         A row per run and reading: `planted`, the columns of `SETTING`, `seed`, `reading`, `recovered`, and
-        `twin`: the same reading of the noise twin, NaN where a reading is a comparison with the twin.
+        `twin`: the same reading of the noise twin, NaN where a reading is a comparison with the twin. Where
+        a twin diverged, its readings and the comparisons with it are NaN, and a warning names the run.
 
     Raises:
         RankprobeError: a planted rank beyond min(n, d).
@@ -144,9 +147,17 @@ def planted_run(
     target = None if not r else planted_matrix(r, P0.shape, seed) + (P0 if planted_in == "dP" else 0.0)
     # Entries of ∂L/∂P have size 2 where P is as far from what is to be found as zero is from the target.
     problem = Problem(target, 2 * noise)
-    descend(learner, twin, problem, seed)
-    found, null = (readings(each.method, P0, problem) for each in (learner, twin))
-    found |= against_twin(learner.method, twin.method, P0)
+    lost = descend(learner, twin, problem, seed)
+    found = readings(learner.method, P0, problem)
+    null = dict.fromkeys(found, math.nan)
+    compared = dict.fromkeys(against_twin(learner.method, learner.method, P0), math.nan)
+    if lost:
+        about = f"{config.name} with planted rank {r}, seed {seed}"
+        warnings.warn(f"{about}: the noise twin diverged {lost}; its readings are missing", stacklevel=2)
+    else:
+        null = readings(twin.method, P0, problem)
+        compared = against_twin(learner.method, twin.method, P0)
+    found |= compared
     return pd.DataFrame({"recovered": found, "twin": null}).rename_axis("reading").reset_index()
 
 
@@ -158,13 +169,24 @@ def planted_matrix(r: int, shape: tuple[int, ...], seed: int) -> Matrix:
     return np.sqrt(shape[0] * shape[1] / r) * left @ right.T
 
 
-def descend(learner: Learner, twin: Learner, problem: Problem, seed: int) -> None:
-    """All updates of a run and of its twin, whose gradient is noise of the same norm, as in `Member`."""
+def descend(learner: Learner, twin: Learner, problem: Problem, seed: int) -> str:
+    """All updates of a run and of its twin, whose gradient is noise of the same norm, as in `Member`.
+
+    Returns:
+        At which step the twin diverged, and why; empty if it did not.
+    """
+    lost = ""
     for step in range(1, learner.total_steps + 1):
         gradient = problem.gradient(prompt(learner.method), numpy_generator(seed, "order", step))
         size = float(np.linalg.norm(gradient))
         _update(learner, gradient, step)
-        _update(twin, rank.gaussian_like(gradient.shape, size, numpy_generator(seed, "twin", step)), step)
+        if not lost:
+            noise = rank.gaussian_like(gradient.shape, size, numpy_generator(seed, "twin", step))
+            try:
+                twin.update_on_noise(noise, step)
+            except RunFailed as error:
+                lost = f"at step {step} ({error})"
+    return lost
 
 
 def readings(method: Method, P0: Matrix, problem: Problem) -> dict[str, float]:

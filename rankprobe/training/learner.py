@@ -6,7 +6,9 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rankprobe.errors import RunFailed
@@ -78,6 +80,22 @@ class Learner:
             **{f"grad_norm_{name}": value for name, value in norms.items()},
         }
 
+    def update_on_noise(self, noise: NDArray[np.float64], step: int) -> None:
+        """Apply update `step` of a noise twin: `noise` (n, d) takes the place of ∂L/∂P.
+
+        Raises:
+            RunFailed: a gradient or the penalty is not finite, or a factor or P is not after the update.
+        """
+        P = self.method()
+        P.backward(torch.from_numpy(noise).to(P.device, P.dtype))
+        if (penalty := self.method.penalty()) is not None:
+            _check_finite("the penalty", penalty)
+            penalty.backward()
+        self.update(step)
+        with torch.no_grad():
+            for name, tensor in {**self.trained, "P": self.method()}.items():
+                _check_finite(name, tensor)
+
     def state(self) -> dict[str, Tensor]:
         """Factors and optimizer moments by name."""
         tensors = {f"factor.{name}": parameter.detach() for name, parameter in self.trained.items()}
@@ -103,3 +121,8 @@ class Learner:
 
 def _gradient_norm(parameter: nn.Parameter) -> float:
     return 0.0 if parameter.grad is None else float(torch.linalg.vector_norm(parameter.grad))
+
+
+def _check_finite(name: str, tensor: Tensor) -> None:
+    if not torch.isfinite(tensor).all():
+        raise RunFailed(f"{name} holds NaN or infinite entries")

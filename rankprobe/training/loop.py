@@ -10,20 +10,13 @@ from typing import Any
 
 import torch
 
-from rankprobe.backbone import (
-    Backbone,
-    MemberDropout,
-    TextBatch,
-    fetching_again,
-    fingerprint,
-    losses,
-    recomputing,
-)
+from rankprobe.backbone import fetching_again, fingerprint, losses
 from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
 from rankprobe.training.batching import collate
 from rankprobe.training.evaluation import evaluate
 from rankprobe.training.interrupt import StopRequest
 from rankprobe.training.member import Member
+from rankprobe.training.mode import training_mode
 from rankprobe.training.room import Room
 from rankprobe.training.session import Session
 from rankprobe.training.threads import one_blas_thread
@@ -70,7 +63,8 @@ def gradients_for(session: Session, members: Sequence[Member], step: int) -> Non
         taught = [member.taught(each) for member, each in zip(members, rows, strict=True)]
         batch = collate(session.train, rows, backbone.tokenizer.pad_token_id, backbone.device, taught)
         softs = [member.produce() for member in members]
-        with _mode(session, members, batch, step), fetching_again(backbone.model):
+        n, generators = members[0].config.method.prompt_length, [m.dropout_generator(step) for m in members]
+        with training_mode(session, n, batch, generators), fetching_again(backbone.model):
             values = losses(backbone, softs, batch)
             penalties = [penalty for member in members if (penalty := member.penalty()) is not None]
             torch.stack(values + penalties).sum().backward()
@@ -121,7 +115,7 @@ def _failing_alone(alive: list[Member], member: Member, step: int, failures: lis
     try:
         yield
     except RunFailed as error:
-        failures.append(member.fail(step, str(error)))
+        failures.append(member.fail(step, error))
         alive.remove(member)
 
 
@@ -135,36 +129,6 @@ def _checkpoint(members: Sequence[Member]) -> None:
     for member in members:
         with member.timed("recording"):
             member.checkpoint()
-
-
-@contextlib.contextmanager
-def _mode(session: Session, members: Sequence[Member], batch: TextBatch, step: int) -> Iterator[None]:
-    """The backbone with dropout, each member drawing its own, or recomputing, if the config asks for it."""
-    config = members[0].config.backbone
-    if not config.dropout:
-        with (
-            recomputing(session.backbone.model) if config.gradient_checkpointing else contextlib.nullcontext()
-        ):
-            yield
-        return
-    n = members[0].config.method.prompt_length
-    lengths = sequence_lengths(session.backbone, n, batch)
-    generators = [member.dropout_generator(step) for member in members]
-    session.backbone.model.train()
-    try:
-        with MemberDropout(generators, batch.rows, lengths):
-            yield
-    finally:
-        session.backbone.model.eval()
-
-
-def sequence_lengths(backbone: Backbone, n: int, batch: TextBatch) -> dict[int, Sequence[int]]:
-    """For each length of a sequence in the batch, the lengths it would have for each member alone."""
-    sources = [n + length for length in batch.source_lengths]
-    padded, answers = n + batch.input_ids.shape[1], batch.labels.shape[1]
-    if not backbone.causal:
-        return {answers: batch.target_lengths, padded: sources}
-    return {padded + answers: [s + t for s, t in zip(sources, batch.target_lengths, strict=True)]}
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from torch import Tensor
 from rankprobe.backbone import Soft
 from rankprobe.errors import RankprobeError, RunFailed
 from rankprobe.rank import gaussian_like
-from rankprobe.runs import CHECKPOINTS, LOGS, PROMPT, Run
+from rankprobe.runs import CHECKPOINTS, LOGS, PROMPT, SUMMARY, Run
 from rankprobe.runs.checkpoint import (
     drop_later_checkpoints,
     drop_old_checkpoints,
@@ -28,7 +28,7 @@ from rankprobe.training.config import RunConfig
 from rankprobe.training.exam import Exam
 from rankprobe.training.learner import Learner
 from rankprobe.training.manifest import now
-from rankprobe.training.recorder import Hook, Recorder
+from rankprobe.training.recorder import ColumnTaken, Hook, Recorder
 from rankprobe.training.seeding import numpy_generator, torch_generator
 from rankprobe.training.session import Session
 from rankprobe.training.subsets import target_rows, training_rows
@@ -88,7 +88,14 @@ class Member:
             {"": learner.method} | twins,
             self.P0,
             session.total_steps,
+            taken=self._columns_of_frames(),
+            twin_lost=self.progress.get("twin_lost"),
         )
+
+    def _columns_of_frames(self) -> set[str]:
+        """Names that the frames give to what is not in this run's log of steps, except for settings."""
+        progress = {*self.progress, "report_best", "report_last", "twin_lost"}
+        return {*SUMMARY, *progress, *(f"{name}_seconds" for name in self.timings)}
 
     @contextmanager
     def timed(self, what: str, share: int = 1) -> Iterator[None]:
@@ -153,13 +160,17 @@ class Member:
         return 0.0 if self.P.grad is None else float(torch.linalg.vector_norm(self.P.grad))
 
     def update_twin(self, step: int, size: float) -> None:
-        """Apply update `step` to the noise twin: a Gaussian ∂L/∂P of norm `size`, fresh each step."""
-        if self.twin is not None:
-            noise = gaussian_like(tuple(self.P.shape), size, numpy_generator(self.config.seed, "twin", step))
-            self.twin.method().backward(torch.from_numpy(noise).to(self.P.device, self.P.dtype))
-            if (penalty := self.twin.method.penalty()) is not None:
-                penalty.backward()
-            self.twin.update(step)
+        """Apply update `step` to the noise twin: a Gaussian ∂L/∂P of norm `size`, fresh each step.
+
+        A twin that diverges is dropped, with a warning; the run itself goes on.
+        """
+        if self.twin is None or self.recorder.twin_lost is not None:
+            return
+        noise = gaussian_like(tuple(self.P.shape), size, numpy_generator(self.config.seed, "twin", step))
+        try:
+            self.twin.update_on_noise(noise, step)
+        except RunFailed as error:
+            self.recorder.lose_twin(step, str(error))
 
     def note_score(self, step: int, evals: Sequence[Mapping[str, Any]]) -> None:
         """Keep the best prompt by the first row of `evals`; the untrained one is no candidate."""
@@ -192,7 +203,9 @@ class Member:
         self.progress["step"] = self.step
         tensors = {"P0": self.P0, **self.best}
         tensors |= {f"run.{name}": value for name, value in self.learner.state().items()}
-        if self.twin is not None:
+        if self.recorder.twin_lost is not None:
+            self.progress["twin_lost"] = self.recorder.twin_lost
+        elif self.twin is not None:
             tensors |= {f"twin.{name}": value for name, value in self.twin.state().items()}
         facts = {"logs": self.recorder.sync(), "progress": self.progress, "timings": self.timings}
         save_checkpoint(self.run.path / CHECKPOINTS, self.step, tensors, facts)
@@ -213,7 +226,7 @@ class Member:
                 name: each.to(self.P0.device) for name, each in tensors.items() if name.startswith("best")
             }
             self.learner.load(_below("run.", tensors))
-            if self.twin is not None:
+            if self.twin is not None and "twin_lost" not in facts["progress"]:
                 self.twin.load(_below("twin.", tensors))
             self.progress, self.timings, noted = facts["progress"], facts["timings"], facts["logs"]
             self.step = start
@@ -276,14 +289,13 @@ class Member:
         drop_old_checkpoints(self.run.path / CHECKPOINTS, 1)
         self.run.update({"status": "finished", "updated": now()})
 
-    def fail(self, step: int, reason: str) -> str:
+    def fail(self, step: int, error: RunFailed) -> str:
         """End the run as failed; returns the reason, with what to do next."""
-        half = self.config.backbone.dtype == "bfloat16"
-        advice = "--factor-scale" if step == 0 else "--learning-rate"
-        message = (
-            f"run '{self.run.id}' failed at step {step}: {reason}; its logs stay in {self.run.path}; "
-            f"try {'--dtype float32, or ' if half else ''}a lower {advice}"
-        )
+        message = f"run '{self.run.id}' failed at step {step}: {error}; its logs stay in {self.run.path}"
+        if not isinstance(error, ColumnTaken):
+            half = self.config.backbone.dtype == "bfloat16"
+            lower = "--factor-scale" if step == 0 else "--learning-rate"
+            message += f"; try {'--dtype float32, or ' if half else ''}a lower {lower}"
         self.stop("failed", message)
         return message
 

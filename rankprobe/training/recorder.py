@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from rankprobe.prompts.base import Method
 from rankprobe.rank import LOGGED, MEASURES, NotConverged, gram_singular_values, revived, sign_counts
 from rankprobe.runs.files import AppendLog
 from rankprobe.runs.folder import LOGS
-from rankprobe.training.config import LoggingConfig
+from rankprobe.training.config import LoggingConfig, leaves
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class StepRecord:
     Attributes:
         run_id: the member's run.
         step: optimizer updates so far, of `total_steps`.
-        row: the row that is about to be written to `steps`.
+        row: the row that is about to be written to `steps`; columns of a noise twin that diverged are None.
         evals: rows of `evals` if this step was evaluated, else empty.
         prompt: P after the update, (n, d), on the CPU.
         factors: the method's parameters by name, on the CPU.
@@ -50,7 +50,18 @@ class StepRecord:
 
 
 Hook = Callable[[StepRecord], Mapping[str, float] | None]
-"""Called after each step; numbers it returns become columns of that step's row, NaN and infinity as null."""
+"""Called after each step; numbers it returns become columns of that step's row, NaN and infinity as null.
+A column must not have the name of a setting, or of another column of the log or the frames."""
+
+TWIN = "twin_"
+"""What the noise twin's columns and matrices begin with."""
+
+SIGNS = ("n_positive", "n_negative", "n_zero", "n_revived")
+"""Columns about σ."""
+
+
+class ColumnTaken(RunFailed):
+    """A hook returned a column whose name stands for something else."""
 
 
 class Recorder:
@@ -64,6 +75,8 @@ class Recorder:
         methods: Mapping[str, Method],
         initial: Tensor,
         total_steps: int,
+        taken: Collection[str] = (),
+        twin_lost: int | None = None,
     ) -> None:
         """
         Args:
@@ -73,15 +86,22 @@ class Recorder:
             methods: the run's method under `""`, and its noise twin under `"twin_"`: column prefixes.
             initial: P0, (n, d), which run and twin share.
             total_steps: the last step, which is always measured.
+            taken: names that hooks may not give to their columns, besides those of settings and of the log.
+            twin_lost: the step at which the noise twin diverged, if it did before a resume.
         """
         self.folder = folder
         self.config = config
         self.hooks = hooks
-        self.methods = methods
+        self.methods = dict(methods)
         self.initial = _numpy(initial)
         self.total_steps = total_steps
         self.logs = {name: AppendLog(folder / f"{name}.jsonl") for name in LOGS}
         self.sigma = {prefix: _sigma(method) for prefix, method in methods.items()}
+        self.settings = {name for name, *_ in leaves()}
+        self.taken = set(taken)
+        self.twin_lost: int | None = None
+        if twin_lost is not None:
+            self._forget_twin(twin_lost)
 
     @torch.no_grad()
     def record(
@@ -92,13 +112,17 @@ class Recorder:
         Raises:
             RunFailed: the prompt is not finite, or a hook's column is taken; nothing was written.
         """
-        row, spectrum = {"step": step, **update, **self._signs()}, []
+        readings, spectrum = dict[str, float | None](self._signs()), []
         ranks_due = step % self.config.rank_every == 0 or step == self.total_steps
         spectrum_due = step % self.config.spectrum_every == 0 or step == self.total_steps
         if len(self.initial) and (ranks_due or spectrum_due):
             spectra = self._spectra(step)
-            row |= _measures(spectra, self.initial.shape) if ranks_due and spectra else {}
+            readings |= _measures(spectra, self.initial.shape) if ranks_due and spectra else {}
             spectrum = _long(step, spectra | self._named_sigma()) if spectrum_due else []
+        if self.twin_lost is not None:
+            own = [name for name in readings if not name.startswith(TWIN)]
+            readings |= {f"{TWIN}{name}": None for name in own}
+        row = {"step": step, **update, **readings}
         row |= self._from_hooks(step, row, evals)
         self.logs["spectra"].write(spectrum)
         self.logs["evals"].write(evals)
@@ -124,19 +148,57 @@ class Recorder:
                 self.sigma[prefix] = after
         return row
 
+    def lose_twin(self, step: int, reason: str) -> None:
+        """From `step` on the noise twin's columns are null and its spectra left out: it diverged.
+
+        That is no reason to end the run, which does not depend on its twin.
+        """
+        self._forget_twin(step)
+        warnings.warn(
+            f"{self.folder.name}: the noise twin diverged at step {step} ({reason}); its columns are missing "
+            "from this step on, and the run goes on without it",
+            stacklevel=2,
+        )
+
+    def _forget_twin(self, step: int) -> None:
+        self.twin_lost = step
+        self.methods.pop(TWIN, None)
+        self.sigma.pop(TWIN, None)
+
     def _spectra(self, step: int) -> dict[str, NDArray[np.float64]]:
-        """Singular values of P and ΔP of run and twin; none where LAPACK finds none: the training goes on."""
+        """Singular values of P and ΔP of run and twin; none where LAPACK finds none: the training goes on.
+
+        A twin whose singular values are not found, where the run's are, is lost.
+
+        Raises:
+            RunFailed: the run's P is not finite.
+        """
         prompts = {f"{prefix}P": _numpy(method()) for prefix, method in self.methods.items()}
-        for name, P in prompts.items():
-            if not np.isfinite(P).all():
-                raise RunFailed(f"{name} holds NaN or infinite entries")
-        moved = {f"{name[:-1]}dP": P - self.initial for name, P in prompts.items()}
-        matrices = prompts | moved
+        if not np.isfinite(prompts["P"]).all():
+            raise RunFailed("P holds NaN or infinite entries")
+        if not all(np.isfinite(P).all() for P in prompts.values()):
+            self.lose_twin(step, "P holds NaN or infinite entries")
+            prompts = {"P": prompts["P"]}
         try:
-            stack = gram_singular_values(np.stack(list(matrices.values())))
+            return self._found(prompts)
+        except NotConverged as error:
+            problem = error
+        try:
+            found = self._found({"P": prompts["P"]})
         except NotConverged as error:
             warnings.warn(f"{self.folder.name}: no ranks at step {step}: {error}", stacklevel=2)
             return {}
+        self.lose_twin(step, str(problem))
+        return found
+
+    def _found(self, prompts: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+        """Singular values of each prompt and of its distance from P0.
+
+        Raises:
+            NotConverged: LAPACK does not find those of one of them.
+        """
+        matrices = {**prompts, **{f"{name[:-1]}dP": P - self.initial for name, P in prompts.items()}}
+        stack = gram_singular_values(np.stack(list(matrices.values())))
         return dict(zip(matrices, stack, strict=True))
 
     def _named_sigma(self) -> dict[str, NDArray[np.float64]]:
@@ -158,10 +220,31 @@ class Recorder:
                 factors={name: p.detach().cpu().clone() for name, p in method.named_parameters()},
             )
             for name, value in (hook(record) or {}).items():
-                if name in row or name in columns:
-                    raise RunFailed(f"a hook returned the column '{name}', which the log has already")
+                self._check_free(name, {*row, *columns})
                 columns[name] = float(value) if math.isfinite(value) else None
         return columns
+
+    def _check_free(self, name: str, logged: Collection[str]) -> None:
+        """Make sure that a hook's column has a name of its own, in the log and in the frames.
+
+        Raises:
+            ColumnTaken: it has not.
+        """
+        if name in self.settings:
+            owner = "is a setting"
+        elif name in logged or name in _columns_of_readings():
+            owner = "the log has already"
+        elif name in self.taken:
+            owner = "the frames of load_runs have already"
+        else:
+            return
+        raise ColumnTaken(f"a hook returned the column '{name}', which {owner}; choose another name")
+
+
+def _columns_of_readings() -> set[str]:
+    """The names of all readings that a log of steps may hold, of the run and of its twin."""
+    ranks = [f"{matrix}_{measure}" for matrix in ("P", "dP") for measure in LOGGED]
+    return {f"{prefix}{name}" for prefix in ("", TWIN) for name in (*SIGNS, *ranks)}
 
 
 def _measures(spectra: Mapping[str, NDArray[np.float64]], shape: tuple[int, ...]) -> dict[str, float]:

@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
-import os
+import re
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import torch
-from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 
-from rankprobe.backbone import Soft, is_fetched, losses
+from rankprobe.backbone import Soft, fetching_again, is_fetched, losses
 from rankprobe.errors import RunFailed
 from rankprobe.training.batching import collate
+from rankprobe.training.free_memory import free_bytes
 from rankprobe.training.member import Member
+from rankprobe.training.mode import training_mode
+from rankprobe.training.peak_memory import PeakMemory
 from rankprobe.training.session import Session
 
 Result = TypeVar("Result")
 
 SHARE = 0.6
-"""Of the free memory that activations may take; the rest is for gradients on the way and for evaluation."""
+"""Of the free memory that training passes may take; the rest is for fragmentation and for evaluation."""
+
+NAMES = re.compile(r"(?<!\w)'[^']*'(?!\w)|\"[^\"]*\"|`[^`]*`|\S*[/\\]\S*")
+"""What a message quotes, and paths: words in them say nothing about the error."""
+
+WORDS = re.compile(
+    r"\bout of memory\b(?!\.\w)"  # torch on any GPU, and the errors of CUDA, HIP, XPU and MPS
+    r"|\b(can't|cannot|could not|unable to|failed to) allocate memory\b|\bnot enough memory\b"  # on the CPU
+    r"|\bstd::bad_alloc\b|\bbad allocation\b"  # C++
+    r"|\binvalid buffer size\b",  # Metal: one tensor beyond its limit
+    re.IGNORECASE,
+)
+"""How the text of a RuntimeError says that memory could not be allocated."""
+
+CODES = re.compile(
+    r"(_ALLOC_FAILED|_ALLOCATION_FAILED"  # cuBLAS, cuDNN, cuSOLVER, cuFFT, hipBLAS
+    r"|cudaErrorMemoryAllocation|hipErrorOutOfMemory|_OUT_OF_(HOST_|DEVICE_)?MEMORY"  # drivers
+    r"|rocblas_status_memory_error|miopenStatusAllocFailed)\b(?!\.\w)"
+)
+"""The same as error codes of libraries."""
 
 
 class Room:
@@ -58,71 +79,95 @@ class Room:
     def _clear(self, members: Sequence[Member]) -> None:
         for member in members:
             member.learner.optimizer.zero_grad()
-        if self.session.backbone.device.type == "cuda":
-            torch.cuda.empty_cache()
+        release_cached(self.session.backbone.device)
 
     def _halve(self, members: Sequence[Member], reason: str) -> None:
         now = min(self.at_once, len(members))
         if now == 1:
-            fit = rows_that_fit(self.session, members[0].config.method.prompt_length)
             raise RunFailed(
-                f"run '{members[0].run.id}' is out of memory ({reason}); there is room for about "
-                f"--batch-size {fit}, or give --gradient-checkpointing, or a smaller --max-source-length"
+                f"run '{members[0].run.id}' is out of memory ({reason}); {self._advice(members[0])}"
             )
         self.at_once = -(-now // 2)
         warnings.warn(
             f"out of memory with {now} runs in one pass; going on with {self.at_once} at once", stacklevel=2
         )
 
+    def _advice(self, member: Member) -> str:
+        """What takes less memory: a batch that fits, if there is a smaller one, and other settings."""
+        config = member.config
+        fit = min(rows_that_fit(self.session, config.method.prompt_length), config.training.batch_size - 1)
+        rows = (
+            f"there is room for about --batch-size {fit}" if fit else "there is no room for a smaller batch"
+        )
+        recompute = "" if config.backbone.gradient_checkpointing else "--gradient-checkpointing, or "
+        return f"{rows}{', or' if fit else ';'} give {recompute}a smaller --max-source-length"
+
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Of Python, of the CPU's allocator, which has no class of its own, or of a GPU's."""
-    known = (MemoryError, torch.OutOfMemoryError)
-    return isinstance(error, known) or "can't allocate memory" in str(error)
+    """Whether Python, torch, or a library below torch could not allocate memory.
+
+    Only some of them have a class of their own for that; the others raise a RuntimeError, known by its text.
+    """
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = " ".join(map(str, error.args))
+    return isinstance(error, RuntimeError) and bool(WORDS.search(NAMES.sub(" ", text)) or CODES.search(text))
 
 
 def rows_that_fit(session: Session, n: int) -> int:
-    """How many of the longest training rows one member's batch may have."""
-    return max(1, int(SHARE * free_bytes(session.backbone.device) / activation_bytes(session, n, 1)))
+    """How many of the longest training rows one member's batch may have; 0 if there is no memory for one."""
+    return _that_fit(session, n, 1)
 
 
 def members_that_fit(session: Session, n: int, batch_size: int) -> int:
-    """How many members a cohort may have so that the activations of its largest batch fit into free memory.
+    """How many members a cohort may have so that its largest batch fits into free memory; 1 at least.
 
-    One member's batch of the longest texts is passed forward, and what autograd keeps of it is counted.
+    One member's batch of the longest texts is passed forward and backward, and its memory is counted.
 
     Args:
         session: of any of the members.
         n: prompt length.
         batch_size: rows per member.
     """
-    return max(1, int(SHARE * free_bytes(session.backbone.device) / activation_bytes(session, n, batch_size)))
+    return max(1, _that_fit(session, n, batch_size))
+
+
+def _that_fit(session: Session, n: int, batch_size: int) -> int:
+    """How many batches of so many rows fit into the share of free memory; 0 if one of them does not."""
+    free = free_bytes(session.backbone.device)
+    try:
+        return int(SHARE * free / activation_bytes(session, n, batch_size))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+    release_cached(session.backbone.device)
+    return 0
 
 
 def activation_bytes(session: Session, n: int, batch_size: int) -> int:
-    """Bytes that autograd keeps for one member's batch of the longest training texts."""
+    """The most bytes that a training pass of one member's longest texts takes at one time, besides weights.
+
+    The pass is that of training, forward and backward, with dropout or gradient checkpointing where the
+    config asks for it. No gradient is left on any parameter.
+    """
     backbone, data = session.backbone, session.train
     longest = sorted(range(len(data)), key=lambda row: data.lengths[row])[-batch_size:]
     batch = collate(data, [longest], backbone.tokenizer.pad_token_id, backbone.device)
-    weights = {parameter.untyped_storage().data_ptr() for parameter in backbone.model.parameters()}
-    kept: dict[int, int] = {}
-    # Held, so that no storage is freed and its place taken by another before all are counted.
-    held: list[Tensor] = []
-
-    def count(tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights and not is_fetched(backbone.model, tensor):
-            kept[storage.data_ptr()] = storage.nbytes()
-            held.append(tensor)
-
     P = torch.zeros(n, backbone.d_model, device=backbone.device, requires_grad=True)
-    with saved_tensors_hooks(count, lambda tensor: tensor):
-        losses(backbone, [Soft(P)], batch)
-    return sum(kept.values())
+    trained = [parameter for parameter in backbone.model.parameters() if parameter.requires_grad]
+    generators = [torch.Generator(backbone.device)]
+    with (
+        PeakMemory(left_out=partial(is_fetched, backbone.model)) as memory,
+        training_mode(session, n, batch, generators),
+        fetching_again(backbone.model),
+    ):
+        (loss,) = losses(backbone, [Soft(P)], batch)
+        torch.autograd.grad(loss, [P, *trained], allow_unused=True)
+    return memory.peak
 
 
-def free_bytes(device: torch.device) -> int:
-    """Memory that can be had now: of the GPU, or of the machine."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+def release_cached(device: torch.device) -> None:
+    """Let torch give the memory of a GPU that it keeps for later tensors back to the driver."""
+    release = getattr(torch.get_device_module(device), "empty_cache", None)
+    if release is not None:
+        release()

@@ -29,7 +29,7 @@ from rankprobe.hub import first_line
 from rankprobe.runs import Run
 from rankprobe.tasks import Split, Task, load_split
 from rankprobe.training.batching import Encoded, collate, encode
-from rankprobe.training.config import RunConfig
+from rankprobe.training.config import BackboneConfig, RunConfig
 from rankprobe.training.exam import Exam, set_exam, task_of
 from rankprobe.training.subsets import training_rows
 
@@ -43,6 +43,7 @@ class Session:
     train: Encoded
     exam: Exam
     backbone: Backbone
+    backbone_config: BackboneConfig
     backbone_fingerprint: str
     steps_per_epoch: int
     total_steps: int
@@ -149,6 +150,7 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
         train=train,
         exam=exam,
         backbone=backbone,
+        backbone_config=config.backbone,
         backbone_fingerprint=fingerprint(backbone),
         steps_per_epoch=per_epoch,
         total_steps=total,
