@@ -94,9 +94,9 @@ def _present(rows: Sequence[dict[str, Any]]) -> str:
     if not said:
         return ""
     twins = _column(rows, "twin_P_erank_rv")
-    lost = _diverged(rows, "P_erank_rv")
-    kept = _spread(twins) if lost else _with_seeds(twins, rows)
-    beside = f", its noise twin's {kept}" if twins else ""
+    lost, beside = _diverged(rows, "P_erank_rv"), ""
+    if twins:
+        beside = f", its noise twin's {_spread(twins) if lost else _with_seeds(twins, rows)}"
     beside += f" (the noise twin diverged in {lost} of {len(rows)} runs)" if lost else ""
     return f"{'; '.join(said)}{beside}."
 

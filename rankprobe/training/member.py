@@ -94,7 +94,7 @@ class Member:
 
     def _columns_of_frames(self) -> set[str]:
         """Names that the frames give to what is not in this run's log of steps, except for settings."""
-        progress = {*self.progress, "report_best", "report_last", "twin_lost"}
+        progress = {*self.progress, "report_best", "report_last", "report_majority", "twin_lost"}
         return {*SUMMARY, *progress, *(f"{name}_seconds" for name in self.timings)}
 
     @contextmanager

@@ -230,7 +230,7 @@ def test_the_progress_line_says_it(lost):
     with Watch(console, several=False) as watch:
         steps = rp.find_run("one", lost).log("steps")
         row = {**steps.iloc[-1].to_dict(), "n_positive": 5, "twin_n_positive": None}
-        evals = [{"value": 50.0, "majority": 50.0}]
+        evals = [{"split": "validation", "metric": "accuracy", "value": 50.0, "majority": 50.0}]
         watch(recorder.StepRecord("one", 6, 6, row, evals, torch.zeros(1), {}))
     assert "σ>0 5 (twin diverged)" in console.export_text()
 
