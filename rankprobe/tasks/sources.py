@@ -59,7 +59,7 @@ class Split:
         return digest.hexdigest()
 
 
-def load_split(task: Task, split: str, data: str) -> Split:
+def load_split(task: Task, split: str, data: str | None) -> Split:
     """Load one split.
 
     Args:
@@ -67,8 +67,8 @@ def load_split(task: Task, split: str, data: str) -> Split:
         split: `train` or `validation`.
         data: `bundled` (our miniature of the task), `bundled-500` (with its longer validation split),
             `hub` (`aps/super_glue`, pinned), or a folder with the official JSONL or the hub's columns in
-            JSONL, CSV or Parquet (`<folder>/CB/train.jsonl`, or the task's own folder). A task of your own
-            names its files; a folder takes their place.
+            JSONL, CSV or Parquet (`<folder>/CB/train.jsonl`, or the task's own folder). None for a task of
+            your own, which names its files; a folder takes their place.
 
     Raises:
         RankprobeError: no such folder or file, no network, a malformed row (file and line), no rows.
@@ -84,13 +84,15 @@ def load_split(task: Task, split: str, data: str) -> Split:
     return Split(task, split, source, origin, examples)
 
 
-def _file(task: Task, split: str, data: str) -> tuple[str, Path]:
+def _file(task: Task, split: str, data: str | None) -> tuple[str, Path]:
     """The file of a split, and whether it is bundled, in a folder, or a task's own."""
-    if task.files and data in BUNDLED_SPLITS:
+    if task.files and (data is None or data in BUNDLED_SPLITS):
         path = task.files[split]
         if not path.is_file():
             raise RankprobeError(f"{path}: no such file; task '{task.name}' names it as its {split} rows")
         return "file", path
+    if data is None:
+        raise RankprobeError(f"no data for {task.title}; give 'bundled', 'hub', or a folder")
     root = bundled.FOLDER if data in BUNDLED_SPLITS else Path(data)
     stems = BUNDLED_SPLITS.get(data, SPLITS)[split]
     name = f"{stems[0]}.jsonl"
@@ -126,7 +128,8 @@ def _hub_rows(task: Task, split: str) -> Iterable[NamedRow]:
         "data set",
         HUB_ID,
         dataset=True,
-        offline=f"give a local folder: --data FOLDER with {task.folder}/train.jsonl and val.jsonl",
+        offline=f"give a local folder: --data FOLDER with {task.folder}/train.jsonl and val.jsonl; or "
+        "rankprobe's miniature of the task: --data bundled",
     )
     return (
         (where.replace(path, f"{HUB_ID}/{name}"), row) for where, row in read_rows(Path(path), task.labels)
