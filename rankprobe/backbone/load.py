@@ -185,7 +185,7 @@ def _found(model: str, load: Callable[..., Found]) -> Found:
         try:
             return load(local_files_only=True)
         except BROKEN as error:
-            check_lfs_folder(folder, ("*.json", "*.safetensors", "*.bin"))
+            check_lfs_folder(location(model), ("*.json", "*.safetensors", "*.bin"))
             raise RankprobeError(
                 f"model folder '{model}' holds no language model that transformers can load "
                 f"({first_line(error)}); expected what save_pretrained writes"
