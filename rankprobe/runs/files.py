@@ -26,6 +26,7 @@ import pyarrow as pa
 from pyarrow.parquet import ParquetFile, write_table
 
 from rankprobe.errors import RankprobeError
+from rankprobe.lfs import check_lfs
 from rankprobe.runs.lock import is_at, try_lock
 
 TAIL = 2**16
@@ -135,6 +136,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
         if value.pop("sha256", None) not in (None, _digest(value)):
             raise ValueError("its checksum does not match: it was damaged, or edited")
     except (OSError, ValueError, RecursionError) as error:
+        check_lfs(path)
         raise RankprobeError(f"{path} cannot be read ({error})") from None
     return value
 
@@ -348,6 +350,7 @@ def read_log(path: Path) -> pd.DataFrame:
             raise ValueError("a row is no object")
         return pd.DataFrame(rows)
     except (ValueError, RecursionError) as error:
+        check_lfs(jsonl)
         raise RankprobeError(f"{jsonl} is damaged ({error})") from None
 
 
@@ -363,6 +366,7 @@ def read_parquet(path: Path) -> pa.Table:
             check_seal(raw, (file.metadata.metadata or {}).get(b"sha256", b"").decode())
             return file.read(use_threads=False).replace_schema_metadata(None)
     except (pa.ArrowException, OSError, ValueError) as error:
+        check_lfs(path)
         raise RankprobeError(f"{path} is damaged ({error})") from None
 
 
