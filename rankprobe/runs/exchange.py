@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -61,9 +62,9 @@ def read_prompts(place: str | Path) -> Matrices:
             - a run folder (`final`, `best`, `P0`);
             - a `.npy` file (as google-research/prompt-tuning saves) or a tensor saved by `torch.save`: by its
               stem;
-            - a `.npz` or `.safetensors` file, or a state dict or checkpoint saved by `torch.save`: its only
-              matrix of floats, or those that have names of rankprobe (`final`, `best`, `P0`, `prompt`,
-              `encoder`, `decoder`);
+            - a `.safetensors` file: every matrix in it;
+            - a `.npz` file, or a state dict or checkpoint saved by `torch.save`: its only matrix of floats,
+              or those that have names of rankprobe (`final`, `best`, `P0`, `prompt`, `encoder`, `decoder`);
             - a PEFT adapter: its folder, its config, its weights, a folder with one adapter in its folders
               (such as the output of a trainer), or the hub id of one in the cache. Prompt tuning, P-tuning
               and CPT (`prompt`, or `encoder` and `decoder` for an encoder-decoder, whose 2n saved rows are
@@ -81,9 +82,11 @@ def read_prompts(place: str | Path) -> Matrices:
         found = {each: tensors[each] for each in RUN_PROMPTS if each in tensors}
     elif adapter := _adapter_place(path):
         found = _adapter(*adapter)
-    elif path.is_file() and file_format(path):
+    elif path.is_file() and (kind := file_format(path)):
         found = read_tensors(path)
-        if name is None and list(found) != [path.stem]:
+        if name is None and kind == "safetensors":
+            found = {each: value for each, value in found.items() if is_matrix(value)}
+        elif name is None and list(found) != [path.stem]:
             found = _only_matrix(path, found)
     else:
         raise RankprobeError(
@@ -106,7 +109,7 @@ def _split(place: str | Path) -> tuple[Path, str | None]:
 
 
 def _located(place: str | Path) -> Path | None:
-    path = Path(os.path.expanduser(place))
+    path = Path(os.path.expanduser(place))  # noqa: PTH111 - Path's raises where there is no such user
     if path.exists():
         return path
     return cached_file(str(place), ADAPTER_CONFIG)
@@ -170,8 +173,8 @@ def _prompt(value: Any, what: str, path: Path) -> NDArray[np.generic]:
         or not value.size
     ):
         shape = getattr(value, "shape", type(value).__name__)
-        kind = getattr(value, "dtype", "")
-        raise RankprobeError(f"{what} is {kind} {shape}; expected a matrix (n, d) of finite numbers")
+        kind = f"{value.dtype} " if hasattr(value, "dtype") else ""
+        raise RankprobeError(f"{what} is {kind}{shape}; expected a matrix (n, d) of finite numbers")
     with np.errstate(over="ignore"):
         narrow = value.astype(np.float32)
     if not np.isfinite(narrow).all():

@@ -93,10 +93,11 @@ def _zip(path: Path) -> Any:
 def _torch(path: Path) -> Any:
     import torch
 
-    with warnings.catch_warnings():
+    # An open file, as torch takes a path that ends in .safetensors for one of those.
+    with path.open("rb") as file, warnings.catch_warnings():
         # Tensors pickled by protocol 3 are read all the same; other protocols are refused below.
         warnings.filterwarnings("ignore", "Detected pickle protocol")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _safetensors(path: Path) -> Any:
@@ -126,10 +127,12 @@ def _leaves(saved: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
     if items is None:
         if hasattr(saved, "shape") and hasattr(saved, "dtype"):
             yield name, saved
-    elif id(saved) not in seen and not {key for key, _ in items} >= OPTIMIZER:
-        seen.add(id(saved))
-        for key, value in items:
-            yield from _leaves(value, f"{name}.{key}" if name else str(key), seen)
+        return
+    if id(saved) in seen or {item[0] for item in items} >= OPTIMIZER:
+        return
+    seen.add(id(saved))
+    for key, value in items:
+        yield from _leaves(value, f"{name}.{key}" if name else str(key), seen)
 
 
 def _printable(name: str) -> str:
@@ -138,7 +141,7 @@ def _printable(name: str) -> str:
 
 def is_matrix(value: Any) -> bool:
     """Whether a tensor is a matrix, but for leading axes of length one (a batch of one)."""
-    shape = () if getattr(value, "is_nested", False) else tuple(getattr(value, "shape", ()))
+    shape: tuple[int, ...] = () if getattr(value, "is_nested", False) else tuple(getattr(value, "shape", ()))
     return len(shape) >= 2 and all(length == 1 for length in shape[:-2])
 
 
