@@ -44,6 +44,8 @@ def from_hub(load: Callable[[bool], Found], what: str, hub_id: str, *, dataset: 
         raise _cannot(what, hub_id, error, offline) from None
     try:
         return load(False)
+    except RankprobeError:
+        raise
     except Exception as error:  # the HTTP client's own classes differ between versions of the hub's library
         raise _cannot(what, hub_id, error, offline) from error
 

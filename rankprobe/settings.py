@@ -100,6 +100,16 @@ def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
+def default_dtype(device: str) -> str | None:
+    """The default dtype of frozen weights on a device; None for `auto`, which is no device yet.
+
+    A GPU multiplies bfloat16 several times faster. Prompts and optimizer state are float32 everywhere.
+    """
+    if device == "auto":
+        return None
+    return "bfloat16" if device.startswith("cuda") else "float32"
+
+
 def placement(device_map: str) -> dict[str, Any]:
     """What `from_pretrained` is told of a device map: a strategy, or limits such as `0=20GiB,cpu=8GiB`.
 

@@ -19,6 +19,7 @@ from rankprobe.training.config import RunConfig
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 QUICK = {
+    "data": "bundled",
     "model": "random:tiny",
     "prompt_length": 8,
     "steps": 6,

@@ -176,6 +176,4 @@ def test_no_route(tmp_path):
     done = rankprobe("http://127.0.0.1:9", tmp_path, *TRAIN)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith(
-        "error: data set 'aps/super_glue' is not in the cache and the hub cannot be reached"
-    )
+    assert line.startswith("error: model 'someone/small' is not in the cache and the hub cannot be reached")

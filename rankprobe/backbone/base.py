@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from rankprobe.backbone.spread import runs_on, values
+
+Decoding = Literal["padded", "grouped", "uncached"]
+"""How a model decodes a batch: all rows together, padded on the left; in groups of rows of equal length; or
+without a cache, each step computing the whole sequence again. An encoder-decoder is never `grouped`."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,9 @@ class Backbone:
 
     `name` is what the user asked for, `source` where the weights came from (`bundled`, `hub`, `folder`,
     `random`), `revision` the hub commit where there is one. Weights in float32, bfloat16 or float64;
-    prompts meet them in `splice`.
+    prompts meet them in `splice`. `embed_scale` is the factor that the model applies to the output of its
+    embedding module when it is given token ids (√d in Pegasus and Marian). `load_backbone` finds it and
+    `decoding`.
     """
 
     name: str
@@ -26,6 +32,8 @@ class Backbone:
     model: Any
     tokenizer: Any
     revision: str | None = None
+    embed_scale: float = 1.0
+    decoding: Decoding = "padded"
 
     @property
     def causal(self) -> bool:
@@ -58,11 +66,26 @@ class Backbone:
 
     @property
     def embedding(self) -> Tensor:
-        """The input embedding matrix, (rows, d). It may hold more rows than the tokenizer has pieces.
+        """The matrix of the input embedding as it is stored, (rows, d). What the model feeds: see `embed`.
 
-        Where it is spread to disk, each access reads it.
+        It may hold more rows than the tokenizer has pieces. Where it is spread to disk, each access reads it.
         """
         return values(self.model.get_input_embeddings(), "weight")
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """The embeddings (…, d) that the model itself feeds for token ids (…), with every scale applied."""
+        rows = self.model.get_input_embeddings()(ids)
+        return rows if self.embed_scale == 1 else rows * self.embed_scale
+
+    def embed_words(self, ids: Sequence[int]) -> Tensor:
+        """`embed` of token ids, (ids, d), on the CPU in the prompt's dtype."""
+        rows = self.embed(torch.tensor(list(ids), dtype=torch.long, device=self.device))
+        return rows.detach().to("cpu", self.prompt_dtype)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the input embedding."""
+        return self.model.get_input_embeddings().weight.shape[0]
 
     @property
     def d_model(self) -> int:
@@ -74,10 +97,13 @@ class Backbone:
         return runs_on(self.model.get_input_embeddings())
 
     @property
+    def embedding_dtype(self) -> torch.dtype:
+        return self.model.get_input_embeddings().weight.dtype
+
+    @property
     def prompt_dtype(self) -> torch.dtype:
         """Prompts and optimizer state are float32, whatever the frozen weights are; float64 under float64."""
-        dtype = self.model.get_input_embeddings().weight.dtype
-        return torch.float64 if dtype == torch.float64 else torch.float32
+        return torch.float64 if self.embedding_dtype == torch.float64 else torch.float32
 
     @property
     def piece_ids(self) -> list[int]:
@@ -85,12 +111,16 @@ class Backbone:
 
         In the tokenizer's order, which is by falling frequency for sentencepiece vocabularies such as T5's.
         """
-        special, rows = set(self.tokenizer.all_special_ids), len(self.model.get_input_embeddings().weight)
-        return [i for i in range(min(len(self.tokenizer), rows)) if i not in special]
+        special = set(self.tokenizer.all_special_ids)
+        return [i for i in range(min(len(self.tokenizer), self.n_rows)) if i not in special]
 
-    def vocabulary(self) -> Tensor:
-        """Embedding rows of real pieces, (pieces, d), on the CPU in the prompt's dtype."""
-        return self.embedding.detach()[self.piece_ids].to("cpu", self.prompt_dtype)
+    def vocabulary(self, most: int | None = None) -> Tensor:
+        """What the model feeds for real pieces, (pieces, d), on the CPU in the prompt's dtype.
+
+        Args:
+            most: only that many pieces, the first ones in the tokenizer's order; unset: all.
+        """
+        return self.embed_words(self.piece_ids[:most])
 
     def n_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.model.parameters())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
 from functools import partial
@@ -18,20 +17,23 @@ from safetensors import SafetensorError
 from rankprobe import bundled
 from rankprobe.backbone.allocator import keep_memory
 from rankprobe.backbone.base import Backbone
+from rankprobe.backbone.causal import arguments
+from rankprobe.backbone.check import examined, refusal
+from rankprobe.backbone.device import check_device, chosen_device, chosen_dtype
 from rankprobe.backbone.fast import quicken
 from rankprobe.backbone.shapes import SHAPES, T5_ROWS, skeleton
 from rankprobe.backbone.spread import is_spread, spread
 from rankprobe.errors import RankprobeError, unknown
-from rankprobe.hub import cached_commit, first_line, from_hub, is_cached
+from rankprobe.hub import Found, cached_commit, first_line, from_hub, is_cached
 
 BUNDLED = {name: bundled.FOLDER / name for name in bundled.BACKBONES}
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
 RANDOM = [f"random:{shape}" for shape in SHAPES]
-BROKEN = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, SafetensorError,
-          StrictDataclassError)  # fmt: skip
-"""What transformers raises over the files of a damaged model."""
-DEVICES = ("cpu", "cuda", "mps")
-CHOSEN = ([0, 1, 2], [0, 1, 3])
+BROKEN = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, ImportError,
+          SafetensorError, StrictDataclassError)  # fmt: skip
+"""What transformers raises over the files of a damaged model, or of one that needs a missing package."""
+PLAIN = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+"""Types of weights that gradients pass through. A model saved in 4 or 8 bit has others."""
 KNOWN = [*BUNDLED, *RANDOM, "t5-small", "t5-base", "t5-large"]
 
 
@@ -39,9 +41,9 @@ def load_backbone(
     model: str,
     *,
     tokenizer: str | None = None,
-    dtype: str = "float32",
+    dtype: str | None = None,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     device_map: str | None = None,
 ) -> Backbone:
     """Load a frozen backbone, ready to be spliced.
@@ -50,9 +52,10 @@ def load_backbone(
         model: `tiny` or `mini` (bundled), a hub id (`t5-base`), a folder written by `save_pretrained`, or
             `random:` and a shape of `SHAPES`.
         tokenizer: hub id or folder; unset: the model's own (for `random:tiny` that of `tiny`).
-        dtype: of the frozen weights: float32, bfloat16, or float64 (numerical tests).
+        dtype: of the frozen weights: float32, bfloat16, or float64 (numerical tests); unset: bfloat16 on
+            CUDA, else float32.
         seed: of the weights of `random:` backbones; others ignore it.
-        device: a torch device.
+        device: a torch device, or `auto`: CUDA, else MPS, else the CPU.
         device_map: instead of `device`, how accelerate spreads the weights over several; see
             `settings.placement`.
 
@@ -60,9 +63,10 @@ def load_backbone(
         RankprobeError: unknown or unreachable model, tokenizer or device, a model that cannot be spliced,
             or weights that cannot be spread.
     """
-    _check_device(device)
+    device = chosen_device(device, dtype)
+    check_device(device)
     kind, _, shape = model.partition(":")
-    weights = getattr(torch, dtype)
+    weights = getattr(torch, chosen_dtype(dtype, device, device_map))
     if kind == "random" and device_map:
         raise RankprobeError(
             f"model '{model}' is made in memory, and --device-map spreads what is loaded; leave it out"
@@ -71,16 +75,31 @@ def load_backbone(
         backbone = _random(model, shape, tokenizer, weights, seed)
     else:
         backbone = _pretrained(model, tokenizer, weights, device_map)
+    return prepared(backbone, None if device_map else device)
+
+
+def prepared(backbone: Backbone, device: str | None = "cpu") -> Backbone:
+    """A newly loaded backbone, frozen, on its device, and checked; see `examined`.
+
+    Args:
+        backbone: as loaded.
+        device: a torch device; None: its weights stay where they are.
+
+    Raises:
+        RankprobeError: no soft prompt can be joined to it.
+    """
     _check_spliceable(backbone)
+    if not backbone.causal:
+        _note_start_token(backbone.model)
     backbone.model.generation_config = _greedy(backbone)
     backbone.model.requires_grad_(False).eval()
-    if not device_map:
+    if device is not None:
         backbone.model.to(device)
     if not is_spread(backbone.model):  # else accelerate's hooks hold on to the plain layers
         quicken(backbone.model)
     if backbone.device.type == "cpu":
         keep_memory()
-    return backbone
+    return examined(backbone)
 
 
 def _random(model: str, shape: str, tokenizer: str | None, dtype: torch.dtype, seed: int) -> Backbone:
@@ -107,16 +126,19 @@ def _random(model: str, shape: str, tokenizer: str | None, dtype: torch.dtype, s
 def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype, device_map: str | None) -> Backbone:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    def load(local: bool) -> Any:
-        return spread(partial(load_all, local), device_map) if device_map else load_all(local)
+    def load(local_files_only: bool) -> Any:
+        load_here = partial(load_all, local_files_only)
+        return spread(load_here, device_map) if device_map else load_here()
 
     def load_all(local: bool, **placed: Any) -> Any:
         config = AutoConfig.from_pretrained(folder, local_files_only=local, trust_remote_code=False)
+        _dequantize(model, config)
         kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         # Eager attention: as fast as SDPA for these shapes on CPU, and the one whose dropout is visible.
         with _no_progress_bar() if local else nullcontext(), _tensors_only():
             network, report = kind.from_pretrained(
                 folder,
+                config=config,
                 dtype=dtype,
                 attn_implementation="eager",
                 local_files_only=local,
@@ -127,29 +149,85 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype, device_ma
             )
         if report["missing_keys"]:
             raise ValueError(f"weights are missing, such as {sorted(report['missing_keys'])[0]}")
+        if any(parameter.dtype not in PLAIN for parameter in network.parameters()):
+            raise _quantized(model, "weights of another type than floating point")
         return network
 
     folder = location(model)
+    network = _found(model, load)
     if Path(folder).is_dir():
+        source = "bundled" if model in BUNDLED else "folder"
+        return Backbone(model, source, network, load_tokenizer(tokenizer or folder))
+    return Backbone(model, "hub", network, load_tokenizer(tokenizer or model), cached_commit(model))
+
+
+def check_model(model: str) -> None:
+    """Make sure that there is such a model, by its config alone: its weights may take minutes to load.
+
+    Raises:
+        RankprobeError: there is not, transformers does not know its kind, or its weights cannot be used.
+    """
+    from transformers import AutoConfig
+
+    if not model.startswith("random:"):
+        read = partial(AutoConfig.from_pretrained, location(model), trust_remote_code=False)
+        _dequantize(model, _found(model, read))
+
+
+def _found(model: str, load: Callable[..., Found]) -> Found:
+    """What `load(local_files_only=…)` gives for a model in a folder, in the cache or on the hub.
+
+    Raises:
+        RankprobeError: there is no such model, or it cannot be loaded.
+    """
+    if Path(location(model)).is_dir():
         try:
-            network = load(True)
+            return load(local_files_only=True)
         except BROKEN as error:
             raise RankprobeError(
                 f"model folder '{model}' holds no language model that transformers can load "
                 f"({first_line(error)}); expected what save_pretrained writes"
             ) from None
-        source = "bundled" if model in BUNDLED else "folder"
-        return Backbone(model, source, network, load_tokenizer(tokenizer or folder))
     if model.startswith((".", "/", "~")):
         raise RankprobeError(
             f"model folder '{model}' does not exist; give a folder or a hub id such as t5-base"
         )
     close = [name for name in get_close_matches(model, KNOWN, n=1) if name != model]
     meant = f"did you mean '{close[0]}'? or " if close else ""
-    network = from_hub(
-        load, "model", model, dataset=False, offline=f"{meant}give a local folder: --model FOLDER"
+    return from_hub(
+        lambda local: load(local_files_only=local),
+        "model",
+        model,
+        dataset=False,
+        offline=f"{meant}give a local folder: --model FOLDER",
     )
-    return Backbone(model, "hub", network, load_tokenizer(tokenizer or model), cached_commit(model))
+
+
+def _dequantize(model: str, config: Any) -> None:
+    """Let weights saved in 4 or 8 bit be loaded in floating point; transformers can do so for some formats.
+
+    Raises:
+        RankprobeError: not for this one.
+    """
+    saved = getattr(config, "quantization_config", None)
+    if saved is None:
+        return
+    from transformers.quantizers.auto import AutoQuantizationConfig
+
+    try:
+        supported = hasattr(AutoQuantizationConfig.from_dict(dict(saved)), "dequantize")
+    except BROKEN:  # an unknown format, or one whose package is missing
+        supported = False
+    if not supported:
+        raise _quantized(model, str(saved.get("quant_method", "an unknown format")))
+    config.quantization_config = {**saved, "dequantize": True}
+
+
+def _quantized(model: str, how: str) -> RankprobeError:
+    return RankprobeError(
+        f"model '{model}' is saved in 4 or 8 bit ({how}), and a soft prompt needs weights in floating point; "
+        "give the model that it was made from, or save it again after model.dequantize()"
+    )
 
 
 def location(model: str) -> str:
@@ -231,33 +309,13 @@ def _greedy(backbone: Backbone) -> Any:
     )
 
 
-def _check_device(device: str) -> None:
-    try:
-        if torch.device(device).type not in DEVICES:
-            raise RuntimeError(f"expected one of {', '.join(DEVICES)}")
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise RankprobeError(
-            f"device '{device}' cannot be used ({first_line(error)}); see what there is: rankprobe env"
-        ) from None
+def _note_start_token(model: Any) -> None:
+    """Copy the decoder's start token into the config if only the settings for generation have it."""
+    habits = getattr(model, "generation_config", None)
+    if getattr(model.config, "decoder_start_token_id", None) is None:
+        model.config.decoder_start_token_id = getattr(habits, "decoder_start_token_id", None)
 
 
 def _check_spliceable(backbone: Backbone) -> None:
-    if "inputs_embeds" not in inspect.signature(backbone.model.forward).parameters:
-        raise RankprobeError(
-            f"model '{backbone.name}' ({type(backbone.model).__name__}) takes no inputs_embeds, so no soft "
-            "prompt can be joined to it; use a model like T5, GPT-2 or Llama"
-        )
-    if backbone.causal and _looks_ahead(backbone):
-        raise RankprobeError(
-            f"model '{backbone.name}' ({type(backbone.model).__name__}) sees tokens that are still to come, "
-            "so it cannot answer by going on; use a model like T5, GPT-2 or Llama"
-        )
-
-
-@torch.no_grad()
-def _looks_ahead(backbone: Backbone) -> bool:
-    """Whether the logits of a token depend on one behind it, as in encoders."""
-    rows = backbone.embedding.detach()[:4]
-    one, other = (backbone.model.eval()(inputs_embeds=rows[None, chosen]).logits[0, :2] for chosen in CHOSEN)
-    return not torch.equal(one, other)
+    if "inputs_embeds" not in arguments(backbone):
+        raise refusal(backbone, "takes no inputs_embeds, so no soft prompt can be joined to it")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from rankprobe.backbone.base import Backbone
-from rankprobe.backbone.causal import answer_logits, attention_for_padding, padded_left
+from rankprobe.backbone.causal import answer_logits
+from rankprobe.backbone.decoding import IGNORED, decoder_inputs, greedy
 from rankprobe.backbone.splice import Soft, splice
 from rankprobe.errors import RankprobeError
-
-IGNORED = -100
-"""Label id of padding, as in Hugging Face models."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +37,8 @@ def label_logits(backbone: Backbone, softs: Sequence[Soft], batch: TextBatch) ->
     """Logits (R, L, vocabulary) of each label position, teacher-forced."""
     embeds, mask = splice(backbone, softs, batch.rows, batch.input_ids, batch.attention_mask)
     if backbone.causal:
-        present = batch.labels.ne(IGNORED).long()
-        return answer_logits(backbone.model, embeds, mask, batch.labels.clamp(min=0), present)
-    shifted = backbone.model.prepare_decoder_input_ids_from_labels(labels=batch.labels)
+        return answer_logits(backbone, embeds, mask, batch.labels.clamp(min=0))
+    shifted = decoder_inputs(backbone, batch.labels)
     output = backbone.model(
         inputs_embeds=embeds, attention_mask=mask, decoder_input_ids=shifted, use_cache=False
     )
@@ -78,17 +74,9 @@ def decode(
     """
     embeds, mask = splice(backbone, softs, batch.rows, batch.input_ids, batch.attention_mask)
     limits = [max_new_tokens] * len(softs) if isinstance(max_new_tokens, int) else list(max_new_tokens)
-    if backbone.causal:
-        embeds, mask = padded_left(embeds, mask)
-    with attention_for_padding(backbone.model) if backbone.causal else nullcontext():
-        tokens = backbone.model.generate(
-            inputs_embeds=embeds,
-            attention_mask=mask,
-            max_new_tokens=max(limits),
-        )
-    first = 0 if backbone.causal else 1  # an encoder-decoder's answer begins with its start token
-    members = np.repeat(limits, list(batch.rows))
-    kept = [row[: first + limit] for row, limit in zip(tokens.tolist(), members.tolist(), strict=True)]
+    tokens = greedy(backbone, embeds, mask, max(limits))
+    members = np.repeat(limits, list(batch.rows)).tolist()
+    kept = [row[:limit] for row, limit in zip(tokens, members, strict=True)]
     texts = backbone.tokenizer.batch_decode(kept, skip_special_tokens=True)
     answers = iter(text.strip() for text in texts)
     return [[next(answers) for _ in range(count)] for count in batch.rows]
@@ -123,9 +111,9 @@ def likeliest(
         for i, answer in enumerate(answers):
             labels[i, : len(answer)] = torch.tensor(answer)
         if backbone.causal:
-            logits = answer_logits(model, embeds, mask, labels.clamp(min=0), labels.ne(IGNORED).long())
+            logits = answer_logits(backbone, embeds, mask, labels.clamp(min=0))
         else:
-            shifted = model.prepare_decoder_input_ids_from_labels(labels=labels)
+            shifted = decoder_inputs(backbone, labels)
             logits = model(
                 encoder_outputs=encoded, attention_mask=mask, decoder_input_ids=shifted, use_cache=False
             ).logits.to(mask.device)  # of a model spread over GPUs they come back where the encoder ended

@@ -38,9 +38,9 @@ def splice(
 
     Returns:
         `inputs_embeds` (R, n + T, d) in the backbone's dtype and the mask (R, n + T). Positions need no
-        care with T5: they are relative, and the prompt is simply the first n tokens.
+        care: the model counts them itself, and the prompt is simply the first n tokens.
     """
-    text = backbone.model.get_input_embeddings()(input_ids)
+    text = backbone.embed(input_ids)
     soft = torch.cat(
         [
             each.P.to(text.device, text.dtype).expand(count, -1, -1)

@@ -65,9 +65,12 @@ def _train(configs: list, runs_dir: Path, name: str | None, if_exists: Any) -> N
     from rankprobe.cli.progress import Watch
     from rankprobe.cli.show import summary
     from rankprobe.training.api import train_cohort
+    from rankprobe.training.session import on_this_machine
 
     console = Console()
-    with Watch(console, several=len(configs) > 1) as watch:
+    here = on_this_machine(configs[0]).backbone
+    where = f"training on {here.device_map or here.device}, weights of the backbone in {here.dtype}"
+    with Watch(console, several=len(configs) > 1, start=where) as watch:
         runs = train_cohort(
             configs,
             runs_dir=runs_dir,

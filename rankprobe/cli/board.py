@@ -33,10 +33,12 @@ class Board:
         runs_dir: Path,
     ) -> None:
         self.console, self.runs_dir, self.cohorts = console, runs_dir, len(cohorts)
-        mine = {config.run_id: config for cohort in cohorts for config in cohort}
+        from rankprobe.training.folders import run_folder
+
+        mine = {run_folder(config, runs_dir).name: config for cohort in cohorts for config in cohort}
         self.costs = {run_id: _cost(config) for run_id, config in mine.items()}
         self.experiments = {
-            name: [config.run_id for config in configs if config.run_id in mine]
+            name: [run_id for config in configs if (run_id := run_folder(config, runs_dir).name) in mine]
             for name, configs in experiments.items()
         }
         self.ended: dict[str, str] = {}

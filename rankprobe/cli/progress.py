@@ -20,9 +20,10 @@ LINES = 20
 class Watch:
     """A hook that shows step, loss, dev score, majority rate, and positive entries with the twin's."""
 
-    def __init__(self, console: Console, *, several: bool) -> None:
-        """`several` runs are named beside their lines; one needs no name."""
+    def __init__(self, console: Console, *, several: bool, start: str = "") -> None:
+        """`several` runs are named in their lines, one is not; `start` is printed before the first line."""
         self.console = console
+        self.start = start
         self.several = several
         line = "step {task.completed:.0f}/{task.total:.0f}  {task.fields[facts]}"
         self.live = Progress(
@@ -49,6 +50,9 @@ class Watch:
         self.live.stop()
 
     def __call__(self, record: StepRecord) -> None:
+        if self.start:
+            self.console.print(self.start, highlight=False, markup=False, soft_wrap=True)
+            self.start = ""
         if record.evals:
             first = record.evals[0]
             self.dev[record.run_id] = f"dev {first['value']:.1f} (majority {first['majority']:.1f})"

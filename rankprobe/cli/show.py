@@ -72,7 +72,7 @@ def _data(run: Run) -> str:
 
 def _weights(row: pd.Series) -> str:
     warning = ": no reading of a language model" if row["random_weights"] else ""
-    return f"{row['model_label']}{warning}"
+    return f"{row['model_label']}, {row['dtype']} on {row['device']}{warning}"
 
 
 def _change(first: pd.Series, last: pd.Series, column: str, prefix: str = "") -> str:

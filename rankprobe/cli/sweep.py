@@ -37,7 +37,7 @@ def sweep(
     engine: Annotated[str, typer.Option(help="local, or ray")] = "local",
     address: Annotated[str | None, typer.Option(help="Of a Ray cluster; unset: this machine")] = None,
     cpus: Annotated[float, typer.Option(min=0, help="Ray: processors of a cohort")] = 1,
-    gpus: Annotated[float | None, typer.Option(min=0, help="Ray: GPUs of a cohort [1 on cuda]")] = None,
+    gpus: Annotated[float | None, typer.Option(min=0, help="Ray: GPUs of a cohort [1 if any]")] = None,
 ) -> None:
     """Train every run of one or more experiments, as many as fit in one pass; the same command goes on.
 
@@ -105,8 +105,11 @@ def _engine(
         return in_this_process
     from rankprobe.sweeps.cluster import on_ray
 
-    on_cuda = any(config.backbone.device.startswith("cuda") for config in every.values())
-    return on_ray(address=address, cpus=cpus, gpus=float(on_cuda) if gpus is None else gpus)
+    devices = {config.backbone.device for config in every.values()}
+    on_cuda = any(each.startswith("cuda") for each in devices)
+    # What `auto` is decided on the node: it has a GPU where the cohort was given one.
+    wanted = gpus if gpus is not None else 1.0 if on_cuda else None if "auto" in devices else 0.0
+    return on_ray(address=address, cpus=cpus, gpus=wanted)
 
 
 def _show(
@@ -115,10 +118,11 @@ def _show(
     """The plan: how many runs of each experiment there are, and which cohorts are still to be trained."""
     from rankprobe.cli.board import Board, describe
     from rankprobe.sweeps import is_finished
+    from rankprobe.training.folders import run_folder
 
     console.print(Board(console, experiments, cohorts, runs_dir).table().renderables[0])
     for cohort in cohorts:
-        left = [config for config in cohort if not is_finished(runs_dir / config.run_id)]
+        left = [config for config in cohort if not is_finished(run_folder(config, runs_dir))]
         if left:
             first = left[0]
             n, steps = first.method.prompt_length, first.training.steps
@@ -131,13 +135,14 @@ def _write_plan(
 ) -> None:
     from rankprobe.runs import Plan, write_plan
     from rankprobe.sweeps import chosen_scale
+    from rankprobe.training.folders import run_folder
 
     named = chosen_scale(spec, scale)
     words = ["rankprobe", "sweep", str(path)]
     words += ["--scale", named] if named else []
     words += [word for change in changes for word in ("--set", change)]
     words += ["--runs-dir", str(runs_dir)]
-    ids = [config.run_id for config in configs]
+    ids = [run_folder(config, runs_dir).name for config in configs]
     write_plan(Plan(path.stem, named, spec.title, spec.draws, shlex.join(words), ids), runs_dir)
 
 

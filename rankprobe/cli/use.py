@@ -15,7 +15,7 @@ from rankprobe.errors import RankprobeError
 RunsDir = Annotated[Path, typer.Option(help="Where run folders live")]
 OneRun = Annotated[str, typer.Argument(help="Run id, or path of a run folder.")]
 Which = Annotated[str, typer.Option(help="final, or best (by dev score)")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, …; unset: where the run was trained")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, …; unset: where the run was trained")]
 
 
 def evaluate(
@@ -52,7 +52,7 @@ def evaluate(
 def predict(
     run: OneRun,
     which: Which = "final",
-    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Unset: the longest label, or 32")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Unset: as in the run's training")] = None,
     device: Device = None,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:

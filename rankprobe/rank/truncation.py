@@ -48,7 +48,7 @@ def steps_to(most: int, count: int) -> list[int]:
 
 
 def least_enough(
-    ks: Sequence[float], scores: ArrayLike, *, full: ArrayLike, floor: float, share: float
+    ks: Sequence[float], scores: ArrayLike, *, full: ArrayLike, floor: ArrayLike, share: float
 ) -> NDArray[np.float64]:
     """The least k from which on every score keeps `share` of the gain of `full` over `floor`.
 
@@ -60,15 +60,15 @@ def least_enough(
         ks: ascending.
         scores: (…, len(ks)).
         full: (…), the score without restriction.
-        floor: the score without any training.
+        floor: (…) or one number, the score without any training.
         share: 0 to 1.
 
     Returns:
         (…), NaN where `full` is no higher than `floor`, or no k is enough.
     """
-    values, best = np.asarray(scores, dtype=np.float64), np.asarray(full, dtype=np.float64)
+    values, best, low = (np.asarray(each, dtype=np.float64) for each in (scores, full, floor))
     # Scores are means of many numbers, so equal ones may differ in the last bit.
-    wanted = floor + share * (best - floor) - 1e-9
+    wanted = low + share * (best - low) - 1e-9
     enough = np.minimum.accumulate((values >= wanted[..., None])[..., ::-1], axis=-1)[..., ::-1]
     found = np.asarray(ks, dtype=np.float64)[enough.argmax(-1)]
-    return np.where(enough[..., -1] & (best > floor), found, np.nan)
+    return np.where(enough[..., -1] & (best > low), found, np.nan)

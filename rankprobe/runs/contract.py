@@ -10,6 +10,21 @@ from pydantic import model_validator
 
 from rankprobe.settings import Settings
 
+ADDED_SETTINGS: dict[tuple[str, str], Any] = {}
+"""Settings added after the first manifests were written, by section (`method.<name>` for a method's own) and
+name, each with the value that a manifest without it means: what rankprobe did before the setting existed."""
+
+
+def completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a manifest, with the settings that did not exist when it was written."""
+    full = {key: dict(value) if isinstance(value, Mapping) else value for key, value in config.items()}
+    for (section, name), value in ADDED_SETTINGS.items():
+        place, _, method = section.partition(".")
+        table = full.setdefault(place, {})
+        if not method or table.get("name") == method:
+            table.setdefault(name, value)
+    return full
+
 
 class Named(Settings, extra="ignore"):
     name: str

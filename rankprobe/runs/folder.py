@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rankprobe.errors import RankprobeError, unknown
-from rankprobe.runs.contract import Manifest
+from rankprobe.runs.contract import Manifest, completed
 from rankprobe.runs.files import checked_metadata, last_row, read_log, read_parquet, read_sealed, write_sealed
 from rankprobe.runs.lock import is_being_written, writing
 
@@ -40,13 +40,16 @@ class Run:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """Settings, fingerprints, versions, status, scores and timings, as last written."""
+        """Settings, fingerprints, versions, status, scores and timings, as last written.
+
+        Settings that are younger than the manifest have the value that was meant before they existed.
+        """
         manifest = read_sealed(self.path / MANIFEST)
         try:
             Manifest.parse(manifest)
         except RankprobeError as error:
             raise RankprobeError(f"{self.path / MANIFEST}: {error}") from None
-        return manifest
+        return {**manifest, "config": completed(manifest["config"])}
 
     @property
     def status(self) -> str:

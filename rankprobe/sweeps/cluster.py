@@ -38,7 +38,7 @@ GLANCE = 1.0
 """Seconds between looks at whether a stop was asked for."""
 
 
-def on_ray(*, address: str | None = None, cpus: float = 1, gpus: float = 0) -> Engine:
+def on_ray(*, address: str | None = None, cpus: float = 1, gpus: float | None = 0) -> Engine:
     """An engine that trains every cohort as a task of a Ray cluster, wherever there is room.
 
     Run folders lie on a file system that all nodes share. A task whose node dies is given to another, where
@@ -49,7 +49,7 @@ def on_ray(*, address: str | None = None, cpus: float = 1, gpus: float = 0) -> E
         address: HOST:PORT of the cluster, or `auto` for the one this machine belongs to; unset: RAY_ADDRESS,
             or where that is unset too, processes on this machine alone.
         cpus: processors that each cohort takes; also the threads it computes with.
-        gpus: GPUs that each cohort takes.
+        gpus: GPUs that each cohort takes; None: one, if the cluster has any.
 
     Raises:
         RankprobeError: Ray is not installed. The engine itself raises it where there is no such cluster.
@@ -71,10 +71,11 @@ def on_ray(*, address: str | None = None, cpus: float = 1, gpus: float = 0) -> E
         if not cohorts:
             return
         with _connected(address), StopRequest() as stop:
-            _check_room(cpus, gpus)
+            gpus_each = float(_has_gpu()) if gpus is None else gpus
+            _check_room(cpus, gpus_each)
             # A worker that its node asks to stop has written a checkpoint: as good as one that was lost.
             again: dict[str, Any] = {"max_retries": RETRIES, "retry_exceptions": [RunInterrupted]}
-            task = ray.remote(num_cpus=cpus, num_gpus=gpus, **again)(train_there)
+            task = ray.remote(num_cpus=cpus, num_gpus=gpus_each, **again)(train_there)
             root = str(runs_dir.resolve())
             under_way = {
                 task.remote([c.tree() for c in cohort], root, {c.run_id for c in cohort} & set(cut)): cohort
@@ -155,6 +156,12 @@ def _check_answers(address: str) -> None:
         raise RankprobeError(
             f"no Ray cluster at '{address}' ({error}); start one there with: ray start --head"
         ) from None
+
+
+def _has_gpu() -> bool:
+    import ray
+
+    return any(node["Resources"].get("GPU", 0) >= 1 for node in ray.nodes() if node["Alive"])
 
 
 def _check_room(cpus: float, gpus: float) -> None:

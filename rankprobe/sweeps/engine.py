@@ -17,6 +17,7 @@ from rankprobe.tasks import SPLITS, load_split
 from rankprobe.training.api import train_cohort
 from rankprobe.training.config import RunConfig, TaskConfig
 from rankprobe.training.exam import task_of
+from rankprobe.training.folders import run_folder
 from rankprobe.training.room import members_that_fit
 from rankprobe.training.session import cohort_key, config_of, open_session
 from rankprobe.training.truncate import keep, truncate
@@ -78,11 +79,11 @@ def sweep(
             pending = [[c] for cohort in pending for c in cohort if c.run_id in outcome.failed]
     except (RunInterrupted, KeyboardInterrupt):
         count = sum(len(cohort) for cohort in cohorts)
-        ended = sum(is_finished(root / c.run_id) for cohort in cohorts for c in cohort)
+        ended = sum(is_finished(run_folder(c, root)) for cohort in cohorts for c in cohort)
         raise RunInterrupted(
             f"stopped with {ended} of {count} runs finished; the same command goes on from here"
         ) from None
-    runs = [Run(root / config.run_id) for cohort in cohorts for config in cohort]
+    runs = [Run(run_folder(config, root)) for cohort in cohorts for config in cohort]
     outcome.finished = [run for run in runs if is_finished(run.path)]
     return outcome
 
@@ -108,15 +109,15 @@ def train_here(
     """
     problems = {config.run_id: ELSEWHERE for config in _held(cohort, runs_dir, patience)}
     problems |= _unreadable(cohort, runs_dir)
-    ended = [config for config in cohort if is_finished(runs_dir / config.run_id)]
-    problems |= _trained_on_other_data([Run(runs_dir / config.run_id) for config in ended])
+    ended = [config for config in cohort if is_finished(run_folder(config, runs_dir))]
+    problems |= _trained_on_other_data(ended, runs_dir)
     todo = [c for c in cohort if c not in ended and c.run_id not in problems]
     for part in _parts(todo, problems):
         problems |= _trained(part, runs_dir)
     for config in cohort:
-        path = runs_dir / config.run_id
+        path = run_folder(config, runs_dir)
         if config.run_id in cut and is_finished(path) and config.method.prompt_length:
-            problems |= _truncated(Run(path))
+            problems |= _truncated(config, Run(path))
     return problems
 
 
@@ -132,7 +133,7 @@ def _unreadable(cohort: Sequence[RunConfig], runs_dir: Path) -> Problems:
     """Runs whose manifest is damaged: they keep no other run from being trained, and are not thrown away."""
     problems = {}
     for config in cohort:
-        path = runs_dir / config.run_id
+        path = run_folder(config, runs_dir)
         try:
             if path.exists():
                 _ = Run(path).manifest
@@ -145,7 +146,7 @@ def _held(cohort: Sequence[RunConfig], runs_dir: Path, patience: float) -> Cohor
     """The runs that another process is writing and does not let go in time."""
     deadline = time.monotonic() + patience
     while True:
-        paths = {config.run_id: runs_dir / config.run_id for config in cohort}
+        paths = {config.run_id: run_folder(config, runs_dir) for config in cohort}
         held = [c for c in cohort if paths[c.run_id].exists() and is_being_written(paths[c.run_id])]
         if not held or time.monotonic() > deadline:
             return held
@@ -166,7 +167,7 @@ def _reasons(part: Cohort, runs_dir: Path, said: str) -> Problems:
     """For each run that did not finish its own reason, or where its folder has none, what was `said`."""
     problems = {}
     for config in part:
-        path = runs_dir / config.run_id
+        path = run_folder(config, runs_dir)
         if not is_finished(path):
             own = Run(path).manifest["error"] if path.exists() else None
             problems[config.run_id] = own or said
@@ -195,13 +196,14 @@ def _room(kind: str, config: RunConfig) -> int:
     return _ROOM[kind]
 
 
-def _trained_on_other_data(runs: Sequence[Run]) -> Problems:
+def _trained_on_other_data(cohort: Sequence[RunConfig], runs_dir: Path) -> Problems:
     """Finished runs whose data is not what is there now: neither kept silently nor thrown away."""
     problems = {}
-    for run in runs:
+    for config in cohort:
+        run = Run(run_folder(config, runs_dir))
         now = _data_fingerprint(config_of(run).task.model_dump_json())
         if now and dict(now) != run.manifest["data"]["fingerprint"]:
-            problems[run.id] = (
+            problems[config.run_id] = (
                 f"run '{run.id}' was trained on other data than there is now; sweep into another --runs-dir, "
                 f"or remove {run.path}"
             )
@@ -219,11 +221,11 @@ def _data_fingerprint(task: str) -> tuple[tuple[str, str], ...]:
         return ()
 
 
-def _truncated(run: Run) -> Problems:
+def _truncated(config: RunConfig, run: Run) -> Problems:
     if (run.path / TRUNCATION).exists():
         return {}
     try:
         keep(run, truncate(run))
     except RankprobeError as error:
-        return {run.id: f"not truncated: {error}"}
+        return {config.run_id: f"not truncated: {error}"}
     return {}

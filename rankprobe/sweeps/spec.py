@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from rankprobe.errors import RankprobeError, unknown
-from rankprobe.settings import Settings, read_toml
+from rankprobe.settings import Settings, flatten, read_toml
 from rankprobe.training.config import RunConfig
 
 
@@ -70,12 +70,21 @@ def configs_of(
         overrides: settings that win over everything in the file.
 
     Raises:
-        RankprobeError: an unknown scale or setting, or a value out of range.
+        RankprobeError: an unknown scale or setting, a value out of range, or an axis that changes no result.
     """
     named = chosen_scale(spec, scale)
     shared = spec.settings | spec.scale.get(named, {})
     configs = [config for each in spec.grid for config in grid(shared | each | dict(overrides or {}))]
-    return list({config.run_id: config for config in configs}.values())
+    distinct: dict[str, RunConfig] = {}
+    for config in configs:
+        same = flatten(distinct.setdefault(config.run_id, config).tree())
+        for name, value in flatten(config.tree()).items():
+            if same[name] != value:
+                raise RankprobeError(
+                    f"{name} is {same[name]!r} and {value!r} for run '{config.run_id}', and changes no "
+                    "result; give one value"
+                )
+    return list(distinct.values())
 
 
 def grid(settings: Mapping[str, Any], axes: Mapping[str, Sequence[Any]] | None = None) -> list[RunConfig]:

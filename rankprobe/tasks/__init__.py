@@ -12,7 +12,7 @@ from rankprobe.tasks.metrics import METRICS, Sheet, judged, majority_scores, sco
 from rankprobe.tasks.multirc import MULTIRC
 from rankprobe.tasks.record import RECORD
 from rankprobe.tasks.rte import RTE
-from rankprobe.tasks.sources import PLACES, SPLITS, Split, load_split
+from rankprobe.tasks.sources import BUNDLED_SPLITS, PLACES, SPLITS, Split, load_split
 from rankprobe.tasks.wic import WIC
 from rankprobe.tasks.wsc import WSC
 
@@ -37,6 +37,7 @@ def get_task(name: str) -> Task:
 
 
 __all__ = [
+    "BUNDLED_SPLITS",
     "INVALID",
     "METRICS",
     "PLACES",

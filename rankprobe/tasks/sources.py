@@ -65,7 +65,7 @@ class Split:
         return digest.hexdigest()
 
 
-def load_split(task: Task, split: str, data: str) -> Split:
+def load_split(task: Task, split: str, data: str | None) -> Split:
     """Load one split.
 
     Args:
@@ -74,8 +74,8 @@ def load_split(task: Task, split: str, data: str) -> Split:
         data: `bundled` (our miniature of the task), `bundled-500` (with its longer validation split),
             `hub` (`aps/super_glue`, pinned), or a folder with the official JSONL or the hub's columns in
             any format of `readers` (`<folder>/CB/train.jsonl`, or the task's own folder). It may be the
-            hub's folder as it was downloaded, or what `save_to_disk` of datasets wrote. A task of your own
-            names its files; a folder takes their place.
+            hub's folder as it was downloaded, or what `save_to_disk` of datasets wrote. None for a task of
+            your own, which names its files; a folder takes their place.
 
     Raises:
         RankprobeError: no such folder or file, no network, a malformed row (file and line), no rows, or
@@ -93,19 +93,17 @@ def load_split(task: Task, split: str, data: str) -> Split:
     return Split(task, split, source, origin, examples)
 
 
-def _files(task: Task, split: str, data: str) -> tuple[str, list[Path]]:
+def _files(task: Task, split: str, data: str | None) -> tuple[str, list[Path]]:
     """The files of a split, and whether they are bundled, in a folder, or a task's own."""
-    if task.files and data == "bundled":
+    if task.files and (data is None or data in BUNDLED_SPLITS):
         path = task.files[split]
         found = [path] if path.is_file() else _parts(path, SAVED)
         found = found or find([path], SPLITS[split]) or find([path.parent], [path.name])
         if not found:
             raise RankprobeError(f"{path}: no such file; task '{task.name}' names it as its {split} rows")
         return "file", found
-    if task.files and data in BUNDLED_SPLITS:
-        raise RankprobeError(
-            f"data is '{data}', and task '{task.name}' has rows of its own; leave out --data"
-        )
+    if data is None:
+        raise RankprobeError(f"no data for {task.title}; give 'bundled', 'hub', or a folder")
     root = bundled.FOLDER if data in BUNDLED_SPLITS else Path(data)
     stems = BUNDLED_SPLITS.get(data, SPLITS)[split]
     name = f"{stems[0]}.jsonl"
@@ -183,6 +181,7 @@ def _hub_rows(task: Task, split: str) -> Iterable[NamedRow]:
         "data set",
         HUB_ID,
         dataset=True,
-        offline=f"give a local folder: --data FOLDER with {task.folder}/train.jsonl and val.jsonl",
+        offline=f"give a local folder: --data FOLDER with {task.folder}/train.jsonl and val.jsonl; or "
+        "rankprobe's miniature of the task: --data bundled",
     )
     return ((where.replace(path, f"{HUB_ID}/{name}"), row) for where, row in read_rows(Path(path), task))

@@ -9,12 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
+from rankprobe.backbone import check_prompt_matters
 from rankprobe.errors import RankprobeError, RunFailed
 from rankprobe.prompts import build
 from rankprobe.runs import Run, create_run
 from rankprobe.runs.lock import is_being_written, writing
 from rankprobe.settings import flatten
-from rankprobe.training.config import RunConfig
+from rankprobe.training.batching import collate
+from rankprobe.training.config import NEUTRAL, RunConfig
+from rankprobe.training.folders import run_folder
 from rankprobe.training.learner import Learner
 from rankprobe.training.loop import train_members
 from rankprobe.training.manifest import new_manifest, provenance
@@ -22,7 +27,7 @@ from rankprobe.training.member import Member
 from rankprobe.training.passes import Work, passes, work_left
 from rankprobe.training.recorder import Hook
 from rankprobe.training.seeding import torch_generator
-from rankprobe.training.session import Session, config_of, open_session
+from rankprobe.training.session import Session, config_of, on_this_machine, open_session
 from rankprobe.training.words import words_for
 
 IfExists = Literal["error", "resume", "overwrite"]
@@ -86,8 +91,9 @@ def train_cohort(
     Each member's result is what it would be alone, up to the order of floating-point sums. Arguments and
     errors: as `train`.
     """
-    ids = list(names) if names is not None else [config.run_id for config in configs]
-    paths = [Path(runs_dir) / run_id for run_id in ids]
+    root = Path(runs_dir)
+    folders = [root / name for name in names] if names is not None else [run_folder(c, root) for c in configs]
+    ids = list(names) if names is not None else [folder.name for folder in folders]
     if len(ids) != len(configs):
         raise RankprobeError(f"{len(ids)} names for {len(configs)} runs; give one each")
     if len(set(ids)) < len(ids):
@@ -95,17 +101,17 @@ def train_cohort(
     for run_id in ids:
         if not run_id or Path(run_id).name != run_id or run_id.startswith("."):
             raise RankprobeError(f"run name '{run_id}' is no plain folder name; choose another --name")
-    for config, path in zip(configs, paths, strict=True):
+    for config, path in zip(configs, folders, strict=True):
         if path.exists():
             _check_existing(config, path, if_exists)
-    goes_on = [path.exists() and if_exists == "resume" for path in paths]
+    goes_on = [path.exists() and if_exists == "resume" for path in folders]
     works = [
-        work_left(config, path) if old else Work(config, path)
-        for config, path, old in zip(configs, paths, goes_on, strict=True)
+        work_left(_continued(config, path), path) if old else Work(on_this_machine(config), path)
+        for config, path, old in zip(configs, folders, goes_on, strict=True)
         if not (old and Run(path).status == "finished")
     ]
     run_each(partial(_train_together, each, hooks) for each in passes(works))
-    return [Run(path) for path in paths]
+    return [Run(path) for path in folders]
 
 
 def resume(runs: Sequence[Run], *, hooks: Sequence[Hook] = ()) -> list[Run]:
@@ -147,6 +153,8 @@ def _train_together(works: Sequence[Work], hooks: Sequence[Hook]) -> None:
         if not work.is_new:
             _check_unchanged(Run(work.path), session)
     learners = [new_learner(work.config, session) for work in works]
+    if works[0].is_new:
+        _check_prompt(session, learners[0])
     manifests = [
         new_manifest(work.config, session, learner) | {"cohort": [each.path.name for each in works]}
         for work, learner in zip(works, learners, strict=True)
@@ -163,6 +171,16 @@ def _train_together(works: Sequence[Work], hooks: Sequence[Hook]) -> None:
             if not work.is_new:
                 _note_resumed(member.run, session)
         train_members(session, members)
+
+
+def _check_prompt(session: Session, learner: Learner) -> None:
+    """Make sure, before anything is written, that prompts reach the model."""
+    backbone = session.backbone
+    with torch.no_grad():
+        P0 = learner.method()
+    if len(P0):
+        batch = collate(session.train, [[0]], backbone.tokenizer.pad_token_id, backbone.device)
+        check_prompt_matters(backbone, P0, batch)
 
 
 def _begin(path: Path, manifest: Mapping[str, Any]) -> None:
@@ -197,14 +215,22 @@ def _check_existing(config: RunConfig, path: Path, if_exists: IfExists) -> None:
         )
     if is_being_written(path):
         raise RankprobeError(f"{path} is being written by another process; wait for it, or stop it")
-    then, now = flatten(run.manifest["config"]), flatten(config.tree())
-    differing = [name for name in now if if_exists == "resume" and then.get(name) != now[name]]
-    if differing:
+    then, now = flatten(config_of(run).tree()), flatten(config.tree())
+    chosen_here = [*NEUTRAL, *(["dtype"] if config.backbone.dtype is None else [])]
+    differing = [name for name in now if name not in chosen_here and then.get(name) != now[name]]
+    if differing and if_exists == "resume":
         name = differing[0]
         raise RankprobeError(
             f"{path} was started with {name} {then.get(name)!r}, not {now[name]!r}; resume it with its own "
             "settings (rankprobe resume), or choose another --name"
         )
+
+
+def _continued(config: RunConfig, path: Path) -> RunConfig:
+    """The run's own config, with the device and the other neutral settings that are asked for now."""
+    asked = flatten(config.tree())
+    own = flatten(config_of(Run(path)).tree()) | {name: asked[name] for name in NEUTRAL}
+    return on_this_machine(RunConfig.from_flat(own))
 
 
 def _check_unchanged(run: Run, session: Session) -> None:

@@ -56,6 +56,11 @@ class Encoded:
         """Source tokens per example."""
         return [len(source) for source in self.sources]
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Tokens of the longest text and of the longest answer."""
+        return max(self.lengths), self.longest_label
+
 
 def encode(split: Split, backbone: Backbone, targets: str, max_length: int, *, lessons: bool) -> Encoded:
     """Tokenise a split: its examples, or with `lessons` what training makes of them; each has a target.
@@ -74,13 +79,13 @@ def encode(split: Split, backbone: Backbone, targets: str, max_length: int, *, l
         raise RankprobeError(f"{split.origin}: no row of {task.title} has a target to learn from")
     rows, examples = [row for row, _ in numbered], [example for _, example in numbered]
     sources, n_shortened, n_cut = source_ids(split, backbone.source_ids, max_length)
-    taught = _ids(backbone.answer_ids, [task.target(example, targets) for example in examples])
+    taught = token_ids(backbone.answer_ids, [task.target(example, targets) for example in examples])
     accepted = [*task.answer_set(targets), *{text for example in examples for text in example.answers}]
-    longest = max(map(len, _ids(backbone.answer_ids, accepted)))
+    longest = max(map(len, token_ids(backbone.answer_ids, accepted)))
     return Encoded(examples, rows, [sources[row] for row in rows], taught, longest, n_shortened, n_cut)
 
 
-def _ids(tokenize: Tokenize, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+def token_ids(tokenize: Tokenize, texts: Sequence[str]) -> list[NDArray[np.int32]]:
     """Token ids of each text, in arrays: a list of a hundred thousand lists would fill the memory."""
     chunks = (texts[i : i + CHUNK] for i in range(0, len(texts), CHUNK))
     return [np.array(ids, np.int32) for chunk in chunks for ids in tokenize(chunk)]
@@ -100,16 +105,18 @@ def source_ids(split: Split, tokenize: Tokenize, max_length: int) -> tuple[list[
         texts = [task.source(fields) for fields in chunk]
         excess = sizes.of(texts) - max_length
         for i in np.flatnonzero((excess > 0) & (excess <= DOUBT)).tolist():
-            excess[i] = len(_ids(tokenize, [texts[i]])[0]) - max_length
+            excess[i] = len(token_ids(tokenize, [texts[i]])[0]) - max_length
         kept = {
             i: _fitting(chunk[i], task, sizes, int(excess[i])) for i in np.flatnonzero(excess > 0).tolist()
         }
-        ids = _ids(tokenize, [task.source({**fields, **kept.get(i, {})}) for i, fields in enumerate(chunk)])
+        ids = token_ids(
+            tokenize, [task.source({**fields, **kept.get(i, {})}) for i, fields in enumerate(chunk)]
+        )
         for i, each in enumerate(ids):
             while len(each) > max_length and (words := kept.get(i, chunk[i])[task.long_field].split()):
                 words = words[1:] if task.keep == "end" else words[:-1]
                 kept[i] = {task.long_field: " ".join(words)}
-                (each,) = _ids(tokenize, [task.source({**chunk[i], **kept[i]})])
+                (each,) = token_ids(tokenize, [task.source({**chunk[i], **kept[i]})])
             if len(each) > max_length:
                 each, n_cut = np.concatenate([each[: max_length - 1], each[-1:]]), n_cut + 1
             sources.append(each)
@@ -141,7 +148,7 @@ class WordSizes(dict[str, int]):
         """Tokens of each text, but for what its first word differs from one within."""
         split = [text.split() for text in texts]
         new = sorted({word for words in split for word in words} - self.keys())
-        measured = _ids(self.tokenize, [f"a {word}" for word in new])
+        measured = token_ids(self.tokenize, [f"a {word}" for word in new])
         self.update(zip(new, (len(ids) - self.first for ids in measured), strict=True))
         return np.array([sum(self[word] for word in words) + self.overhead for words in split])
 
@@ -152,6 +159,8 @@ def epoch_batches(
     """The row numbers of each batch of one epoch; every row occurs once.
 
     `length` sorts by blurred length, cuts into batches, and shuffles their order; `random` shuffles rows.
+    Where the rows do not fill all batches, the short batch is cut at a random place: the mean over its few
+    rows counts as much as that over a full batch, and they must not be the longest rows in every epoch.
     """
     rng = numpy_generator(seed, "order", epoch)
     if batching == "random":
@@ -159,8 +168,11 @@ def epoch_batches(
     else:
         blur = rng.uniform(1 - LENGTH_JITTER, 1 + LENGTH_JITTER, len(lengths))
         order = np.argsort(np.asarray(lengths) * blur, kind="stable")
-    batches = [order[i : i + batch_size].tolist() for i in range(0, len(order), batch_size)]
-    return [batches[i] for i in rng.permutation(len(batches))]
+    count = -(-len(order) // batch_size)
+    sizes = np.full(count, batch_size)
+    sizes[rng.integers(count)] -= count * batch_size - len(order)
+    batches = np.split(order, np.cumsum(sizes)[:-1])
+    return [batches[i].tolist() for i in rng.permutation(count)]
 
 
 def collate(

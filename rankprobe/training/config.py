@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -20,23 +21,32 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from rankprobe.bundled import BACKBONES
+from rankprobe.bundled import BACKBONES, FOLDER
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.hub import SECRET
 from rankprobe.prompts import METHODS, MethodConfig, ProbeConfig, config_class
-from rankprobe.settings import Settings, absolute, placement
-from rankprobe.tasks import PLACES, TASKS
+from rankprobe.settings import Settings, absolute, default_dtype, flatten, placement
+from rankprobe.tasks import BUNDLED_SPLITS, PLACES, TASKS
+
+TOKENIZER = "tokenizer.json"
+
+NEUTRAL = ("device", "device_map", "gradient_checkpointing", "checkpoint_every")
+"""Settings that change nothing in a finished run but rounding. A run's id does not depend on them."""
 
 
 class TaskConfig(Settings):
     """What is trained on.
 
     `data` is `bundled` (our miniature of the task), `bundled-500` (with about 500 validation rows), `hub`
-    (SuperGLUE itself, pinned), or a folder of the official release.
+    (SuperGLUE itself, pinned), or a folder of the official release. Where it is unset, `RunConfig` fills in
+    `default_data`; for a task of the user's own, which names its files, it stays unset.
     """
 
     name: str = Field(default="cb", description="See: rankprobe tasks; or a TOML file or folder of your own")
-    data: str = Field(default="bundled", description="bundled, bundled-500, hub, or a folder")
+    data: str | None = Field(
+        default=None,
+        description="bundled, bundled-500, hub or a folder; unset: bundled for our own models, else hub",
+    )
     form: Literal["plain", "authors"] = Field(
         default="plain",
         description="Source text: plain, or authors (task name first, COPA's question dropped)",
@@ -76,8 +86,8 @@ class TaskConfig(Settings):
 
     @field_validator("data")
     @classmethod
-    def _place(cls, value: str) -> str:
-        return value if value in PLACES else absolute(value)
+    def _place(cls, value: str | None) -> str | None:
+        return value if value is None or value in PLACES else absolute(value)
 
 
 class BackboneConfig(Settings):
@@ -92,15 +102,18 @@ class BackboneConfig(Settings):
         default="tiny", description="tiny, mini, hub id, folder, or random:tiny|t5-small|t5-base|t5-large"
     )
     tokenizer: str | None = Field(default=None, description="Hub id or folder; unset: the model's own")
-    dtype: Literal["float32", "bfloat16", "float64"] = Field(
-        default="float32", description="Frozen weights: float32, bfloat16 or float64"
+    dtype: Literal["float32", "bfloat16", "float64"] | None = Field(
+        default=None,
+        description="Frozen weights: float32, bfloat16 or float64; unset: bfloat16 on CUDA, else float32",
     )
     dropout: bool = Field(default=False, description="Backbone dropout in training (authors' code: on)")
     gradient_checkpointing: bool = Field(
         default=False, description="Recompute activations in the backward pass: less memory, slower"
     )
     model_seed: int = Field(default=0, ge=0, lt=2**64, description="Seed of the weights of random:…")
-    device: str = Field(default="cpu", description="cpu, cuda, cuda:1, mps")
+    device: str = Field(
+        default="auto", description="auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 or mps"
+    )
     device_map: str | None = Field(
         default=None,
         description="Spread a large backbone over GPUs, CPU and disk: auto, or limits as 0=20GiB,cpu=8GiB",
@@ -213,6 +226,25 @@ class RunConfig(Settings):
             training = {**chosen.training, **training}
         return {**values, "training": training, "method": chosen.parse(method)}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _data_of_task(cls, values: Any) -> Any:
+        """Fill in `data` where it is unset; a task of the user's own has its files in its place."""
+        if not isinstance(values, Mapping):
+            return values
+        task, backbone = (
+            section.model_dump() if isinstance(section := values.get(name, {}), Settings) else section
+            for name in ("task", "backbone")
+        )
+        if not isinstance(task, Mapping) or not isinstance(backbone, Mapping):
+            return values
+        name = str(task.get("name", TaskConfig.model_fields["name"].default))
+        model = str(backbone.get("model", BackboneConfig.model_fields["model"].default))
+        data = task.get("data")
+        if data is None or (name not in TASKS and data in BUNDLED_SPLITS):
+            data = default_data(name, model)
+        return {**values, "task": {**task, "data": data}}
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.method.trains_backbone and self.backbone.dtype == "bfloat16":
@@ -225,7 +257,7 @@ class RunConfig(Settings):
                 f"method '{self.method.name}' trains the backbone, and --device-map spreads a frozen one; "
                 "leave it out"
             )
-        if self.backbone.device_map and self.backbone.device != "cpu":
+        if self.backbone.device_map and self.backbone.device != "auto":
             raise RankprobeError("--device and --device-map exclude each other; give one")
         if self.backbone.dropout and self.backbone.gradient_checkpointing:
             raise RankprobeError("--dropout and --gradient-checkpointing exclude each other; give one")
@@ -275,10 +307,63 @@ class RunConfig(Settings):
 
     @property
     def run_id(self) -> str:
-        """`<task>-<method>-<model>-s<seed>-<hash>`; configs that differ anywhere have different ids."""
+        """`<task>-<method>-<model>-s<seed>-<hash>`; the hash is that of `identity`."""
+        digest = hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
+        return f"{self.id_stem}{digest[:6]}"
+
+    @property
+    def id_stem(self) -> str:
+        """The readable part of the run's id."""
         model = self.backbone.model.rstrip("/").rpartition("/")[2].replace(":", "-")
-        digest = hashlib.sha256(json.dumps(self.tree(), sort_keys=True).encode()).hexdigest()
-        return f"{Path(self.task.name).stem}-{self.method.name}-{model}-s{self.seed}-{digest[:6]}"
+        return f"{Path(self.task.name).stem}-{self.method.name}-{model}-s{self.seed}-"
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide the result, by flat name, without those that have their default value.
+
+        Two configs with the same identity are the same run. A setting that is added later leaves the identity
+        of earlier runs as it was.
+        """
+        defaults = _defaults(self.task.name, self.backbone.model, self.method.name)
+        own = {k: v for k, v in flatten(self.tree()).items() if k not in NEUTRAL and v != defaults[k]}
+        if not self.backbone.device_map and own.get("dtype") == self.default_dtype:
+            own.pop("dtype", None)
+        return own
+
+    @property
+    def default_dtype(self) -> str | None:
+        """The dtype of the weights where none is asked for; None as long as the device is `auto`.
+
+        A backbone that is trained is float32 on every device: bfloat16 loses its small steps.
+        """
+        return "float32" if self.method.trains_backbone else default_dtype(self.backbone.device)
+
+
+@cache
+def _defaults(task: str, model: str, method: str) -> dict[str, Any]:
+    """The value of each setting that is not given, by flat name; what a run is about has none."""
+    config = RunConfig.from_flat({"task": task, "model": model, "method": method})
+    return {**flatten(config.tree()), "task": None, "model": None, "method": None, "seed": None}
+
+
+def default_data(task: str, model: str) -> str | None:
+    """Where rows come from by default: a pretrained model is not to be measured on our miniature unasked.
+
+    `bundled` for our own backbones, for folders with our tokenizer and for random weights; `hub` for others;
+    None for a task of the user's own.
+    """
+    if task not in TASKS:
+        return None
+    own = model in BACKBONES or model.startswith("random:") or _has_our_tokenizer(Path(model))
+    return "bundled" if own else "hub"
+
+
+def _has_our_tokenizer(folder: Path) -> bool:
+    """Whether a model folder has the tokenizer of our backbones, as those of `experiments/pretrain` do."""
+    theirs, ours = folder / TOKENIZER, FOLDER / BACKBONES[0] / TOKENIZER
+    try:
+        return theirs.stat().st_size == ours.stat().st_size and theirs.read_bytes() == ours.read_bytes()
+    except OSError:
+        return False
 
 
 def settable(method: str) -> list[str]:

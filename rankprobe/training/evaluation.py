@@ -32,7 +32,7 @@ def answers(
         rows = by_length[start : start + batch_size].tolist()
         batch = collate(data, [rows] * len(softs), backbone.tokenizer.pad_token_id, backbone.device)
         if scoring == "greedy":
-            texts = decode(backbone, softs, batch, data.longest_label)
+            texts = decode(backbone, softs, batch, exam.max_new_tokens)
         else:
             texts = _ranked(exam, backbone, softs, batch, rows)
         for member, each in enumerate(texts):

@@ -7,8 +7,8 @@ from functools import cached_property
 
 from rankprobe.backbone import Backbone
 from rankprobe.errors import RankprobeError
-from rankprobe.tasks import Split, Task, get_task, majority_scores
-from rankprobe.training.batching import Encoded, encode
+from rankprobe.tasks import Split, Task, get_task, load_split, majority_scores
+from rankprobe.training.batching import Encoded, encode, token_ids
 from rankprobe.training.config import TaskConfig
 from rankprobe.training.subsets import dev_parts
 
@@ -23,6 +23,7 @@ class Exam:
         targets: the label texts, as in `TaskConfig`.
         scoring: `greedy`, `rank`, or both; the first chooses the best prompt.
         parts: which examples are scored together, by name; the first part chooses the best prompt.
+        max_new_tokens: how long a decoded answer may get; it does not depend on the examples.
     """
 
     task: Task
@@ -30,6 +31,7 @@ class Exam:
     targets: str
     scoring: tuple[str, ...]
     parts: dict[str, list[int]]
+    max_new_tokens: int
 
     @cached_property
     def majority(self) -> dict[str, dict[str, float]]:
@@ -38,6 +40,12 @@ class Exam:
             part: majority_scores(self.task, [self.data.examples[row] for row in rows], self.targets)
             for part, rows in self.parts.items()
         }
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Tokens of the longest text, and of the longest answer that may be decoded or is ranked."""
+        ranked = self.data.longest_label if "rank" in self.scoring else 0
+        return max(self.data.lengths), max(self.max_new_tokens, ranked)
 
     @property
     def selection(self) -> str:
@@ -51,7 +59,21 @@ def task_of(config: TaskConfig) -> Task:
     return task.as_authors() if config.form == "authors" else task
 
 
-def set_exam(config: TaskConfig, split: Split, backbone: Backbone) -> Exam:
+def longest_answer(config: TaskConfig, backbone: Backbone) -> int:
+    """Tokens of the longest answer that training teaches, which is how long a decoded answer may get.
+
+    That is the longest label, or for a task with free answers the longest target of its training rows. The
+    rows that are scored must not set this limit: it would tell how long their answers are.
+    """
+    task = task_of(config)
+    texts = task.answer_set(config.targets)
+    if not texts:
+        rows = load_split(task, "train", config.data).examples
+        texts = [text for example in rows for lesson in task.lessons(example) for text in lesson.answers]
+    return max(map(len, token_ids(backbone.answer_ids, texts)))
+
+
+def set_exam(config: TaskConfig, split: Split, backbone: Backbone, max_new_tokens: int) -> Exam:
     """Tokenise a split for scoring.
 
     Raises:
@@ -65,4 +87,4 @@ def set_exam(config: TaskConfig, split: Split, backbone: Backbone) -> Exam:
     parts = {split.name: list(range(len(data)))}
     if split.name == "validation":
         parts = dev_parts(data.examples, config.report_split)
-    return Exam(task, data, targets, scoring, parts)
+    return Exam(task, data, targets, scoring, parts, max_new_tokens)

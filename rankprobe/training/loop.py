@@ -15,7 +15,6 @@ from rankprobe.backbone import (
     Backbone,
     MemberDropout,
     TextBatch,
-    check_prompt_matters,
     fetching_again,
     fingerprint,
     losses,
@@ -129,12 +128,7 @@ def _failing_alone(alive: list[Member], member: Member, step: int, failures: lis
 
 
 def _start(session: Session, members: list[Member], room: Room, failures: list[str]) -> None:
-    """Step 0: make sure that prompts reach the model, then measure and score the untrained ones."""
-    backbone = session.backbone
-    rows = [member.rows(1) for member in members]
-    batch = collate(session.train, rows, backbone.tokenizer.pad_token_id, backbone.device)
-    if len(members[0].P0):
-        check_prompt_matters(backbone, members[0].P0, batch)
+    """Step 0: measure and score the untrained prompts."""
     record(session, members, room, 0, [{} for _ in members], failures)
     _checkpoint(members)
 

@@ -24,6 +24,10 @@ PACKAGES = (
 )  # fmt: skip
 
 
+FORMAT = 2
+"""Of manifests. 2: the run's id hashes `RunConfig.identity`; 1: it hashed every setting."""
+
+
 SELECTION = {
     "all": "best is chosen and reported on the same validation rows; last is beside it",
     "half": "best is chosen on the selection half of the validation rows and reported on the report half",
@@ -43,7 +47,7 @@ def new_manifest(config: RunConfig, session: Session, learner: Learner) -> dict[
     n, d = config.method.prompt_length, backbone.d_model
     rows = training_rows(train.examples, config.task, config.seed)
     return {
-        "format": 1,
+        "format": FORMAT,
         "status": "running",
         "error": None,
         "updated": now(),
@@ -70,6 +74,7 @@ def new_manifest(config: RunConfig, session: Session, learner: Learner) -> dict[
             "n_validation": len(validation),
             "n_shortened": train.n_shortened + validation.n_shortened,
             "n_cut": train.n_cut + validation.n_cut,
+            "max_new_tokens": session.exam.max_new_tokens,
         },
         "trainable": {name: parameter.numel() for name, parameter in learner.trained.items()},
         "trainable_parameters": sum(p.numel() for p in learner.trained.values()),
@@ -107,12 +112,14 @@ def versions() -> dict[str, str | None]:
 
 
 def machine(device: str) -> dict[str, Any]:
-    """The hardware, and the threads, whose number decides the order of floating-point sums."""
-    named = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
+    """The hardware, and what decides the rounding of sums: threads, and on a GPU its CUDA and TF32."""
+    on_gpu = device.startswith("cuda")
     return {
         "platform": platform.platform(),
         "device": device,
-        "processor": named,
+        "processor": torch.cuda.get_device_name(device) if on_gpu else platform.machine(),
+        "cuda": torch.version.cuda if on_gpu else None,
+        "tf32": torch.get_float32_matmul_precision() != "highest" if on_gpu else None,
         "threads": torch.get_num_threads(),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
     }

@@ -8,13 +8,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
-from rankprobe.backbone import Backbone, fingerprint, load_backbone
+from rankprobe.backbone import (
+    Backbone,
+    Soft,
+    check_fits,
+    check_model,
+    chosen_device,
+    chosen_dtype,
+    decode,
+    fingerprint,
+    likeliest,
+    load_backbone,
+    recomputing,
+)
 from rankprobe.backbone.score import IGNORED
 from rankprobe.errors import RankprobeError
+from rankprobe.hub import first_line
 from rankprobe.runs import Run
 from rankprobe.tasks import Split, Task, load_split
-from rankprobe.training.batching import Encoded, encode
+from rankprobe.training.batching import Encoded, collate, encode
 from rankprobe.training.config import RunConfig
 from rankprobe.training.exam import Exam, set_exam, task_of
 from rankprobe.training.subsets import training_rows
@@ -60,7 +74,7 @@ def config_of(run: Run) -> RunConfig:
 
 def backbone_of(config: RunConfig, device: str | None = None) -> Backbone:
     """The backbone a config names; `device` takes the place of the config's, and of its device map."""
-    own = config.backbone
+    own = on_this_machine(config).backbone
     return load_backbone(
         own.model,
         tokenizer=own.tokenizer,
@@ -69,6 +83,17 @@ def backbone_of(config: RunConfig, device: str | None = None) -> Backbone:
         device=device or own.device,
         device_map=None if device else own.device_map,
     )
+
+
+def on_this_machine(config: RunConfig) -> RunConfig:
+    """The config with the device and the dtype that its run has here, as its manifest will name them."""
+    own = config.backbone
+    dtype = own.dtype or config.default_dtype
+    chosen = {
+        "dtype": chosen_dtype(dtype, own.device, own.device_map),
+        "device": own.device if own.device_map else chosen_device(own.device, dtype),
+    }
+    return config.model_copy(update={"backbone": own.model_copy(update=chosen)})
 
 
 def cohort_key(config: RunConfig) -> dict[str, Any]:
@@ -102,13 +127,18 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
                     f"runs of one cohort must share '{name}'; got {mine[name]!r} and {theirs[name]!r}"
                 )
     task = task_of(config.task)
+    check_model(config.backbone.model)  # before the rows, which may have to be fetched for it
     splits = {name: load_split(task, name, config.task.data) for name in ("train", "validation")}
     backbone = backbone_of(config)
     targets, limit = config.task.targets, config.task.max_source_length
     check_tokenizer(backbone, task.answer_set(targets))
     train = encode(splits["train"], backbone, targets, limit, lessons=True)
-    exam = set_exam(config.task, splits["validation"], backbone)
-    check_length(backbone, config.method.prompt_length, [train, exam.data])
+    exam = set_exam(config.task, splits["validation"], backbone, train.longest_label)
+    check_length(backbone, config.method.prompt_length, [train.size, exam.size])
+    check_answers(exam, backbone, config.method.prompt_length)
+    if config.backbone.gradient_checkpointing:
+        with recomputing(backbone.model):
+            pass  # a model that cannot recompute is refused here, before a run folder is made
     n_rows = len(training_rows(train.examples, config.task, config.seed))
     per_epoch = -(-n_rows // config.training.batch_size)
     total = config.training.steps or config.training.epochs * per_epoch
@@ -127,21 +157,44 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
     )
 
 
-def check_length(backbone: Backbone, n: int, splits: Sequence[Encoded]) -> None:
-    """Make sure that prompt, text and answer fit into a model whose positions are counted.
+def check_length(backbone: Backbone, n: int, sizes: Sequence[tuple[int, int]]) -> None:
+    """Make sure that the model takes a prompt of `n` tokens, the longest text and the longest answer.
+
+    Args:
+        backbone: the model.
+        n: prompt length.
+        sizes: tokens of the longest text and of the longest answer, of each split.
 
     Raises:
-        RankprobeError: they do not.
+        RankprobeError: it does not.
     """
-    limit = getattr(backbone.model.config, "max_position_embeddings", None)
-    if limit is None:
-        return
-    longest = max(max(data.lengths) + (data.longest_label if backbone.causal else 0) for data in splits)
-    if n + longest > limit:
-        raise RankprobeError(
-            f"model '{backbone.name}' has {limit} positions, and the prompt takes {n}, the longest text with "
-            f"its answer {longest}; give a smaller --max-source-length or --prompt-length"
-        )
+    if backbone.causal:
+        sizes = [max(sizes, key=sum)]
+    texts, answers = zip(*sizes, strict=True)
+    check_fits(backbone, n, max(texts), max(answers))
+
+
+def check_answers(exam: Exam, backbone: Backbone, n: int) -> None:
+    """Make sure that the model answers in the ways the exam asks for: one row, a token or two of it.
+
+    Raises:
+        RankprobeError: it does not. The other way of answering may work, if the task has a set of answers.
+    """
+    data, softs = exam.data, [Soft(torch.zeros(n, backbone.d_model))]
+    batch = collate(data, [[0]], backbone.tokenizer.pad_token_id, backbone.device)
+    candidates = exam.task.candidates(data.examples[0], exam.targets)
+    for scoring in exam.scoring:
+        try:
+            if scoring == "greedy":
+                decode(backbone, softs, batch, min(2, exam.max_new_tokens))
+            else:
+                likeliest(backbone, softs, batch, [backbone.answer_ids(candidates)])
+        except Exception as error:  # code of any architecture
+            does, other = ("decode", "rank") if scoring == "greedy" else ("rank", "greedy")
+            way_out = f"give --answers {other}" if candidates else "use a model like T5, GPT-2 or Llama"
+            raise RankprobeError(
+                f"model '{backbone.name}' cannot {does} answers ({first_line(error)}); {way_out}"
+            ) from error
 
 
 def check_tokenizer(backbone: Backbone, answers: Sequence[str]) -> None:
@@ -151,7 +204,7 @@ def check_tokenizer(backbone: Backbone, answers: Sequence[str]) -> None:
         RankprobeError: the tokenizer has more pieces than the embedding has rows, has no padding piece,
             does not end a text with its end-of-sequence piece, or cannot tell the labels apart.
     """
-    tokenizer, rows = backbone.tokenizer, len(backbone.embedding)
+    tokenizer, rows = backbone.tokenizer, backbone.n_rows
     problem = ""
     if len(tokenizer) > rows:
         problem = f"has {len(tokenizer)} pieces, and the model's embedding {rows} rows"

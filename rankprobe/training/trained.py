@@ -13,7 +13,7 @@ from rankprobe.errors import RankprobeError
 from rankprobe.prompts import StartConfig, build
 from rankprobe.rank import nearest
 from rankprobe.runs import Run, write_prompt
-from rankprobe.training.exam import task_of
+from rankprobe.training.exam import longest_answer, task_of
 from rankprobe.training.seeding import torch_generator
 from rankprobe.training.session import backbone_of, config_of
 from rankprobe.training.words import words_for
@@ -34,6 +34,12 @@ def check_backbone(run: Run, backbone: Backbone) -> None:
         raise RankprobeError(
             f"run '{run.id}' was trained on other weights than those of '{backbone.name}' now; restore them"
         )
+
+
+def answer_limit(run: Run, backbone: Backbone) -> int:
+    """How many tokens a decoded answer of a run may have, in its training and ever after."""
+    # Manifests of earlier versions do not say.
+    return run.manifest["data"].get("max_new_tokens") or longest_answer(config_of(run).task, backbone)
 
 
 def trained_soft(run: Run, backbone: Backbone, which: Which) -> Soft:

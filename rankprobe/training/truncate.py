@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from rankprobe.backbone import Soft
 from rankprobe.errors import RankprobeError
@@ -20,7 +20,7 @@ from rankprobe.tasks import METRICS, Example, judged, load_split
 from rankprobe.training.evaluation import answers, scored
 from rankprobe.training.exam import Exam, set_exam, task_of
 from rankprobe.training.session import backbone_of, config_of
-from rankprobe.training.trained import Which, check_backbone, trained_soft
+from rankprobe.training.trained import Which, answer_limit, check_backbone, trained_soft
 
 CURVES = (("P", "top"), ("dP", "top"), ("P", "bottom"), ("P", "random"))
 """Which matrix is cut, and which of its directions are kept. `dP` is cut and added to P0 again."""
@@ -88,7 +88,7 @@ def truncate(
     backbone = backbone_of(config, device)
     check_backbone(run, backbone)
     rows = load_split(task_of(config.task), split, config.task.data)
-    exam = set_exam(config.task, rows, backbone)
+    exam = set_exam(config.task, rows, backbone, answer_limit(run, backbone))
     shift = trained_soft(run, backbone, which).shift
     named = {"run_id": run.id, "prompt": which, "model": backbone.label, "data": rows.label}
     curves, ranks = [], []
@@ -111,8 +111,8 @@ def truncate(
             for row in scored(exam, texts, part, exam.scoring[0])
         ]
         if keep == "top":
-            floor = exam.majority[part][exam.task.metrics[0]]
-            ranks.append(about | functional_rank(kept, _scores_of_resamples(exam, part, given, seed), floor))
+            scores, floor = _scores_of_resamples(exam, part, given, seed)
+            ranks.append(about | functional_rank(kept, scores, floor))
     return Truncation(pd.DataFrame(curves), pd.DataFrame(ranks))
 
 
@@ -123,13 +123,14 @@ def keep(run: Run, found: Truncation) -> None:
     write_sealed(run.path / TRUNCATION, rows)
 
 
-def functional_rank(ks: Sequence[int], scores: NDArray[np.float64], floor: float) -> dict[str, float]:
+def functional_rank(ks: Sequence[int], scores: NDArray[np.float64], floor: ArrayLike) -> dict[str, float]:
     """The least k from which on 95 % of the gain over `floor` is kept, and how sure that is.
 
     Args:
         ks: ascending; the last is the whole prompt.
         scores: (1 + resamples, len(ks)), of all examples, then of each resample.
-        floor: the score without reading, or without training; the same in every resample.
+        floor: (1 + resamples,), the score without reading the texts, or without training, on the same
+            examples; one number if it is the same in every resample.
     """
     found = least_enough(ks, scores, full=scores[:, -1], floor=floor, share=SHARE)
     own, drawn = found[0], found[1:][~np.isnan(found[1:])]
@@ -154,9 +155,17 @@ def resampled(examples: Sequence[Example], seed: int) -> list[list[int]]:
 
 def _scores_of_resamples(
     exam: Exam, part: str, given: Sequence[Sequence[str]], seed: int
-) -> NDArray[np.float64]:
-    """Scores (1 + resamples, len(given)) of sheets of answers, by the task's first metric."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scores by the first metric: of answers, (1 + resamples, len(given)); without reading, (1 + resamples,).
+
+    The score without reading depends on the examples as the others do: it is that of the best constant answer
+    in each resample; see `majority_scores`.
+    """
     rows, metric = exam.parts[part], METRICS[exam.task.metrics[0]]
     examples = [exam.data.examples[row] for row in rows]
-    sheets = [judged(exam.task, examples, [texts[row] for row in rows], exam.targets) for texts in given]
-    return np.array([[metric(sheet.take(draw)) for sheet in sheets] for draw in resampled(examples, seed)])
+    answered = [[texts[row] for row in rows] for texts in given]
+    constant = exam.task.blind_answers(examples, exam.targets)
+    sheets = [judged(exam.task, examples, texts, exam.targets) for texts in (*answered, *constant)]
+    draws = resampled(examples, seed)
+    scores = np.array([[metric(sheet.take(draw)) for sheet in sheets] for draw in draws])
+    return scores[:, : len(given)], scores[:, len(given) :].max(axis=1)

@@ -13,16 +13,13 @@ import pandas as pd
 from rankprobe.backbone import Backbone, decode
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.runs import Run
-from rankprobe.tasks import Row, Split, load_split
+from rankprobe.tasks import TASKS, Row, Split, load_split
 from rankprobe.training.batching import Encoded, Ids, collate, source_ids
-from rankprobe.training.config import TaskConfig
+from rankprobe.training.config import TaskConfig, default_data
 from rankprobe.training.evaluation import answers, scored
-from rankprobe.training.exam import Exam, set_exam, task_of
+from rankprobe.training.exam import Exam, longest_answer, set_exam, task_of
 from rankprobe.training.session import backbone_of, check_length, config_of
-from rankprobe.training.trained import Which, check_backbone, trained_soft
-
-NEW_TOKENS = 32
-"""How long an answer may get where the task has no label set."""
+from rankprobe.training.trained import Which, answer_limit, check_backbone, trained_soft
 
 
 @dataclass(frozen=True)
@@ -75,8 +72,10 @@ def evaluate_runs(
         check_backbone(runs[group[0]], backbone)
         softs = [trained_soft(runs[i], backbone, which) for i in group]
         rows = load_split(task_of(exam_config), split, exam_config.data)
-        exam = set_exam(exam_config, rows, backbone)
-        check_length(backbone, config.method.prompt_length, [exam.data])
+        own = (exam_config.name, exam_config.targets) == (config.task.name, config.task.targets)
+        limit = answer_limit(runs[group[0]], backbone) if own else longest_answer(exam_config, backbone)
+        exam = set_exam(exam_config, rows, backbone, limit)
+        check_length(backbone, config.method.prompt_length, [exam.size])
         texts = {
             scoring: answers(exam, backbone, softs, config.training.batch_size, scoring)
             for scoring in exam.scoring
@@ -113,7 +112,8 @@ def predict(
             of its task; a label is not needed. A row that is too long loses words of its long field, as in
             training; a text is cut at its end.
         which: the final prompt, or that of the best dev score.
-        max_new_tokens: the longest answer; unset: each run's longest label, or 32 where its task has none.
+        max_new_tokens: tokens of the longest answer; unset: as in the run's training (the longest label, or
+            the longest training target where the task has no labels).
         device: where to; unset: where each run was trained.
 
     Raises:
@@ -128,12 +128,12 @@ def predict(
         backbone = backbone_of(config, device)
         check_backbone(runs[group[0]], backbone)
         softs = {path: trained_soft(run, backbone, which) for path, run in members.items()}
-        limits = {path: max_new_tokens or _longest(run, backbone) for path, run in members.items()}
+        limits = {path: max_new_tokens or answer_limit(run, backbone) for path, run in members.items()}
         mine = {i: run.path for i, (run, _) in enumerate(requests) if run.path in members}
         ids = {i: _ids(backbone, *requests[i], f"line {i + 1}") for i in mine}
         order = sorted(mine, key=lambda i: len(ids[i]))
         data = Encoded([], [], [ids[i] for i in order], [[0]] * len(order), max(limits.values()), 0)
-        check_length(backbone, config.method.prompt_length, [data])
+        check_length(backbone, config.method.prompt_length, [data.size])
         for start in range(0, len(order), config.training.batch_size):
             chunk = range(start, min(start + config.training.batch_size, len(order)))
             rows = {path: [at for at in chunk if mine[order[at]] == path] for path in members}
@@ -165,12 +165,16 @@ def _ids(backbone: Backbone, run: Run, request: str | Row, where: str) -> Ids:
 
 def _exam_config(run: Run, settings: Mapping[str, Any]) -> TaskConfig:
     """The run's own task settings, but for those given by the names of their flags."""
-    own = config_of(run).task.model_dump() | {"shots": None, "balanced": False}
+    config = config_of(run)
+    own = config.task.model_dump() | {"shots": None, "balanced": False}
     for name, value in settings.items():
         leaf = "name" if name == "task" else name
         if leaf not in own or name == "name":
             raise unknown("setting", name, ["task", *(each for each in own if each != "name")])
         own[leaf] = own[leaf] if value is None else value
+    if own["name"] != config.task.name and settings.get("data") is None:
+        kept = own["data"] if own["name"] in TASKS else None
+        own["data"] = kept or default_data(own["name"], config.backbone.model)
     return TaskConfig.parse(own)
 
 
@@ -190,9 +194,3 @@ def _sharing(runs: Sequence[Run], exams: Sequence[TaskConfig | None]) -> Iterabl
         own = [config.backbone.model_dump(), config.method.prompt_length, alone, exam and exam.model_dump()]
         groups.setdefault(json.dumps(own), []).append(i)
     return groups.values()
-
-
-def _longest(run: Run, backbone: Backbone) -> int:
-    config = config_of(run).task
-    labels = task_of(config).answer_set(config.targets)
-    return max(map(len, backbone.answer_ids(labels))) if labels else NEW_TOKENS

@@ -25,7 +25,7 @@ def words_for(method: MethodConfig, backbone: Backbone, labels: Sequence[str]) -
     Raises:
         RankprobeError: a text of no pieces, or a saved prompt that cannot be read.
     """
-    vocabulary = backbone.vocabulary()
+    vocabulary = backbone.vocabulary(method.vocabulary if isinstance(method, StartConfig) else 0)
     means = [embedded(backbone, text).mean(0) for text in labels]
     given = {}
     if isinstance(method, StartConfig) and method.init_text is not None:
@@ -39,8 +39,7 @@ def words_for(method: MethodConfig, backbone: Backbone, labels: Sequence[str]) -
 
 def embedded(backbone: Backbone, text: str) -> Tensor:
     """The pieces of a text, (pieces, d), without special tokens."""
-    ids: Sequence[int] = backbone.tokenizer(text, add_special_tokens=False).input_ids
-    return backbone.embedding.detach()[list(ids)].to("cpu", backbone.prompt_dtype)
+    return backbone.embed_words(backbone.tokenizer(text, add_special_tokens=False).input_ids)
 
 
 def notes(method: MethodConfig, backbone: Backbone) -> list[str]:

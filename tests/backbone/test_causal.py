@@ -188,12 +188,12 @@ def test_texts_stay_open_and_answers_end(causal64):
 @pytest.mark.parametrize("method", ["probe", "dept", "finetune"])
 def test_runs_train_and_are_used(folder, tmp_path, method):
     rate = 3e-3 if method == "finetune" else 0.3
-    config = quick(model=str(folder), method=method, steps=30, learning_rate=rate)
+    config = quick(model=str(folder), method=method, steps=60, learning_rate=rate)
     run = rp.train(config, runs_dir=tmp_path)
     losses = run.log("steps")["loss"].dropna()
     assert losses.iloc[-3:].mean() < losses.iloc[:3].mean() - 0.01
     found = evaluate_runs([run], which="final")
-    assert found["value"].tolist() == run.log("evals").query("step == 30")["value"].tolist()
+    assert found["value"].tolist() == run.log("evals").query("step == 60")["value"].tolist()
 
 
 def test_a_cohort_with_dropout_equals_its_members(folder, tmp_path):

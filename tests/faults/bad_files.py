@@ -320,6 +320,17 @@ def _models(here: Path) -> None:
             "torn/config.json": config,
             "torn/model.safetensors": (tiny / "model.safetensors").read_bytes()[:1000],
             "odd/config.json": json.dumps({**json.loads(config), "d_model": "wide"}),
+            "bits/config.json": json.dumps(
+                {
+                    **json.loads(config),
+                    "quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True},
+                }
+            ),
+            "bitsword/config.json": json.dumps({**json.loads(config), "quantization_config": "four"}),
+            "startless/config.json": json.dumps({**json.loads(config), "decoder_start_token_id": None}),
+            "startless/model.safetensors": (tiny / "model.safetensors").read_bytes(),
+            "startless/tokenizer.json": (tiny / "tokenizer.json").read_bytes(),
+            "startless/tokenizer_config.json": settings,
         },
     )
 

@@ -69,6 +69,11 @@ def test_least_enough_of_many_at_once():
     np.testing.assert_equal(found, [2, 0, np.nan])
 
 
+def test_least_enough_with_a_floor_of_its_own_for_each():
+    found = rank.least_enough([0, 1, 2], [[4, 9, 10]] * 3, full=[10, 10, 10], floor=[0, 8, 10], share=0.9)
+    np.testing.assert_equal(found, [1, 2, np.nan])
+
+
 def test_steps_to_the_end():
     assert rank.steps_to(1, 12) == [0, 1]
     assert rank.steps_to(5, 12) == [0, 1, 2, 3, 4, 5]

@@ -53,6 +53,14 @@ def test_a_run_that_two_grids_ask_for_is_one_run():
     assert settings(configs_of(spec), "bottleneck") == [(2,), (4,)]
 
 
+def test_an_axis_that_changes_no_result_is_refused():
+    spec = Spec(title="t", settings={"device": ["cpu", "cuda"], "steps": 2})
+    with pytest.raises(
+        RankprobeError, match=r"^device is 'cpu' and 'cuda' for run 'cb-.*', and changes no result"
+    ):
+        configs_of(spec)
+
+
 def test_scales():
     assert chosen_scale(Spec(title="t"), None) == ""
     assert chosen_scale(Spec(title="t", scale={"paper": {}}), None) == "paper"

@@ -46,6 +46,20 @@ def test_rows_meet_others_in_the_next_epoch():
     assert not first & second
 
 
+def test_any_rows_may_be_those_of_the_short_batch():
+    lengths = list(range(10, 110))
+    short = [
+        [lengths[row] for row in batch]
+        for epoch in range(300)
+        for batch in epoch_batches(lengths, 16, "length", 1, epoch)
+        if len(batch) == 4
+    ]
+    assert len(short) == 300
+    # Seven batches: the longest rows are in the short one in about a seventh of the epochs.
+    assert 25 <= sum(max(batch) > 105 for batch in short) <= 65
+    assert 25 <= sum(min(batch) < 14 for batch in short) <= 65
+
+
 def test_encoding(backbone):
     split = load_split(CB, "train", "bundled")
     data = encode(split, backbone, "digits", 256, lessons=False)

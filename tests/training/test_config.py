@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 
+from rankprobe.bundled import FOLDER
 from rankprobe.errors import RankprobeError
 from rankprobe.prompts import METHODS
-from rankprobe.training.config import RunConfig, leaves
+from rankprobe.runs.contract import ADDED_SETTINGS, completed
+from rankprobe.training.config import BackboneConfig, RunConfig, leaves
 
 
 def test_defaults_are_the_papers_protocol():
@@ -69,6 +72,82 @@ def test_run_ids_tell_configs_apart():
     assert len(ids) == 4
     assert RunConfig().run_id == RunConfig().run_id
     assert re.fullmatch(r"cb-probe-tiny-s42-[0-9a-f]{6}", RunConfig().run_id)
+
+
+def run_id(**flat) -> str:
+    return RunConfig.from_flat(flat).run_id
+
+
+def test_a_run_id_hashes_what_changes_the_result_and_differs_from_its_default():
+    for name, value in (
+        ("device", "cuda"), ("device_map", "auto"), ("gradient_checkpointing", True), ("checkpoint_every", 7),
+        ("learning_rate", 0.3), ("data", "bundled"), ("twin", True), ("dtype", None), ("batch_size", 16),
+    ):  # fmt: skip
+        assert run_id(**{name: value}) == run_id(), name
+    for name, value in (
+        ("learning_rate", 0.2), ("data", "bundled-500"), ("twin", False), ("dtype", "float64"),
+        ("eval_every", 3), ("rank_every", 2), ("spectrum_every", 2), ("dropout", True), ("bottleneck", 9),
+    ):  # fmt: skip
+        method = {"method": "dpt"} if name == "bottleneck" else {}
+        assert run_id(**method, **{name: value}) != run_id(**method), name
+    # A method's own default, and a dtype that is the device's.
+    assert run_id(method="finetune", learning_rate=3e-4) == run_id(method="finetune")
+    assert (
+        run_id(model="t5-base", data="hub")
+        == run_id(model="t5-base")
+        != run_id(model="t5-base", data="bundled")
+    )
+    assert run_id(device="cuda", dtype="bfloat16") == run_id(device="cpu", dtype="float32") == run_id()
+    assert run_id(device="cuda", dtype="float32") != run_id() != run_id(device="cpu", dtype="bfloat16")
+    assert RunConfig(seed=3).identity() == {"task": "cb", "model": "tiny", "method": "probe", "seed": 3}
+
+
+def test_rows_come_from_the_hub_unless_the_model_is_ours(tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(FOLDER / "tiny", folder)
+    for model, data in (
+        ("tiny", "bundled"), ("mini", "bundled"), ("random:t5-base", "bundled"), (str(folder), "bundled"),
+        ("t5-base", "hub"), ("google/t5-v1_1-base", "hub"), (str(tmp_path / "other"), "hub"),
+    ):  # fmt: skip
+        assert RunConfig.from_flat({"model": model}).task.data == data, model
+        assert RunConfig(backbone=BackboneConfig(model=model)).task.data == data, model
+        assert RunConfig.from_flat({"model": model, "data": "bundled-500"}).task.data == "bundled-500"
+    (folder / "tokenizer.json").write_text("{}")
+    assert RunConfig.from_flat({"model": str(folder)}).task.data == "hub"
+    # A task of one's own names its files.
+    for own in ({}, {"data": "bundled"}, {"data": "bundled-500"}, {"model": "t5-base"}):
+        assert RunConfig.from_flat({"task": "reviews.toml", **own}).task.data is None
+    assert RunConfig.from_flat({"task": "reviews.toml", "data": str(tmp_path)}).task.data == str(tmp_path)
+
+
+def test_a_manifest_without_a_setting_means_what_was_done_before_there_was_one(monkeypatch):
+    monkeypatch.setitem(ADDED_SETTINGS, ("training", "label_smoothing"), 0.0)
+    monkeypatch.setitem(ADDED_SETTINGS, ("method.dpt", "dropout_rate"), 0.5)
+    before = {"seed": 1, "training": {"steps": 3}, "method": {"name": "dpt"}}
+    assert completed(before) == {
+        "seed": 1,
+        "training": {"steps": 3, "label_smoothing": 0.0},
+        "method": {"name": "dpt", "dropout_rate": 0.5},
+    }
+    assert completed({"training": {"label_smoothing": 0.1}})["training"] == {"label_smoothing": 0.1}
+    assert "dropout_rate" not in completed({"method": {"name": "probe"}})["method"]
+    assert before["training"] == {"steps": 3}
+
+
+FIRST_SETTINGS = """
+seed task data form targets answers max_source_length shots balanced control report_split model tokenizer dtype
+dropout gradient_checkpointing model_seed device device_map method prompt_length init init_text init_from init_scale
+vocabulary factor_init factor_scale rank sigma_init gate orthogonality bottleneck hidden separate layer_norm code
+dimension update_rank update_positions update_rate learning_rate weight_decay batch_size epochs steps warmup clip_norm
+batching twin rank_every spectrum_every eval_every checkpoint_every
+"""
+
+
+def test_every_setting_has_a_meaning_in_the_first_manifests():
+    added = {name for _, name in ADDED_SETTINGS}
+    assert {name for name, *_ in leaves()} == set(FIRST_SETTINGS.split()) | added, (
+        "add a line to ADDED_SETTINGS"
+    )
 
 
 @pytest.mark.parametrize(

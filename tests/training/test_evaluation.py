@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from conftest import quick
 
-from rankprobe.backbone import Soft
+import rankprobe as rp
+from rankprobe.backbone import Soft, load_backbone
+from rankprobe.backbone.load import load_tokenizer
 from rankprobe.errors import RankprobeError
 from rankprobe.tasks import TASKS
-from rankprobe.training import evaluation
+from rankprobe.training import evaluation, using
+from rankprobe.training.config import TaskConfig
 from rankprobe.training.evaluation import evaluate
+from rankprobe.training.exam import longest_answer
 from rankprobe.training.session import open_session
+from rankprobe.training.truncate import CURVES, truncate
+from rankprobe.training.using import evaluate_runs, predict
 
 
 def answering(session, answer):
@@ -41,6 +49,34 @@ def test_a_perfect_predictor_scores_100_over_several_batches(monkeypatch):
         assert all(row["n_invalid"] == 0 and row["n_examples"] == 56 for row in rows)
     lengths = [len(session.backbone.tokenizer(text).input_ids) for text in task.labels]
     assert limits == {max(lengths)}
+
+
+def test_the_answers_of_dev_do_not_say_how_long_an_answer_may_get(tmp_path, monkeypatch):
+    for split, target in (("train", "a lamp"), ("val", "a lamp and a cup and a lamp and a cup")):
+        (tmp_path / f"{split}.jsonl").write_text(
+            json.dumps({"source": "the man ran", "target": target}) + "\n"
+        )
+    run = rp.train(quick(task=str(tmp_path), steps=1), runs_dir=tmp_path / "runs")
+    taught = len(load_tokenizer("tiny")("a lamp").input_ids)
+    assert run.manifest["data"]["max_new_tokens"] == taught
+    limits = []
+
+    def decode(backbone, prompts, batch, max_new_tokens):
+        limits.append(max_new_tokens)
+        return [[""] * count for count in batch.rows]
+
+    monkeypatch.setattr(evaluation, "decode", decode)
+    monkeypatch.setattr(using, "decode", decode)
+    evaluate_runs([run])
+    evaluate_runs([run], task="wsc", data="bundled")
+    truncate(run, ks=[1])
+    predict([(run, "the man ran")])
+    run.update({"data": {k: v for k, v in run.manifest["data"].items() if k != "max_new_tokens"}})
+    evaluate_runs([run])  # a manifest of an earlier version does not say
+    backbone = load_backbone("random:tiny")
+    wsc = longest_answer(TaskConfig(name="wsc", data="bundled"), backbone)
+    assert limits == [taught, *[wsc] * limits.count(wsc), *[taught] * len(CURVES), [taught], taught]
+    assert wsc != taught
 
 
 def test_answers_outside_the_label_set_are_wrong_and_counted(monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from rankprobe.errors import RankprobeError
 from rankprobe.rank import parts
 from rankprobe.tasks import load_split
 from rankprobe.training.evaluation import evaluate
-from rankprobe.training.exam import set_exam, task_of
+from rankprobe.training.exam import longest_answer, set_exam, task_of
 from rankprobe.training.session import backbone_of
 from rankprobe.training.truncate import CURVES, keep, truncate
 
@@ -40,7 +42,8 @@ def test_scores_are_those_of_the_cut_prompt(run):
     if not config.method.prompt_is_all:
         pytest.skip("its other factors are tested by the end of the curve")
     backbone = backbone_of(config)
-    exam = set_exam(config.task, load_split(task_of(config.task), "validation", "bundled"), backbone)
+    rows = load_split(task_of(config.task), "validation", "bundled")
+    exam = set_exam(config.task, rows, backbone, longest_answer(config.task, backbone))
     P, P0 = run.prompt().astype(float), run.prompt("P0").astype(float)
     by_hand = {"P": parts(P, [3], "top")[0], "dP": P0 + parts(P - P0, [3], "top")[0]}
     curves = truncate(run, ks=[3]).curves
@@ -104,6 +107,20 @@ def test_functional_rank_of_a_prompt_that_needs_one_direction(tmp_path, monkeypa
     none = module.truncate(run).functional_rank.iloc[0]
     assert np.isnan(none["functional_rank"])
     assert none["defined"] == 0
+
+
+def test_the_score_without_reading_is_resampled_too(run, monkeypatch):
+    """Who always gives the commonest label gains nothing in any resample, however common it is there."""
+    from rankprobe.training import truncate as module
+
+    def constant(exam, backbone, softs, *_):
+        counts = Counter(exam.task.target(example, exam.targets) for example in exam.data.examples)
+        return [[counts.most_common(1)[0][0]] * len(exam.data)] * len(softs)
+
+    monkeypatch.setattr(module, "answers", constant)
+    found = module.truncate(run, ks=[0, 4]).functional_rank
+    assert found["functional_rank"].isna().all()
+    assert found["defined"].eq(0).all()
 
 
 def test_what_cannot_be_cut(run, tmp_path):

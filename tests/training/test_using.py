@@ -151,7 +151,8 @@ def test_names_say_what_data_and_weights_are(runs):
 
 def test_an_answer_does_not_depend_on_its_neighbours(tmp_path, runs, monkeypatch):
     """Limits of length are each run's own."""
-    config = quick(**{**TINY, "task": "wsc", "steps": 2}, method="vanilla", max_source_length=16)
+    words = "yes,no,maybe it is a lamp"
+    config = quick(**{**TINY, "targets": words, "steps": 2}, method="vanilla", max_source_length=16)
     other = rp.train(config, runs_dir=tmp_path)
     text = "premise: Nora sold the lamp to Vera and Hugo knew about that very well . hypothesis: Hugo left"
     seen = {}
@@ -168,7 +169,9 @@ def test_an_answer_does_not_depend_on_its_neighbours(tmp_path, runs, monkeypatch
     assert length > 16
     beside = predict([(other, text), (runs[0], text)])
     assert beside[1:] == alone
-    assert seen == {2: [length], 32: [16]}
+    limit = other.manifest["data"]["max_new_tokens"]
+    assert limit > 2  # of a label of several tokens
+    assert seen == {2: [length], limit: [16]}
 
 
 def test_a_row_is_read_as_in_training(tmp_path, runs, monkeypatch):

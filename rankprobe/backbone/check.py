@@ -1,0 +1,208 @@
+"""Checks of a newly loaded model: can a soft prompt be joined to it, how does it embed, how does it decode?
+
+No model is known by its name here: each is run on a short text, and its logits decide.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from rankprobe.backbone.base import Backbone, Decoding
+from rankprobe.backbone.decoding import decoder_inputs, next_logits, row_groups
+from rankprobe.backbone.score import TextBatch, label_logits
+from rankprobe.backbone.splice import Soft, splice
+from rankprobe.backbone.spread import fetching_again
+from rankprobe.errors import RankprobeError
+from rankprobe.hub import first_line
+
+TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+"""The largest `difference` of logits that count as equal, by the type of the weights.
+
+Some models compute parts in float32 whatever their type. The order of sums depends on padding and, in a
+mixture of experts, on which tokens an expert gets. Wrong embeddings or positions usually give 0.1 or more."""
+
+SHORT, LONG = 3, 8
+"""Tokens of the two texts that a model is run on."""
+
+OTHERS = "use a model like T5, GPT-2 or Llama"
+
+
+@torch.no_grad()
+def examined(backbone: Backbone) -> Backbone:
+    """The backbone with its `embed_scale` and its `decoding`, after a short run of the model.
+
+    Raises:
+        RankprobeError: the model cannot be run, computes something else from `inputs_embeds` than from
+            `input_ids`, cannot be trained through, or is decoder-only and sees tokens that come later.
+    """
+    batch = short_batch(backbone)
+    if not backbone.causal:
+        _check_start(backbone, batch)
+    try:
+        expected = logits_of_ids(backbone, batch)
+    except Exception as error:  # code of any architecture
+        wide = backbone.embedding_dtype == torch.float64
+        way_out = "use --dtype float32" if wide else OTHERS
+        raise refusal(backbone, f"cannot be run ({first_line(error)})", way_out) from error
+    if expected.isnan().any():
+        raise refusal(backbone, "gives logits that are not numbers", "its weights may be damaged")
+    try:
+        scaled, apart = _with_scale(backbone, batch, expected)
+    except Exception as error:
+        problem = f"needs token ids, so no soft prompt can be joined to it ({first_line(error)})"
+        raise refusal(backbone, problem) from error
+    if looks_ahead(scaled, batch):
+        raise refusal(backbone, "sees tokens that are still to come, so it cannot answer by going on")
+    if apart > tolerance(backbone):
+        raise refusal(
+            backbone,
+            "gives other logits for inputs_embeds than for the same input_ids (they differ by "
+            f"{apart:.1g} of their spread), so no soft prompt can be joined to it",
+        )
+    return replace(scaled, decoding=_decoding(scaled, batch))
+
+
+def _check_start(backbone: Backbone, batch: TextBatch) -> None:
+    try:
+        decoder_inputs(backbone, batch.labels)
+    except Exception as error:
+        problem = f"gives its answers no first token ({first_line(error)})"
+        way_out = "set decoder_start_token_id in its config.json"
+        raise refusal(backbone, problem, way_out) from error
+
+
+def short_batch(backbone: Backbone) -> TextBatch:
+    """Two texts of real tokens and answers to them; the shorter text is padded with real tokens, too."""
+    pieces = backbone.piece_ids or list(range(backbone.n_rows))
+    spaced = torch.tensor(pieces[:: max(1, len(pieces) // 64)], device=backbone.device)
+    ids = spaced[torch.arange(2 * LONG, device=spaced.device) * 5 % len(spaced)].view(2, LONG)
+    mask = torch.ones_like(ids)
+    mask[0, SHORT:] = 0
+    labels = ids.flip(1)[:, :3].clone()
+    end = backbone.tokenizer.eos_token_id
+    if end is not None and end < backbone.n_rows:  # else the tokenizer will be refused
+        labels[:, -1] = end
+    return TextBatch([2], [LONG], [3], ids, mask, labels)
+
+
+def logits_of_ids(backbone: Backbone, batch: TextBatch) -> Tensor:
+    """Logits (L, vocabulary) of the first row's labels, from token ids and without padding."""
+    source, labels = batch.input_ids[:1][batch.attention_mask[:1] == 1][None], batch.labels[:1]
+    if backbone.causal:
+        ids = torch.cat([source, labels], dim=1)
+        logits = backbone.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
+        return logits[0, source.shape[1] - 1 : -1]
+    return backbone.model(
+        input_ids=source,
+        attention_mask=torch.ones_like(source),
+        decoder_input_ids=decoder_inputs(backbone, labels),
+        use_cache=False,
+    ).logits[0]
+
+
+def _with_scale(backbone: Backbone, batch: TextBatch, expected: Tensor) -> tuple[Backbone, float]:
+    """The backbone with the scale whose logits are nearest to `expected`, and how far they are from it.
+
+    Where a norm follows the embedding, the scale hardly matters: of equally near ones the first is taken.
+    """
+    found = []
+    for scale in scales(backbone):
+        scaled = replace(backbone, embed_scale=scale)
+        found.append((scaled, difference(logits(scaled, batch)[0], expected)))
+        if found[-1][1] <= tolerance(backbone) / 100:
+            break
+    nearest = min(apart for _, apart in found)
+    return next(each for each in found if each[1] <= 4 * nearest)
+
+
+def scales(backbone: Backbone) -> Iterator[float]:
+    """Factors that a model may apply to its embeddings: 1, any `embed_scale` in its modules, √d."""
+    yield 1.0
+    named = {getattr(module, "embed_scale", None) for module in backbone.model.modules()}
+    yield from (float(scale) for scale in named if isinstance(scale, int | float))
+    yield math.sqrt(backbone.d_model)
+
+
+def logits(backbone: Backbone, batch: TextBatch) -> Tensor:
+    """Logits (R, L, vocabulary) of the labels, with an empty prompt."""
+    return label_logits(backbone, [_empty(backbone)], batch)
+
+
+def looks_ahead(backbone: Backbone, batch: TextBatch) -> bool:
+    """Whether a decoder's logits of a token depend on a later one, as in encoders.
+
+    The gradient tells: it is exactly zero where there is no dependence, whatever the rounding. It is taken
+    through rows that are no words, as those of a soft prompt: that this is possible is what training needs.
+
+    Raises:
+        RankprobeError: it is not.
+    """
+    seen = 2
+    rows = backbone.embed(batch.input_ids).mean(0).requires_grad_()
+    try:
+        with torch.enable_grad(), fetching_again(backbone.model):
+            if backbone.causal:
+                # A clone is no leaf: some models scale their input in place.
+                found = backbone.model(inputs_embeds=rows[None].clone(), use_cache=False).logits[0, :seen]
+            else:
+                found = label_logits(backbone, [Soft(rows)], batch)
+            (slope,) = torch.autograd.grad(found.float().logsumexp(-1).sum(), rows)
+    except Exception as error:
+        raise refusal(backbone, f"cannot be trained through ({first_line(error)})") from error
+    return backbone.causal and bool(slope[seen:].any())
+
+
+def _decoding(backbone: Backbone, batch: TextBatch) -> Decoding:
+    """The first way of decoding that gives the teacher-forced logits; the last one is always right."""
+    expected = logits(backbone, batch)
+    *quick, last = get_args(Decoding)
+    for decoding in quick:
+        try:
+            apart = difference(_stepwise(replace(backbone, decoding=decoding), batch), expected)
+        except Exception:  # a model that cannot go on from its cache, or not from embeddings
+            continue
+        if apart <= tolerance(backbone):
+            return decoding
+    return last
+
+
+def _stepwise(backbone: Backbone, batch: TextBatch) -> Tensor:
+    """Logits (R, L, vocabulary) of the labels, step by step as in decoding."""
+    embeds, mask = splice(backbone, [_empty(backbone)], batch.rows, batch.input_ids, batch.attention_mask)
+    found, groups = [], row_groups(backbone, mask)
+    for rows in groups:
+        longest = int(mask[rows].sum(1).max())
+        step = next_logits(backbone, embeds[rows, :longest], mask[rows, :longest])
+        labels = batch.labels[rows]
+        found.append(torch.stack([step(labels[:, :t]) for t in range(labels.shape[1])], dim=1))
+    return torch.cat(found)[torch.cat(groups).argsort()]
+
+
+def difference(found: Tensor, expected: Tensor) -> float:
+    """The mean distance of logits, as a share of their own typical distance from their median; ∞ for NaN.
+
+    A median, as some models give single tokens logits of −∞ or near it.
+    """
+    found, expected = found.double().cpu(), expected.double().cpu()
+    deviations = (expected - expected.median()).abs()
+    spread = float(deviations.median()) or float(deviations.mean()) or 1.0
+    apart = float((found - expected).abs().masked_fill(found == expected, 0).mean()) / spread
+    return math.inf if math.isnan(apart) else apart
+
+
+def tolerance(backbone: Backbone) -> float:
+    return TOLERANCE[backbone.embedding_dtype]
+
+
+def _empty(backbone: Backbone) -> Soft:
+    return Soft(torch.zeros(0, backbone.d_model))
+
+
+def refusal(backbone: Backbone, problem: str, way_out: str = OTHERS) -> RankprobeError:
+    return RankprobeError(f"model '{backbone.name}' ({type(backbone.model).__name__}) {problem}; {way_out}")

@@ -1,0 +1,142 @@
+"""Greedy decoding, step by step: every model that trains on `inputs_embeds` can answer.
+
+`generate` of transformers takes no `inputs_embeds` for some models, and it needs padding on the left, which
+others do not support. Here a model decodes in the fastest way that gives its own teacher-forced logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rankprobe.backbone.base import Backbone, Decoding
+from rankprobe.backbone.causal import answer_logits, arguments, padded_left
+
+IGNORED = -100
+"""Label id of padding, as in Hugging Face models."""
+
+Step = Callable[[Tensor], Tensor]
+"""Logits (R, vocabulary) of the next token after the tokens (R, t) that were chosen so far."""
+
+
+def decoder_inputs(backbone: Backbone, labels: Tensor) -> Tensor:
+    """What an encoder-decoder's decoder reads to predict `labels` (R, L): the labels, one place to the right.
+
+    The model's own method decides; one without it reads its start token first.
+    """
+    model = backbone.model
+    if hasattr(model, "prepare_decoder_input_ids_from_labels"):
+        return model.prepare_decoder_input_ids_from_labels(labels=labels)
+    start = torch.full_like(labels[:, :1], model.generation_config.decoder_start_token_id)
+    return torch.cat([start, labels[:, :-1].clamp(min=0)], dim=1)  # any token does on padding
+
+
+@torch.no_grad()
+def greedy(backbone: Backbone, embeds: Tensor, mask: Tensor, limit: int) -> list[list[int]]:
+    """The likeliest token at each step, up to the end-of-sequence token, which is left out.
+
+    Args:
+        backbone: the model.
+        embeds: (R, n + T, d), prompt and text, padded on the right.
+        mask: (R, n + T), 1 where there is something.
+        limit: tokens of the longest answer.
+    """
+    answers: list[list[int]] = [[] for _ in range(len(mask))]
+    for rows in row_groups(backbone, mask):
+        longest = int(mask[rows].sum(1).max())
+        step = next_logits(backbone, embeds[rows, :longest], mask[rows, :longest])
+        for row, answer in zip(rows.tolist(), _answers(backbone, step, len(rows), limit), strict=True):
+            answers[row] = answer
+    return answers
+
+
+def row_groups(backbone: Backbone, mask: Tensor) -> list[Tensor]:
+    """The numbers of rows that are decoded together."""
+    if backbone.decoding != "grouped":
+        return [torch.arange(len(mask), device=mask.device)]
+    lengths = mask.sum(1)
+    return [(lengths == length).nonzero()[:, 0] for length in lengths.unique()]
+
+
+def _answers(backbone: Backbone, step: Step, rows: int, limit: int) -> list[list[int]]:
+    end = backbone.tokenizer.eos_token_id
+    tokens = torch.zeros(rows, 0, dtype=torch.long, device=backbone.device)
+    ended = torch.zeros(rows, dtype=torch.bool, device=backbone.device)
+    while tokens.shape[1] < limit and not ended.all():
+        chosen = step(tokens).argmax(-1).to(tokens.device).masked_fill(ended, end)
+        tokens, ended = torch.cat([tokens, chosen[:, None]], dim=1), ended | (chosen == end)
+    return [row[: row.index(end)] if end in row else row for row in tokens.tolist()]
+
+
+def next_logits(backbone: Backbone, embeds: Tensor, mask: Tensor) -> Step:
+    """How to continue prompts and texts, in the backbone's way of decoding. Arguments: as for `greedy`."""
+    if not backbone.causal:
+        return _encoder_decoder(backbone, embeds, mask, cached=backbone.decoding != "uncached")
+    if backbone.decoding == "uncached":
+        return _causal_uncached(backbone, embeds, mask)
+    return _causal(backbone, embeds, mask, backbone.decoding)
+
+
+def _encoder_decoder(backbone: Backbone, embeds: Tensor, mask: Tensor, *, cached: bool) -> Step:
+    """The text is encoded once."""
+    model, names, kept = backbone.model, arguments(backbone), dict[str, Any]()
+    encoded = model.get_encoder()(inputs_embeds=embeds, attention_mask=mask)
+    end = torch.full_like(mask[:, :1], backbone.tokenizer.eos_token_id)
+    start = decoder_inputs(backbone, end)
+
+    def step(tokens: Tensor) -> Tensor:
+        read = torch.cat([start, tokens], dim=1)
+        output = model(
+            encoder_outputs=encoded,
+            attention_mask=mask,
+            decoder_input_ids=read[:, -1:] if cached else read,
+            use_cache=cached,
+            **kept,
+        )
+        kept.update(_carried(output, names) if cached else {})
+        return output.logits[:, -1]
+
+    return step
+
+
+def _causal(backbone: Backbone, embeds: Tensor, mask: Tensor, decoding: Decoding) -> Step:
+    """With what the model keeps between steps: keys and values, or the state of a recurrent model."""
+    names, kept = arguments(backbone), dict[str, Any]()
+    last = {"logits_to_keep": 1} if "logits_to_keep" in names else {}
+    embeds, mask = padded_left(embeds, mask)
+
+    def places(tokens: Tensor, width: int) -> dict[str, Tensor]:
+        """Which places of the whole sequence hold a token, and positions of the last `width` of them."""
+        whole = torch.cat([mask, torch.ones_like(tokens)], dim=1)
+        known = {"attention_mask": whole, "position_ids": (whole.cumsum(1) - 1).clamp(min=0)[:, -width:]}
+        if decoding == "grouped":  # no padding, and some recurrent models take no mask for a single token
+            del known["attention_mask"]
+        return {name: tensor for name, tensor in known.items() if name in names}
+
+    def step(tokens: Tensor) -> Tensor:
+        read = backbone.embed(tokens[:, -1:]) if tokens.shape[1] else embeds
+        output = backbone.model(
+            inputs_embeds=read, use_cache=True, **places(tokens, read.shape[1]), **last, **kept
+        )
+        kept.update(_carried(output, names))
+        return output.logits[:, -1]
+
+    return step
+
+
+def _causal_uncached(backbone: Backbone, embeds: Tensor, mask: Tensor) -> Step:
+    """Padding stays on the right, where it changes nothing."""
+
+    def step(tokens: Tensor) -> Tensor:
+        answers = torch.cat([tokens, torch.zeros_like(mask[:, :1])], dim=1)  # what comes last is not seen
+        return answer_logits(backbone, embeds, mask, answers)[:, -1]
+
+    return step
+
+
+def _carried(output: Any, names: frozenset[str]) -> dict[str, Any]:
+    """What a step passes to the next one (a cache or a state): every output that is also an argument."""
+    return {name: output[name] for name in output if name in names}
