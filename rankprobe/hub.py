@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -108,11 +108,6 @@ def cached_file(hub_id: str, name: str) -> Path | None:
     except HFValidationError:
         return None
     return Path(found) if isinstance(found, str) else None
-
-
-def is_cached(hub_id: str, names: Sequence[str]) -> bool:
-    """Whether the cache has one of the files of a model."""
-    return any(cached_file(hub_id, name) for name in names)
 
 
 def first_line(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -84,7 +85,10 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     """
     check_lfs(path)
     try:
-        return tomllib.loads(path.read_bytes().decode())
+        raw = path.read_bytes()
+        if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+            raise ValueError("its text is UTF-16, and TOML is UTF-8; save it as UTF-8")
+        return tomllib.loads(raw.decode("utf-8-sig"))
     except OSError as error:
         raise RankprobeError(f"{what} '{path}' cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:  # besides TOML's own: no UTF-8, or a number too long

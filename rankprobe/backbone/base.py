@@ -16,6 +16,13 @@ Decoding = Literal["padded", "grouped", "uncached"]
 without a cache, each step computing the whole sequence again. An encoder-decoder is never `grouped`."""
 
 
+def unknown_id(tokenizer: Any) -> int:
+    """See `Backbone.unknown_id`."""
+    others = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    unknown = tokenizer.unk_token_id
+    return -1 if unknown is None or unknown in others else unknown
+
+
 @dataclass(frozen=True)
 class Backbone:
     """A frozen encoder-decoder or decoder-only model with its tokenizer.
@@ -53,6 +60,14 @@ class Backbone:
             return self.tokenizer(list(texts)).input_ids
         pieces = self.tokenizer([f" {text}" for text in texts], add_special_tokens=False).input_ids
         return [[*each, self.tokenizer.eos_token_id] for each in pieces]
+
+    @property
+    def unknown_id(self) -> int:
+        """The id of the piece that stands for what the tokenizer cannot represent; -1 if it has none.
+
+        In some tokenizers, such as GPT-2's, it is the end-of-sequence piece: they represent everything.
+        """
+        return unknown_id(self.tokenizer)
 
     @property
     def random_weights(self) -> bool:

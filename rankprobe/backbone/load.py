@@ -24,11 +24,11 @@ from rankprobe.backbone.fast import quicken
 from rankprobe.backbone.shapes import SHAPES, T5_ROWS, skeleton
 from rankprobe.backbone.spread import is_spread, spread
 from rankprobe.errors import RankprobeError, unknown
-from rankprobe.hub import Found, cached_commit, first_line, from_hub, is_cached, one_at_a_time
+from rankprobe.hub import Found, cached_commit, first_line, from_hub, one_at_a_time
 from rankprobe.lfs import check_lfs_folder
 
 BUNDLED = {name: bundled.FOLDER / name for name in bundled.BACKBONES}
-TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
+TOKENIZER_FILES = ("tokenizer_config.json", "tokenizer.json", "spiece.model", "tokenizer.model")
 RANDOM = [f"random:{shape}" for shape in SHAPES]
 BROKEN = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, ImportError,
           SafetensorError, StrictDataclassError)  # fmt: skip
@@ -272,10 +272,13 @@ def load_tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer
 
     def load(local: bool) -> Any:
-        if local and not is_cached(name, TOKENIZER_FILES):
-            # From a cache with the model alone, transformers makes a tokenizer without pieces.
-            raise OSError("no tokenizer in the cache")
-        return _padding(AutoTokenizer.from_pretrained(name, local_files_only=local, trust_remote_code=False))
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local, trust_remote_code=False)
+        except Exception as error:  # from a cache without its files, of many kinds
+            raise OSError(first_line(error)) from error
+        if not _has_pieces(tokenizer):
+            raise OSError("its vocabulary is missing")
+        return _padding(tokenizer)
 
     name = location(name)
     if not Path(name).exists():
@@ -286,15 +289,24 @@ def load_tokenizer(name: str) -> Any:
             dataset=False,
             offline="give a local folder: --tokenizer FOLDER",
         )
-    if not (Path(name) / "tokenizer_config.json").is_file():
-        raise RankprobeError(f"tokenizer '{name}' is no folder with a tokenizer_config.json")
+    if not any((Path(name) / each).is_file() for each in TOKENIZER_FILES):
+        raise RankprobeError(f"tokenizer '{name}' is no folder with one of {', '.join(TOKENIZER_FILES)}")
     # vocab.txt and merges.txt are read without an error, whatever they hold.
     check_lfs_folder(name, ("*.txt",))
     try:
-        return _padding(AutoTokenizer.from_pretrained(name, trust_remote_code=False))
+        return load(True)
     except Exception as error:  # tokenizers, in Rust, has no other class for a damaged tokenizer.json
         check_lfs_folder(name, ("*.json", "*.model"))
         raise RankprobeError(f"tokenizer '{name}' cannot be loaded ({first_line(error)})") from None
+
+
+def _has_pieces(tokenizer: Any) -> bool:
+    """Whether it can tell texts apart.
+
+    Where its files are missing, transformers makes one of special tokens and, for T5, the sign of a space.
+    """
+    added = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
+    return len(set(tokenizer.get_vocab()) - added) > 1
 
 
 def _padding(tokenizer: Any) -> Any:

@@ -54,8 +54,8 @@ def sweep(
     specs = {path: sweeps.load_spec(path) for path in spec}
     experiments = {path.stem: sweeps.configs_of(each, scale, changes) for path, each in specs.items()}
     every = {config.run_id: config for configs in experiments.values() for config in configs}
-    for task in {config.task.name: config.task for config in every.values()}.values():
-        task_of(task)  # a misspelt name is found before anything is written
+    for task in {(config.task.name, config.task.targets): config.task for config in every.values()}.values():
+        task_of(task).check_targets(task.targets)  # what is wrong is found before anything is written
     cohorts = sweeps.shard(sweeps.pack(list(every.values()), most=cohort), shard)
     cut = {
         config.run_id for path, each in specs.items() if each.truncate for config in experiments[path.stem]

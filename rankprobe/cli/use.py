@@ -109,7 +109,7 @@ def _texts(lines: Iterable[str]) -> Iterable[Any]:
     number = 1
     try:
         for line in lines:
-            text = line.strip()
+            text = (line.removeprefix("\ufeff") if number == 1 else line).strip()
             if number == 1 and text.encode().startswith(POINTER):
                 raise RankprobeError("standard input is a Git LFS pointer; run git lfs pull")
             if not text:

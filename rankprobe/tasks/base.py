@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from string import Formatter
 from typing import Any, Literal
@@ -14,6 +16,15 @@ from rankprobe.errors import RankprobeError
 Row = Mapping[str, Any]
 
 SURROGATE = re.compile("[\ud800-\udfff]")
+
+WHOLE = re.compile(r"(-?\d+)\.0*")
+"""A whole number that was written as a float, as pandas does in a column with a gap."""
+
+KINDS_OF_TARGETS = ("digits", "words")
+"""Label texts that need no list: class ids, the default (the authors' code), and the labels' names (T5)."""
+
+SHOWN = 80
+"""Characters of a value that an error repeats."""
 
 INVALID = -1
 """Class id of an answer outside the label set. It counts as wrong, and is counted."""
@@ -111,6 +122,40 @@ class Task:
             )
         return words
 
+    def check_targets(self, targets: str) -> None:
+        """Make sure that words that were chosen for the labels are used.
+
+        Raises:
+            RankprobeError: not as many words as labels, or the task takes its answers from something else.
+        """
+        self.answer_set(targets)
+        if self.answers_from and targets not in KINDS_OF_TARGETS:
+            raise RankprobeError(
+                f"targets is '{targets}', but {self.title} takes its answers from {self.answers_from}; "
+                "leave out --targets"
+            )
+
+    def targets_note(self, targets: str) -> list[str]:
+        """What a user must know who asked for a kind of label texts, digits or words, that has no effect."""
+        if not self.answers_from or targets == KINDS_OF_TARGETS[0]:
+            return []
+        return [f"targets {targets} has no effect: {self.title} takes its answers from {self.answers_from}"]
+
+    @property
+    def answers_from(self) -> str:
+        """What decides the answers where `targets` has no effect; empty where it has."""
+        return "" if self.labels else f"the field '{self.label_field}'"
+
+    def class_names(self, names: Sequence[str], where: str) -> Sequence[str]:
+        """What each class id of the label column stands for, where a file gives its names.
+
+        Raises:
+            RankprobeError: other names than the task's labels; `where` names the file.
+        """
+        if self.labels and tuple(names) != self.labels:
+            raise RankprobeError(f"{where}: class ids stand for {tuple(names)}; expected {self.labels}")
+        return names
+
     def candidates(self, example: Example, targets: str) -> list[str]:
         """The answers that can be ranked by their likelihood; empty where any text is possible."""
         return list(example.candidates) or self.answer_set(targets)
@@ -162,17 +207,12 @@ class Task:
         Raises:
             RankprobeError: a label outside the set.
         """
-        name = str(value) if isinstance(value, bool) else value
-        if isinstance(name, str):
-            names = [label.lower() for label in self.labels]
-            if name.lower() in names:
-                return names.index(name.lower())
-            ids = [str(i) for i in range(len(names))]
-            name = ids.index(name) if name in ids else name  # a CSV file has only text
-        if isinstance(name, int) and 0 <= name < len(self.labels):
-            return name
+        label = label_text(value).lower()
+        for known in ([name.lower() for name in self.labels], [str(i) for i in range(len(self.labels))]):
+            if label in known:
+                return known.index(label)
         raise RankprobeError(
-            f"{where}: label {value!r} is not one of {self.title}'s: "
+            f"{where}: label {shown(value)} is not one of {self.title}'s: "
             + ", ".join(f"{name!r} ({i})" for i, name in enumerate(self.labels))
         )
 
@@ -198,10 +238,40 @@ def text_field(task: Task, row: Row, field: str, where: str) -> str:
     """A field that must be there and be text."""
     value = need(task, row, field, where)
     if not is_text(value):
-        raise RankprobeError(f"{where}: field '{field}' is {value!r}; expected text")
+        raise RankprobeError(f"{where}: field '{field}' is {shown(value)}; expected text")
     return value
 
 
 def is_text(value: object) -> bool:
     """Whether it is text that a tokenizer takes: JSON can hold one half of a surrogate pair."""
     return isinstance(value, str) and not SURROGATE.search(value)
+
+
+def label_text(value: object) -> str:
+    """A label as text, in one spelling: 1 for 1.0, true for TRUE and True, without blanks around it."""
+    text = str(value).strip()
+    if isinstance(value, float) and value.is_integer():
+        text = str(int(value))
+    if whole := WHOLE.fullmatch(text):
+        text = whole[1]
+    return text.lower() if text.lower() in ("true", "false") else text
+
+
+def value_text(value: Any) -> str | None:
+    """The text of a value as a CSV file would hold it; None if it has none that a tokenizer takes.
+
+    A number is its digits (41, 1.0), a boolean true or false, as in JSON and TOML.
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, int | float | Decimal):
+        return str(value)
+    return value if is_text(value) else None
+
+
+def shown(value: object) -> str:
+    """A value for an error of one line; the end of a long one is left out."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

@@ -2,16 +2,21 @@
 
     template = "review: {review}"     # source text over the fields of a row
     target = "stars"                  # the field with the label, or with the text to generate
-    train = "train.csv"               # JSONL, CSV or Parquet; the path starts at the TOML file's folder
+    train = "train.csv"               # any format of `readers`; the path starts at the TOML file's folder
     validation = "dev.csv"
     [labels]                          # what the field says = the answer to be taught;
     1 = "bad"                         # without this table the field's text itself is taught
     5 = "good"
 
+A path may also leave out the suffix, or name a folder that `save_to_disk` of datasets wrote.
+A key of `[labels]` matches a label in any spelling: 1 matches 1 and 1.0, true matches true, True and TRUE.
+Where a file gives names to class ids (ClassLabel of datasets), the keys are either those names or those ids.
+A number in a field is its text, as in a CSV file (41, 1.0); a boolean is true or false.
+
 Metrics default to accuracy with labels, and to exact match, token F1 and ROUGE-L without.
 
-A folder has rows of two fields, `source` and `target`, in `train` and `val` (or `validation`), as `.jsonl`,
-`.csv` or `.parquet`.
+A folder has rows of two fields, `source` and `target`, in `train` and `val` (or `validation`), in any format
+of `readers`.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ from string import Formatter
 
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.settings import Settings, read_toml
-from rankprobe.tasks.base import Example, Row, Task, is_text, need, text_field
+from rankprobe.tasks.base import Example, Row, Task, label_text, need, shown, value_text
 from rankprobe.tasks.metrics import LABEL_METRICS, TEXT_METRICS
 from rankprobe.tasks.sources import SPLITS, find
 
@@ -47,32 +52,62 @@ class LabelledTask(Task):
 
     words: tuple[str, ...] = ()
 
+    @property
+    def answers_from(self) -> str:
+        return "[labels] of its TOML file"
+
     def answer_set(self, targets: str) -> list[str]:
         return list(self.words)
+
+    def class_names(self, names: Sequence[str], where: str) -> Sequence[str]:
+        """The name of each class, or its id where more keys of `[labels]` are ids than names.
+
+        Raises:
+            RankprobeError: as many keys are names as ids, and that would give other labels.
+        """
+        ids, keys = [str(i) for i in range(len(names))], set(self.labels)
+        as_names, as_ids = len(keys & set(names)), len(keys & set(ids))
+        if as_names == as_ids and any(
+            i != name and {i, name} & keys for i, name in zip(ids, names, strict=True)
+        ):
+            stand = ", ".join(f"{i} = {name}" for i, name in zip(ids, names, strict=True))
+            raise RankprobeError(
+                f"{where}: the keys {', '.join(self.labels)} of [labels] can be names or ids of the classes "
+                f"{stand}; use names or ids only, or write the labels as text into the file"
+            )
+        return ids if as_ids > as_names else names
 
     def stand_in(self) -> Row:
         return {self.label_field: self.labels[0]}
 
     def example(self, row: Row, where: str) -> Example:
-        fields = {field: text_field(self, row, field, where) for field in self.fields}
-        value = str(need(self, row, self.label_field, where))
-        if value not in self.labels:
-            raise RankprobeError(
-                f"{where}: field '{self.label_field}' is {value!r}; expected one of {', '.join(self.labels)}"
-            )
-        return Example(fields, self.labels.index(value))
+        fields = _texts(self, row, where)
+        return Example(fields, self.label_id(need(self, row, self.label_field, where), where))
+
+    def label_id(self, value: object, where: str) -> int:
+        """The number of the key that a label equals, or else has the same spelling as in `label_text`."""
+        if isinstance(value, str) and value in self.labels:
+            return self.labels.index(value)  # also where another key differs from it in spelling alone
+        same = [i for i, key in enumerate(self.labels) if label_text(key) == label_text(value)]
+        if len(same) == 1:
+            return same[0]
+        several = f" (it could be {', '.join(repr(self.labels[i]) for i in same)})" if same else ""
+        raise RankprobeError(
+            f"{where}: field '{self.label_field}' is {shown(value)}; expected one of "
+            f"{', '.join(self.labels)}{several}"
+        )
 
 
 class TextTask(Task):
     """Rows carry the text to generate, or a list of accepted texts, the first of which is taught."""
 
     def example(self, row: Row, where: str) -> Example:
-        fields = {field: text_field(self, row, field, where) for field in self.fields}
+        fields = _texts(self, row, where)
         value = need(self, row, self.label_field, where)
-        answers = tuple(value) if isinstance(value, list) else (value,)
-        if not answers or not all(is_text(answer) and answer.strip() for answer in answers):
+        answers = tuple(value_text(each) or "" for each in (value if isinstance(value, list) else [value]))
+        if not answers or not all(answer.strip() for answer in answers):
             raise RankprobeError(
-                f"{where}: field '{self.label_field}' is {value!r}; expected text, or a list of texts"
+                f"{where}: field '{self.label_field}' is {shown(value)}; expected text, or a list of texts"
             )
         return Example(fields, 0, answers)
 
@@ -90,6 +125,22 @@ class TextTask(Task):
         """The most frequent accepted text for every row."""
         ((text, _),) = Counter(example.answers[0] for example in examples).most_common(1)
         return [[text] * len(examples)]
+
+
+def _texts(task: Task, row: Row, where: str) -> dict[str, str]:
+    """What the template needs of a row, as text.
+
+    Raises:
+        RankprobeError: a field is missing, or has no text, as null.
+    """
+    found: dict[str, str] = {}
+    for field in task.fields:
+        value = need(task, row, field, where)
+        text = value_text(value)
+        if text is None:
+            raise RankprobeError(f"{where}: field '{field}' is {shown(value)}; expected text or a number")
+        found[field] = text
+    return found
 
 
 def load_task(path: Path) -> Task:
@@ -135,11 +186,10 @@ def paired_task(folder: Path) -> Task:
     Raises:
         RankprobeError: the folder has no rows for a split.
     """
-    files = {split: find([folder], stems) for split, stems in SPLITS.items()}
-    for split, path in files.items():
-        if path is None:
+    for split, stems in SPLITS.items():
+        if not find([folder], stems):
             raise RankprobeError(
-                f"task '{folder}' has no {split} rows; expected {SPLITS[split][0]}.jsonl, .csv or .parquet "
+                f"task '{folder}' has no {split} rows; expected {stems[0]}.jsonl, .csv or .parquet "
                 "with the fields source and target"
             )
     return TextTask(
@@ -152,7 +202,7 @@ def paired_task(folder: Path) -> Task:
         label_field="target",
         labels=(),
         metrics=tuple(TEXT_METRICS),
-        files={split: path for split, path in files.items() if path},
+        files=dict.fromkeys(SPLITS, folder),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,24 +14,40 @@ from rankprobe.tasks.base import INVALID, Example, Task
 
 @dataclass(frozen=True)
 class Sheet:
-    """A split's examples, the answer to each, and the class id that each answer stands for."""
+    """A split's examples, the answer to each, and the class id that each answer stands for.
+
+    `draws` tells the copies of a question apart where rows were drawn with replacement; empty: each row is
+    there once.
+    """
 
     examples: Sequence[Example]
     answers: Sequence[str]
     predicted: Sequence[int]
     n_labels: int
+    draws: Sequence[Hashable] = ()
 
     @property
     def gold(self) -> list[int]:
         return [example.label for example in self.examples]
 
+    def questions(self) -> list[Hashable]:
+        """For each row, the question it answers; a row without a group is a question of its own."""
+        draws = self.draws or [0] * len(self.examples)
+        pairs = zip(self.examples, draws, strict=True)
+        return [(example.group or row, draw) for row, (example, draw) in enumerate(pairs)]
+
     def take(self, rows: Sequence[int]) -> Sheet:
-        """The sheet of some of the rows; a row may come several times."""
+        """The sheet of some of the rows; a row may come several times, and each copy counts."""
+        times, draws = Counter[int](), list[Hashable]()
+        for row in rows:
+            draws.append((self.draws[row] if self.draws else 0, times[row]))
+            times[row] += 1
         return Sheet(
             [self.examples[row] for row in rows],
             [self.answers[row] for row in rows],
             [self.predicted[row] for row in rows],
             self.n_labels,
+            draws,
         )
 
 
@@ -65,9 +81,9 @@ def _f1(sheet: Sheet, labels: list[int]) -> float:
 
 def exact_match_questions(sheet: Sheet) -> float:
     """Percentage of questions all of whose answers are judged rightly: MultiRC's EM."""
-    right: dict[str, bool] = defaultdict(lambda: True)
-    for example, predicted in zip(sheet.examples, sheet.predicted, strict=True):
-        right[example.group] &= predicted == example.label
+    right: dict[Hashable, bool] = defaultdict(lambda: True)
+    for question, gold, predicted in zip(sheet.questions(), sheet.gold, sheet.predicted, strict=True):
+        right[question] &= predicted == gold
     return 100 * sum(right.values()) / len(right)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rankprobe.errors import RankprobeError
-from rankprobe.tasks.base import INVALID, Example, Row, Task, is_text, need, text_field
+from rankprobe.tasks.base import INVALID, Example, Row, Task, is_text, need, shown, text_field
 
 
 class _ReCoRD(Task):
@@ -58,9 +58,14 @@ class _ReCoRD(Task):
         value = need(self, row, field, where)
         if not isinstance(value, list) or not value or not all(map(is_text, value)):
             raise RankprobeError(
-                f"{where}: field '{field}' is {value!r}; expected a list of texts (the test split has none)"
+                f"{where}: field '{field}' is {shown(value)}; expected a list of texts (the test split has "
+                "none)"
             )
         return sorted(set(value))
+
+    @property
+    def answers_from(self) -> str:
+        return "the entities of each row"
 
     def stand_in(self) -> Row:
         return {"answers": ["?"]}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 
 from rankprobe import bundled
@@ -28,6 +28,12 @@ BUNDLED_SPLITS = {"bundled": SPLITS, "bundled-500": {**SPLITS, "validation": ("v
 
 PLACES = (*BUNDLED_SPLITS, "hub")
 """What `data` can be besides a folder."""
+
+PART = re.compile(r"-(\d+)-of-(\d+)(?:-[0-9a-f]+)?")
+"""Behind the name of a split that is in several files, as on the hub."""
+
+SAVED = "data"
+"""What `save_to_disk` of datasets calls the files in the folder of a split."""
 
 
 @dataclass(frozen=True)
@@ -67,30 +73,35 @@ def load_split(task: Task, split: str, data: str | None) -> Split:
         split: `train` or `validation`.
         data: `bundled` (our miniature of the task), `bundled-500` (with its longer validation split),
             `hub` (`aps/super_glue`, pinned), or a folder with the official JSONL or the hub's columns in
-            JSONL, CSV or Parquet (`<folder>/CB/train.jsonl`, or the task's own folder). None for a task of
+            any format of `readers` (`<folder>/CB/train.jsonl`, or the task's own folder). It may be the
+            hub's folder as it was downloaded, or what `save_to_disk` of datasets wrote. None for a task of
             your own, which names its files; a folder takes their place.
 
     Raises:
-        RankprobeError: no such folder or file, no network, a malformed row (file and line), no rows.
+        RankprobeError: no such folder or file, no network, a malformed row (file and line), no rows, or
+            several files that could be the split.
     """
     if data == "hub":
         source, origin, rows = "hub", f"{HUB_ID}@{HUB_REVISION}", _hub_rows(task, split)
     else:
-        source, path = _file(task, split, data)
-        origin, rows = str(path), read_rows(path, task.labels)
+        source, paths = _files(task, split, data)
+        origin = str(paths[0]) + (f" and {len(paths) - 1} more parts" if len(paths) > 1 else "")
+        rows = (row for path in paths for row in read_rows(path, task))
     examples = [example for where, row in rows for example in task.examples(row, where)]
     if not examples:
         raise RankprobeError(f"{origin}: no rows; expected {task.title} examples")
     return Split(task, split, source, origin, examples)
 
 
-def _file(task: Task, split: str, data: str | None) -> tuple[str, Path]:
-    """The file of a split, and whether it is bundled, in a folder, or a task's own."""
+def _files(task: Task, split: str, data: str | None) -> tuple[str, list[Path]]:
+    """The files of a split, and whether they are bundled, in a folder, or a task's own."""
     if task.files and (data is None or data in BUNDLED_SPLITS):
         path = task.files[split]
-        if not path.is_file():
+        found = [path] if path.is_file() else _parts(path, SAVED)
+        found = found or find([path], SPLITS[split]) or find([path.parent], [path.name])
+        if not found:
             raise RankprobeError(f"{path}: no such file; task '{task.name}' names it as its {split} rows")
-        return "file", path
+        return "file", found
     if data is None:
         raise RankprobeError(f"no data for {task.title}; give 'bundled', 'hub', or a folder")
     root = bundled.FOLDER if data in BUNDLED_SPLITS else Path(data)
@@ -100,19 +111,59 @@ def _file(task: Task, split: str, data: str | None) -> tuple[str, Path]:
         raise RankprobeError(
             f"data '{root}' is no folder; give 'bundled', 'hub', or a folder that holds {task.folder}/{name}"
         )
-    path = find((root / task.folder, root / task.name, root), stems)
-    if path is None:
+    # The hub's name first: beside wsc.fixed, the hub has an older wsc with other rows.
+    folders = [task.hub_name, task.folder, task.name, "", SAVED]
+    found = find((root / folder for folder in folders if folder is not None), stems)
+    if not found:
         raise RankprobeError(
             f"no {name} for {task.title} in '{root}'; expected {root / task.folder / name}, "
-            "the layout of the official SuperGLUE release (.csv and .parquet will do)"
+            "the layout of the official SuperGLUE release (.csv and .parquet will do), the hub's, or what "
+            "save_to_disk writes"
         )
-    return "bundled" if bundled.FOLDER in path.parents else "folder", path
+    return "bundled" if bundled.FOLDER in found[0].parents else "folder", found
 
 
-def find(folders: Iterable[Path], stems: Iterable[str]) -> Path | None:
-    """The first file in any of the folders that has one of the names, in a format that can be read."""
-    names = [f"{stem}{suffix}" for stem, suffix in product(stems, READERS)]
-    return next((path for folder in folders for name in names if (path := folder / name).is_file()), None)
+def find(folders: Iterable[Path], stems: Iterable[str]) -> list[Path]:
+    """The files of a split in the first of the folders that has it: one file, or all its parts in order.
+
+    Raises:
+        RankprobeError: the folder has it more than once, or not all of its parts.
+    """
+    stems = list(stems)
+    for folder in folders:
+        whole = [folder / f"{stem}{suffix}" for stem in stems for suffix in READERS]
+        found = [[path] for path in whole if path.is_file()]
+        found += [parts for stem in stems if (parts := _parts(folder, stem))]
+        found += [parts for stem in stems if (parts := _parts(folder / stem, SAVED))]
+        if len(found) > 1:
+            names = " and ".join(str(each[0].relative_to(folder)) for each in found)
+            raise RankprobeError(f"'{folder}' has {names}, and each could be the split; keep one of them")
+        if found:
+            return found[0]
+    return []
+
+
+def _parts(folder: Path, stem: str) -> list[Path]:
+    """The files `stem-00000-of-00003.parquet` and so on of a folder, in order.
+
+    Raises:
+        RankprobeError: one of them is not there, or there are too many.
+    """
+    parts: dict[tuple[int, int, str], Path] = {}
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    for path in paths:
+        part = PART.fullmatch(path.stem.removeprefix(stem)) if path.stem.startswith(stem) else None
+        if part and path.suffix in READERS:
+            parts[int(part[1]), int(part[2]), path.suffix] = path
+    found = list(parts.values())
+    totals = {(total, suffix) for _, total, suffix in parts}
+    if parts and (
+        len(totals) > 1 or [number for number, _, _ in parts] != list(range(next(iter(totals))[0]))
+    ):
+        raise RankprobeError(
+            f"'{folder}' has {', '.join(path.name for path in found)}; expected all parts of one {stem}"
+        )
+    return found
 
 
 def _hub_rows(task: Task, split: str) -> Iterable[NamedRow]:
@@ -131,6 +182,4 @@ def _hub_rows(task: Task, split: str) -> Iterable[NamedRow]:
         offline=f"give a local folder: --data FOLDER with {task.folder}/train.jsonl and val.jsonl; or "
         "rankprobe's miniature of the task: --data bundled",
     )
-    return (
-        (where.replace(path, f"{HUB_ID}/{name}"), row) for where, row in read_rows(Path(path), task.labels)
-    )
+    return ((where.replace(path, f"{HUB_ID}/{name}"), row) for where, row in read_rows(Path(path), task))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from rankprobe.errors import RankprobeError
-from rankprobe.tasks.base import Example, Row, Task, need, text_field
+from rankprobe.tasks.base import Example, Row, Task, label_text, need, text_field
 
 DETERMINERS = frozenset(
     (
@@ -27,11 +27,15 @@ class _WSC(Task):
     def example(self, row: Row, where: str) -> Example:
         text, pronoun = text_field(self, row, "text", where), text_field(self, row, "span2_text", where)
         referent = text_field(self, row, "span1_text", where)
-        marked = mark(text, pronoun, str(need(self, row, "span2_index", where)), where)
+        marked = mark(text, pronoun, label_text(need(self, row, "span2_index", where)), where)
         return Example({"text": marked}, self.label_id(need(self, row, "label", where), where), (referent,))
 
     def stand_in(self) -> Row:
         return {"label": 0, "span1_text": "it"}
+
+    @property
+    def answers_from(self) -> str:
+        return "the noun phrase of each row"
 
     def answer_set(self, targets: str) -> list[str]:
         return []

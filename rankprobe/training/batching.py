@@ -37,7 +37,8 @@ class Encoded:
 
     Source and target ids per example; for each example the number of the row it comes from; the tokens of
     the longest label or answer, whether or not an example has it; how many examples lost words of the long
-    field (`n_shortened`), and how many of these even the end of the rest (`n_cut`).
+    field (`n_shortened`), and how many of these even the end of the rest (`n_cut`); the share of the split's
+    rows with text that the tokenizer cannot represent (`unknown_share`).
     """
 
     examples: Sequence[Example]
@@ -47,6 +48,7 @@ class Encoded:
     longest_label: int
     n_shortened: int
     n_cut: int = 0
+    unknown_share: float = 0.0
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -82,7 +84,10 @@ def encode(split: Split, backbone: Backbone, targets: str, max_length: int, *, l
     taught = token_ids(backbone.answer_ids, [task.target(example, targets) for example in examples])
     accepted = [*task.answer_set(targets), *{text for example in examples for text in example.answers}]
     longest = max(map(len, token_ids(backbone.answer_ids, accepted)))
-    return Encoded(examples, rows, [sources[row] for row in rows], taught, longest, n_shortened, n_cut)
+    unknown = {i for i, ids in enumerate(sources) if (ids == backbone.unknown_id).any()}
+    unknown |= {row for row, ids in zip(rows, taught, strict=True) if (ids == backbone.unknown_id).any()}
+    share = len(unknown) / len(sources)
+    return Encoded(examples, rows, [sources[row] for row in rows], taught, longest, n_shortened, n_cut, share)
 
 
 def token_ids(tokenize: Tokenize, texts: Sequence[str]) -> list[NDArray[np.int32]]:

@@ -77,6 +77,7 @@ def new_manifest(config: RunConfig, session: Session, learner: Learner) -> dict[
             "n_validation": len(validation),
             "n_shortened": train.n_shortened + validation.n_shortened,
             "n_cut": train.n_cut + validation.n_cut,
+            "unknown_share": {"train": train.unknown_share, "validation": validation.unknown_share},
             "max_new_tokens": session.exam.max_new_tokens,
         },
         "trainable": {name: parameter.numel() for name, parameter in learner.trained.items()},
@@ -84,11 +85,30 @@ def new_manifest(config: RunConfig, session: Session, learner: Learner) -> dict[
         "progress": {"step": 0, "total_steps": session.total_steps},
         "timings": {},
         "numerical_rank_rtol": numerical_rank_rtol((n, d)) if n else None,
-        "notes": [*notes(config.method, backbone), *CONTROLS[config.task.control]],
+        "notes": [
+            *notes(config.method, backbone),
+            *session.task.targets_note(config.task.targets),
+            *unknown_note(train.unknown_share, validation.unknown_share),
+            *CONTROLS[config.task.control],
+        ],
         "selection": SELECTION[config.task.report_split],
         **provenance(str(backbone.device)),
         "resumed": [],
     }
+
+
+def unknown_note(train: float, validation: float) -> list[str]:
+    """What a user must know of text that the tokenizer cannot represent; the arguments are shares of rows."""
+    if not train + validation:
+        return []
+    return [
+        f"the tokenizer cannot represent part of the text in {_percent(train)} of the training rows and "
+        f"{_percent(validation)} of the dev rows; the model sees its unknown piece there"
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
 
 
 def provenance(device: str) -> dict[str, Any]:

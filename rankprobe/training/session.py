@@ -128,6 +128,7 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
                     f"runs of one cohort must share '{name}'; got {mine[name]!r} and {theirs[name]!r}"
                 )
     task = task_of(config.task)
+    task.check_targets(config.task.targets)
     check_model(config.backbone.model)  # before the rows, which may have to be fetched for it
     splits = {name: load_split(task, name, config.task.data) for name in ("train", "validation")}
     backbone = backbone_of(config)
