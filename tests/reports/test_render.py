@@ -114,3 +114,32 @@ def test_print_table(tmp_path, capsys):
 def test_what_cannot_be_printed(asked, message):
     with pytest.raises(RankprobeError, match=message):
         print_table(frames(run()), **asked)
+
+
+NAME = "50%_$x$|*b*\\~[i]\n<σ>"
+"""What a user may call data or weights."""
+
+
+@pytest.mark.parametrize(
+    ("format", "written"),
+    [
+        ("terminal", "50%_$x$|*b*\\~[i]\\n<σ>"),
+        ("markdown", r"50%\_\$x\$\|\*b\*\\\~\[i\]\\n\<σ\>"),
+        (
+            "latex",
+            r"50\%\_\$x\$|{*}b{*}\textbackslash{}\textasciitilde{}{[}i{]}\textbackslash{}n"
+            r"\ensuremath{<}\ensuremath{\sigma}\ensuremath{>}",
+        ),
+    ],
+)
+def test_names_are_shown_as_they_are(format, written):
+    scores = render(TABLES["table1"](frames(run(model=NAME, model_label=NAME))), format)
+    heading = next(line for line in scores.splitlines() if f"{written}, SuperGLUE" in line)
+    assert f"{written}, SuperGLUE: 1 seed a cell" in scores
+    rows = render(TABLES["table2"](frames(run(data_label=NAME))), format).splitlines()
+    (row,) = [line for line in rows if "hub" in line]
+    assert row.strip("| ").startswith(written)
+    if format == "markdown":
+        cells = [line.replace(r"\|", "").count("|") for line in scores.splitlines() if line.startswith("|")]
+        assert heading.startswith("| **")
+        assert set(cells) == {13}

@@ -323,3 +323,47 @@ def test_nothing_to_show(name, runs, message):
 def test_unknown_score(name):
     with pytest.raises(RankprobeError, match="^unknown score 'lst'; did you mean 'last'"):
         TABLES[name](frames(run()), "lst")
+
+
+def half(method="vanilla", task="cb", seed=1, last=50.0, **changes):
+    """A run that holds back a half of dev: it scores `last` on the half that chooses, 20 less on the other."""
+    own = {
+        "report_split": "half",
+        "report_last": last - 20,
+        "report_best": last - 30,
+        "report_majority": 30.0,
+    }
+    return run(method, task, seed, last, **own | changes)
+
+
+@pytest.mark.parametrize(("score", "mean"), [("last", 40.0), ("best", 30.0)])
+def test_the_reported_half_is_what_is_printed(score, mean):
+    table = TABLES["table1"](frames(half(last=50.0), half(seed=2, last=70.0)), score)
+    found = rows(table)
+    assert found["t5-base", "vanilla", score]["CB Acc."] == mean
+    assert found["t5-base", "majority class", ""]["CB Acc."] == 30.0
+    spread = rows(
+        TABLES["table3"](frames(half(last=50.0), half(seed=2, last=70.0), half(seed=3, last=60.0)), score)
+    )
+    assert spread["t5-base", "vanilla", score]["CB Acc."] == pytest.approx(10.0)
+    assert (
+        "t5-base, SuperGLUE: scores are of the held-back half of dev, those of the paper of all dev rows"
+        in table.notes
+    )
+
+
+def test_a_last_score_of_the_held_back_half_is_called_so():
+    caption = TABLES["table1"](frames(half())).caption
+    assert "dev scores after the last step of the held-back half of dev, in percent" in caption
+
+
+def test_a_run_without_its_reported_score_is_named_and_counts_in_no_cell():
+    table = TABLES["table1"](frames(half(), half(seed=2, report_last=None)))
+    assert rows(table)["t5-base", "vanilla", "last"]["CB Acc."] == 30.0
+    assert table.notes[1] == "t5-base, SuperGLUE: 1 seed a cell"
+    assert table.notes[-1] == "left out, as the score to report is not in their logs: cb-vanilla-s2"
+
+
+def test_halves_and_wholes_of_a_task_do_not_stand_in_one_column():
+    with pytest.raises(RankprobeError, match=r"runs differ in report_split \(all, half\); choose"):
+        TABLES["table1"](frames(run(), half("dpt")))

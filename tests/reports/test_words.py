@@ -97,3 +97,51 @@ def test_nothing_logged(tmp_path):
     (bare.path / "manifest.json").write_text(json.dumps({**bare.manifest, "readings": {}}))
     with pytest.raises(RankprobeError, match="nothing to report"):
         findings([bare])
+
+
+def cuts(*ranks):
+    """Cuts of seeds with these functional ranks of P; None: the score gains nothing."""
+    own = [
+        {"functional_rank": r, "low": r and r - 2, "high": r and r + 4 * i} for i, r in enumerate(ranks, 1)
+    ]
+    return [{"P": each, "dP": each} for each in own]
+
+
+def test_seeds_without_a_functional_rank_are_counted(tmp_path):
+    runs = [run(tmp_path, seed, cut=cut) for seed, cut in enumerate(cuts(4, None, 8))]
+    used = findings(runs)[-1]
+    assert used.startswith(
+        "The functional rank is 6 ± 2.8 of P (defined for 2 of 3 seeds, as the others do not gain on the majority; "
+        "2–20 from the lowest to the highest limit of the seeds' own intervals, each of 95 % over dev examples) and 6"
+    )
+
+
+def test_limits_of_several_seeds_are_not_called_an_interval_of_the_mean(tmp_path):
+    used = findings([run(tmp_path, seed, cut=cut) for seed, cut in enumerate(cuts(4, 8))])[-1]
+    assert "(mean of 2 seeds; 2–16 from the lowest to the highest limit of the seeds' own intervals" in used
+    assert "95 % interval" not in used
+    one = findings([run(tmp_path, 9, cut=CUT)])[-1]
+    assert one.endswith("(95 % interval over dev examples).")
+
+
+def test_an_interval_says_how_many_resamples_have_no_rank(tmp_path):
+    cut = {name: {**row, "defined": 0.6} for name, row in CUT.items()}
+    assert "6 (4–9, undefined in 40% of resamples) of P" in findings([run(tmp_path, cut=cut)])[-1]
+
+
+def test_every_run_to_be_cut_is_named(tmp_path):
+    runs = [run(tmp_path, 1), run(tmp_path, 2, cut=CUT), run(tmp_path, 3)]
+    assert findings(runs)[-1].endswith(f"rankprobe truncate {runs[0].path} {runs[2].path}")
+
+
+def test_readings_that_some_seeds_lack_say_of_how_many_they_are(tmp_path):
+    runs = [
+        run(tmp_path, 1),
+        run(tmp_path, 2, twin_n_positive=None, P_numerical_rank=None, P_erank_rv=None, twin_P_erank_rv=None),
+    ]
+    count, present, _ = findings(runs)
+    assert "(mean of 2 seeds); the noise twin kept 12 (1 of 2 seeds): " in count
+    assert present == (
+        "P has numerical rank 100 (1 of 2 seeds); its effective rank is 80.5 (1 of 2 seeds), its noise twin's 9 "
+        "(1 of 2 seeds)."
+    )
