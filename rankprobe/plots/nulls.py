@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from itertools import cycle
 
 import pandas as pd
@@ -30,6 +31,9 @@ DOTS: dict[str, dict[str, str]] = {
     "twin": {"label": "noise twin", "color": "#9a9a9a", "marker": "^"},
 }
 """Label, colour and mark of the probe by what it was trained on."""
+
+LETTERS = 36
+"""In a line of a row's name, at most."""
 
 ASIDE = 0.2
 """Between the dots of one task, where tasks are 1 apart."""
@@ -130,4 +134,5 @@ def _by_task(axes: Axes, runs: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def _row(run: pd.Series, several: bool) -> str:
-    return f"{run['data_label']}\n{run['curve']}" if several else str(run["data_label"])
+    names = [run["data_label"], run["curve"]] if several else [run["data_label"]]
+    return "\n".join(textwrap.fill(str(name), LETTERS) for name in names)

@@ -115,15 +115,19 @@ def _row(part: pd.DataFrame, method: str, size: str, named: list[str]) -> dict[s
     ranks = _over_seeds(
         part.reindex(columns=list(dict.fromkeys([*part, "functional_rank"]))), "functional_rank"
     ).iloc[0]
-    labels = {name: part[name].iloc[0] for name in LABELS}
-    about = labels | {"size": part[size].iloc[0], "method": method}
-    return (
-        about
-        | {name: part[name].iloc[0] for name in named}
-        | {"seeds": int(scores["n_seeds"]), "score": scores["mean"]}
-        | {"least": scores["min"], "greatest": scores["max"], "majority": part["majority"].mean()}
-        | {"functional_rank": ranks["mean"], "functional_rank_seeds": int(ranks["n_seeds"])}
-    )
+    return {
+        **{name: part[name].iloc[0] for name in LABELS},
+        "size": part[size].iloc[0],
+        "method": method,
+        **{name: part[name].iloc[0] for name in named},
+        "seeds": int(scores["n_seeds"]),
+        "score": scores["mean"],
+        "least": scores["min"],
+        "greatest": scores["max"],
+        "majority": part["majority"].mean(),
+        "functional_rank": ranks["mean"],
+        "functional_rank_seeds": int(ranks["n_seeds"]),
+    }
 
 
 def _over_seeds(part: pd.DataFrame, value: str, *keys: str) -> pd.DataFrame:
