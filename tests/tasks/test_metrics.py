@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rankprobe.tasks import TASKS, majority_scores, score
+from rankprobe.tasks import TASKS, judged, majority_scores, score
 from rankprobe.tasks.base import Example
+from rankprobe.tasks.metrics import exact_match_questions
 
 CB, MULTIRC, RECORD, WSC = (TASKS[name] for name in ("cb", "multirc", "record", "wsc"))
 
@@ -71,3 +72,20 @@ def test_official_majority(superglue):
 
     examples = load_split(CB, "validation", str(superglue)).examples
     assert majority_scores(CB, examples, "digits")["accuracy"] == 50.0
+
+
+def test_rows_without_a_question_are_each_their_own():
+    """As in a task of one's own, which may choose this metric."""
+    found = judged(CB, labelled([0, 1, 2, 0]), ["0", "1", "2", "1"], "digits")
+    assert exact_match_questions(found) == 75.0
+
+
+def test_a_question_that_is_drawn_twice_counts_twice():
+    examples = labelled([1, 0, 1, 1], ["a", "a", "b", "b"])
+    sheet = judged(MULTIRC, examples, ["1", "0", "1", "0"], "digits")  # a is right, b is not
+    assert exact_match_questions(sheet) == 50.0
+    twice = sheet.take([0, 1, 0, 1, 2, 3])
+    assert exact_match_questions(twice) == pytest.approx(200 / 3)
+    assert exact_match_questions(twice.take([0, 1, 4, 5])) == 50.0  # one of the copies of a, and b
+    again = sheet.take([2, 3, 2, 3, 0, 1])
+    assert exact_match_questions(again) == pytest.approx(100 / 3)

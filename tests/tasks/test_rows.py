@@ -8,6 +8,11 @@ import pandas as pd
 import pytest
 from conftest import quick
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
 
 import rankprobe as rp
 from rankprobe.cli import main
@@ -271,21 +276,32 @@ def test_byte_order_marks(tmp_path, capsys, monkeypatch):
     assert [row for _, row in read_rows(tmp_path / "train.jsonl")] == [{"premise": "a"}]
 
 
+def save_word_tokenizer(folder):
+    """A tokenizer that knows a few words and nothing else."""
+    words = ["<pad>", "</s>", "<unk>", *"the man ran he home".split()]
+    tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.post_processor = TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+    return str(folder)
+
+
 def test_text_that_the_tokenizer_cannot_represent_is_said(tmp_path, capsys):
-    rows = [
-        {"source": text, "target": "home"} for text in ("the man ran", "the man ran 家 🙂", "he 家", "he ran")
-    ]
+    texts = ("the man ran", "the man ran 家 🙂", "he 家", "he ran")
+    rows = [{"source": text, "target": "home"} for text in texts]
     for split, part in (("train", rows), ("val", rows[:1])):
         (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
-    run = rp.train(quick(task=str(tmp_path), steps=1), runs_dir=tmp_path / "runs")
-    shares = run.manifest["data"]["unknown_share"]
-    assert shares == {"train": 0.5, "validation": 0.0}
-    assert any(
-        "part of the text in 50 % of the training rows and 0 % of the dev rows" in n
-        for n in run.manifest["notes"]
-    )
+    tokenizer = save_word_tokenizer(tmp_path / "tokenizer")
+    run = rp.train(quick(task=str(tmp_path), tokenizer=tokenizer, steps=1), runs_dir=tmp_path / "runs")
+    assert run.manifest["data"]["unknown_share"] == {"train": 0.5, "validation": 0.0}
+    (note,) = run.manifest["notes"]
+    assert "part of the text in 50 % of the training rows and 0 % of the dev rows" in note
     with pytest.raises(SystemExit):
-        main(["tasks", "show", str(tmp_path)])
+        main(["tasks", "show", str(tmp_path), "--tokenizer", tokenizer])
     assert "2 rows (50%) with text that the tokenizer cannot represent" in capsys.readouterr().out
     plain = rp.train(quick(steps=1), runs_dir=tmp_path / "runs")
     assert plain.manifest["data"]["unknown_share"] == {"train": 0.0, "validation": 0.0}
+    (tmp_path / "train.jsonl").write_text(json.dumps({"source": "he ran", "target": "away"}) + "\n")
+    run = rp.train(quick(task=str(tmp_path), tokenizer=tokenizer, steps=1), runs_dir=tmp_path / "again")
+    assert run.manifest["data"]["unknown_share"]["train"] == 1.0  # a target counts, too
