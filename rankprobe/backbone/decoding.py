@@ -66,7 +66,7 @@ def _answers(backbone: Backbone, step: Step, rows: int, limit: int) -> list[list
     tokens = torch.zeros(rows, 0, dtype=torch.long, device=backbone.device)
     ended = torch.zeros(rows, dtype=torch.bool, device=backbone.device)
     while tokens.shape[1] < limit and not ended.all():
-        chosen = step(tokens).argmax(-1).to(tokens.device).masked_fill(ended, end)
+        chosen = step(tokens).argmax(-1).to(tokens.device)
         tokens, ended = torch.cat([tokens, chosen[:, None]], dim=1), ended | (chosen == end)
     return [row[: row.index(end)] if end in row else row for row in tokens.tolist()]
 

@@ -154,6 +154,27 @@ def test_a_batch_trains_and_ranks_as_single_rows_do(name):
     ]
 
 
+def test_a_decoder_that_scales_its_ids_outside_the_embedding_module(monkeypatch):
+    """Prompt, text and answers all need the scale; no decoder of transformers is so, hence a made one."""
+    plain = backbone_of("Llama")
+    forward, table = plain.model.forward, plain.model.get_input_embeddings()
+
+    def scaling(*args, input_ids=None, **kwargs):
+        if input_ids is not None:
+            kwargs["inputs_embeds"] = ROOT_D * table(input_ids)
+        return forward(*args, **kwargs)
+
+    scaling.__signature__ = inspect.signature(forward)
+    monkeypatch.setattr(plain.model, "forward", scaling)
+    backbone = examined(plain)
+    assert backbone.embed_scale == pytest.approx(ROOT_D)
+    with torch.no_grad():
+        found = label_logits(backbone, [word_prompt(backbone)], batch_of([0, 1, 2]))
+    for row in range(3):
+        expected = logits_of_ids(backbone, row, ANSWERS[row])
+        torch.testing.assert_close(found[row], expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+
+
 @pytest.mark.parametrize("method", ["vanilla", "finetune"])
 @pytest.mark.parametrize(
     ("name", "factor"),
