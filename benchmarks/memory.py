@@ -1,6 +1,8 @@
 """Peak memory of a training step for T5-Base's shape: `python benchmarks/memory.py` (or `make bench`).
 
-Each contender takes three steps in a process of its own; the peak is the kernel's (resident memory).
+Each contender takes three steps in a process of its own; the peak is the kernel's (resident memory). Beside
+ours: the bytes of tensors, without weights, that `activation_bytes` counts for a batch of the longest texts.
+The heap keeps freed memory in pieces (`backbone/allocator.py`), so resident memory grows by more.
 """
 
 from __future__ import annotations
@@ -10,23 +12,27 @@ import multiprocessing
 import resource
 from typing import Any
 
-from contenders import Peft, Rankprobe, session_for
+from contenders import BATCH, PROMPT, Peft, Rankprobe, config_for
 
 from rankprobe.bundled import FOLDER
+from rankprobe.training.room import activation_bytes
+from rankprobe.training.session import open_session
 
 RECOMPUTING = {"gradient_checkpointing": True}
 
 
-def peak(name: str, settings: dict[str, Any]) -> float:
-    """GiB of resident memory at the most, in this process."""
+def peak(name: str, settings: dict[str, Any]) -> tuple[float, float | None]:
+    """GiB of resident memory at the most, in this process, and those that our estimate counts."""
     kind, precision, *more = name.split(", ")
-    if kind == "PEFT + Trainer":
-        contender = Peft(session_for(settings, "float32"), bf16=precision == "bf16", dropout=True)
+    ours, dropout = kind == "rankprobe", "dropout" in more
+    own = settings | (RECOMPUTING if "gradient checkpointing" in more else {})
+    session = open_session([config_for(own, precision if ours else "float32", dropout and ours, 0)])
+    if ours:
+        Rankprobe(session, own, precision, dropout=dropout).steps(3, seed=0)
     else:
-        own = settings | (RECOMPUTING if more else {})
-        contender = Rankprobe(session_for(own, precision), own, precision, dropout=False)
-    contender.steps(3, seed=0)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        Peft(session, bf16=precision == "bf16", dropout=True).steps(3, seed=0)
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return resident, activation_bytes(session, PROMPT, BATCH) / 2**30 if ours else None
 
 
 def main() -> None:
@@ -40,11 +46,15 @@ def main() -> None:
         "PEFT + Trainer, fp32",
         "PEFT + Trainer, bf16",
         "rankprobe, float32",
+        "rankprobe, float32, dropout",
+        "rankprobe, float32, gradient checkpointing",
         "rankprobe, bfloat16",
         "rankprobe, bfloat16, gradient checkpointing",
     ):
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            print(f"{name:48s} {pool.apply(peak, (name, settings)):5.1f} GiB", flush=True)
+            resident, counted = pool.apply(peak, (name, settings))
+        tensors = "" if counted is None else f"   estimate for a pass {counted:5.1f} GiB"
+        print(f"{name:48s} {resident:5.1f} GiB{tensors}", flush=True)
 
 
 if __name__ == "__main__":

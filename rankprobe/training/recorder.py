@@ -100,6 +100,7 @@ class Recorder:
         self.settings = {name for name, *_ in leaves()}
         self.taken = set(taken)
         self.twin_lost: int | None = None
+        self._warning = ""
         if twin_lost is not None:
             self._forget_twin(twin_lost)
 
@@ -127,6 +128,9 @@ class Recorder:
         self.logs["spectra"].write(spectrum)
         self.logs["evals"].write(evals)
         self.logs["steps"].write([row])
+        if self._warning:
+            warnings.warn(self._warning, stacklevel=2)
+            self._warning = ""
         return row
 
     def sync(self) -> dict[str, int]:
@@ -151,13 +155,13 @@ class Recorder:
     def lose_twin(self, step: int, reason: str) -> None:
         """From `step` on the noise twin's columns are null and its spectra left out: it diverged.
 
-        That is no reason to end the run, which does not depend on its twin.
+        That is no reason to end the run, which does not depend on its twin. The warning comes with the row of
+        this step: a run that itself fails in it has no need of one.
         """
         self._forget_twin(step)
-        warnings.warn(
+        self._warning = (
             f"{self.folder.name}: the noise twin diverged at step {step} ({reason}); its columns are missing "
-            "from this step on, and the run goes on without it",
-            stacklevel=2,
+            "from this step on, and the run goes on without it"
         )
 
     def _forget_twin(self, step: int) -> None:

@@ -17,7 +17,7 @@ import rankprobe as rp
 from rankprobe import rank
 from rankprobe.cli import show
 from rankprobe.cli.progress import Watch
-from rankprobe.errors import RunInterrupted
+from rankprobe.errors import RunFailed, RunInterrupted
 from rankprobe.plots import FIGURES
 from rankprobe.prompts.config import ProbeConfig
 from rankprobe.rank import NotConverged
@@ -262,3 +262,8 @@ def test_planted_runs_go_on_without_their_twin(monkeypatch):
     assert (
         summary(found).loc[lambda each: each["recovered"].notna(), "verdict"] == "the null has no value"
     ).all()
+
+
+def test_a_run_that_fails_itself_says_nothing_of_its_twin(tmp_path):
+    with pytest.raises(RunFailed, match="P holds NaN or infinite entries"):
+        rp.train(quick(learning_rate=1e30), runs_dir=tmp_path)  # a warning would be an error here
