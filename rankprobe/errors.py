@@ -19,7 +19,7 @@ class RunFailed(RankprobeError):
 
 
 class RunInterrupted(RankprobeError):
-    """A run stopped on request (Ctrl-C, SIGTERM) after a checkpoint. The command line exits with 130."""
+    """A run stopped on request (Ctrl-C, SIGTERM, SIGHUP, SIGUSR1, …) after a checkpoint; exit code 130."""
 
     exit_code = 130
 

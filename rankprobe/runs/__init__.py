@@ -11,6 +11,7 @@ from rankprobe.runs.folder import (
     create_run,
     find_run,
     list_runs,
+    new_run,
 )
 from rankprobe.runs.frames import Frames, list_frame, load_runs
 from rankprobe.runs.plans import PLANS, Plan, read_plans, write_plan
@@ -30,6 +31,7 @@ __all__ = [
     "list_frame",
     "list_runs",
     "load_runs",
+    "new_run",
     "read_plans",
     "read_prompt",
     "read_prompts",

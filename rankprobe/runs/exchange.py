@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from rankprobe.errors import RankprobeError, unknown
+from rankprobe.runs.files import temporary
 from rankprobe.runs.folder import MANIFEST, Run
 
 Matrices = dict[str, NDArray[np.generic]]
@@ -122,28 +121,25 @@ def write_prompt(P: NDArray[np.generic], place: str | Path, kind: str, *, model:
         )
     if path.exists():
         raise RankprobeError(f"'{path}' exists; choose another place")
-    aside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(np.ascontiguousarray(P, dtype=np.float32), aside, kind, model, causal)
-        aside.rename(path)
+        with temporary(path, folder=kind == "peft") as unfinished:
+            _write(np.ascontiguousarray(P, dtype=np.float32), unfinished, kind, model, causal)
+            unfinished.rename(path)
     except OSError as error:
         raise RankprobeError(f"'{path}' cannot be written ({error})") from None
-    finally:
-        if aside.exists():
-            shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
     return path
 
 
-def _write(P: NDArray[np.float32], aside: Path, kind: str, model: str, causal: bool) -> None:
+def _write(P: NDArray[np.float32], place: Path, kind: str, model: str, causal: bool) -> None:
+    """Into an empty file, for `peft` into an empty folder."""
     if kind == "npy":
-        with aside.open("wb") as file:
+        with place.open("wb") as file:
             np.save(file, P)
     elif kind == "safetensors":
-        save_file({"prompt": P}, aside)
+        save_file({"prompt": P}, place)
     else:
-        aside.mkdir()
-        save_file({"prompt_embeddings": P}, aside / ADAPTER_WEIGHTS[0])
+        save_file({"prompt_embeddings": P}, place / ADAPTER_WEIGHTS[0])
         config = {
             "peft_type": "PROMPT_TUNING",
             "task_type": "CAUSAL_LM" if causal else "SEQ_2_SEQ_LM",
@@ -154,7 +150,7 @@ def _write(P: NDArray[np.float32], aside: Path, kind: str, model: str, causal: b
             "prompt_tuning_init": "RANDOM",
             "inference_mode": True,
         }
-        (aside / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        (place / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2) + "\n")
 
 
 def _adapter(path: Path) -> Matrices:

@@ -5,40 +5,112 @@ Whole files are written aside, renamed, and carry a checksum; logs only grow.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import glob
 import hashlib
 import json
 import os
+import re
+import secrets
+import shutil
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import pandas as pd
 import pyarrow as pa
 from pyarrow.parquet import ParquetFile, write_table
 
 from rankprobe.errors import RankprobeError
+from rankprobe.runs.lock import is_at, try_lock
 
 TAIL = 2**16
 """Bytes read to find the last row of a log; rows are far shorter."""
+
+CHUNK = 2**20
+"""Bytes read at once to compute a checksum."""
 
 UNSEALED = "0" * 64
 """What stands in a file in place of its SHA-256 while that is computed."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`: a reader, or a kill at any instant, finds the old file or the new."""
-    aside = path.with_name(f".{path.name}.partial")
-    try:
-        aside.unlink(missing_ok=True)  # it may be a link that a stranger's folder brought along
-        with aside.open("wb") as file:
+    """Replace `path` by `content`: a reader, or a kill at any instant, finds the old file or the new.
+
+    Several processes and threads may write the same file at once: the last one to finish wins.
+    """
+    with temporary(path) as unfinished:
+        with unfinished.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
+        os.replace(unfinished, path)
+
+
+@contextmanager
+def temporary(path: Path, *, folder: bool = False) -> Iterator[Path]:
+    """A new file or folder beside `path` with a name of its own, to be filled and renamed to `path`.
+
+    It is locked inside the context, and removed at the end unless it was renamed. Before, what killed
+    processes left beside `path` in this way is removed: it has no lock.
+
+    Args:
+        path: what will be written.
+        folder: make a folder, and the folders above it, instead of a file.
+    """
+    _remove_abandoned(path)
+    unfinished, lock = _new_locked(path, folder)
+    try:
+        yield unfinished
+    finally:
+        with contextlib.suppress(OSError):  # a disk that turned read-only: the error that says so is raised
+            if os.path.lexists(unfinished):
+                _remove(unfinished)
+        os.close(lock)
+
+
+def _new_locked(path: Path, folder: bool) -> tuple[Path, int]:
+    """An empty file or folder with a random name, and the descriptor that holds its lock."""
+    while True:
+        new = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
+        if folder:
+            new.mkdir(parents=True)
+        else:
+            new.touch(exist_ok=False)
+        with contextlib.suppress(FileNotFoundError):
+            lock = os.open(new, os.O_RDONLY)
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            # Another writer may have taken it for abandoned before it had its lock.
+            if is_at(lock, new):
+                return new, lock
+            os.close(lock)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what killed processes left of a file or folder that was to become `path`."""
+    ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{12}}\.partial")
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        if not ours.fullmatch(left.name):
+            continue
+        with contextlib.suppress(OSError):  # another process removed or renamed it; or it is no file of ours
+            file = os.open(left, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if try_lock(file, fcntl.LOCK_EX):
+                    _remove(left)
+            finally:
+                os.close(file)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -98,6 +170,32 @@ def checked_metadata(raw: bytes) -> dict[str, str]:
     return metadata
 
 
+@dataclass(frozen=True)
+class Covered:
+    """The part of a log that a checkpoint counts on: its first `bytes` bytes.
+
+    Attributes:
+        bytes: how many.
+        sha256: of these bytes; None in a checkpoint of a version that did not note it.
+    """
+
+    bytes: int
+    sha256: str | None
+
+    @classmethod
+    def parse(cls, noted: Any) -> Self:
+        """What a checkpoint notes of a log: a length with a checksum, or the length alone.
+
+        Raises:
+            ValueError: it is neither.
+        """
+        found = noted if isinstance(noted, dict) else {"bytes": noted}
+        length, checksum = found.get("bytes"), found.get("sha256")
+        if type(length) is not int or length < 0 or not isinstance(checksum, str | None):
+            raise ValueError(f"it notes {noted!r} of a log; expected a length in bytes and a checksum")
+        return cls(length, checksum)
+
+
 class AppendLog:
     """A JSONL file that only grows. Each `write` is one system call of whole lines.
 
@@ -108,41 +206,123 @@ class AppendLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: BinaryIO | None = None
+        self._digest = hashlib.sha256()
+        self._length: int | None = None
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
         lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
         if lines:
+            self._start()
             self._file = self._file or self.path.open("ab", buffering=0)
             while lines:  # a disk that fills up takes a part; the next call then says why
-                lines = lines[self._file.write(lines) :]
+                taken = self._file.write(lines)
+                self._count(lines[:taken])
+                lines = lines[taken:]
 
-    def sync(self) -> int:
-        """Force the log to disk; returns its length in bytes, to be kept in a checkpoint."""
+    def sync(self) -> Covered:
+        """Force the log to disk; returns what a checkpoint has to note of it.
+
+        Raises:
+            RankprobeError: the file is not as long as what was written: it was removed or changed.
+        """
+        length = self._start()
         if self._file:
             os.fsync(self._file.fileno())
-        return self.path.stat().st_size if self.path.exists() else 0
+        found = self.path.stat().st_size if self.path.exists() else 0
+        if found != length:
+            raise RankprobeError(
+                f"{self.path} was removed or changed while the run wrote it ({found} bytes, {length} were "
+                "written); start over with --overwrite"
+            )
+        return Covered(length, self._digest.hexdigest())
 
     def close(self) -> None:
         if self._file:
             self._file.close()
             self._file = None
 
+    def _start(self) -> int:
+        """The length so far; the first call reads what an earlier process wrote."""
+        if self._length is None:
+            self._length = 0
+            if self.path.exists():
+                with self.path.open("rb") as file:
+                    while part := file.read(CHUNK):
+                        self._count(part)
+        return self._length
 
-def rewind(path: Path, length: int) -> None:
-    """Cut a log back to the length it had at a checkpoint; what came after will be written again.
+    def _count(self, part: bytes) -> None:
+        self._digest.update(part)
+        self._length = (self._length or 0) + len(part)
 
-    A log that was already compacted has nothing after its last checkpoint.
+
+def check_log(path: Path, covered: Covered, step: int) -> None:
+    """Make sure that a log can be taken back to its checkpoint of `step`; changes nothing.
 
     Raises:
-        RankprobeError: the log is shorter than at the checkpoint, or a link to another file.
+        RankprobeError: what the checkpoint counts on is missing or changed, and there is no whole Parquet
+            file of the same name to take it from; or the log is a link to another file.
     """
     if path.is_symlink():
         raise RankprobeError(f"{path} is a link, and would be cut and written to; put the file itself there")
-    if not path.exists():
-        return
-    if path.stat().st_size < length:
-        raise RankprobeError(f"{path} lost rows that its checkpoint counts on; start over with --overwrite")
-    os.truncate(path, length)
+    if covered.bytes and not _is_whole(path, covered):
+        _rows_until(path, covered, step)
+
+
+def rewind(path: Path, covered: Covered, step: int) -> None:
+    """Take a log that passed `check_log` back to its checkpoint; what came after will be written again.
+
+    A log that was already compacted is made from its Parquet file again.
+    """
+    if covered.bytes and not _is_whole(path, covered):
+        rows = _rows_until(path, covered, step)
+        write_atomically(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())
+    elif path.exists():
+        os.truncate(path, covered.bytes)
+
+
+def _is_whole(path: Path, covered: Covered) -> bool:
+    """Whether a log still begins with the bytes that a checkpoint counts on.
+
+    Where no checksum was noted, a log that was compacted is taken from its Parquet file, which has one.
+    """
+    if not path.exists() or path.stat().st_size < covered.bytes:
+        return False
+    if covered.sha256 is None:
+        return not path.with_suffix(".parquet").exists()
+    digest, left = hashlib.sha256(), covered.bytes
+    with path.open("rb") as file:
+        while part := file.read(min(CHUNK, left)):
+            digest.update(part)
+            left -= len(part)
+    return digest.hexdigest() == covered.sha256
+
+
+def _rows_until(path: Path, covered: Covered, step: int) -> list[dict[str, Any]]:
+    """The rows of a log up to `step`, from the Parquet file beside it.
+
+    A value that a row did not have is there as None: the frame of these rows is that of the original ones.
+
+    Raises:
+        RankprobeError: there is no such file, or it is damaged.
+    """
+    parquet = path.with_suffix(".parquet")
+    if not parquet.exists():
+        what = "is missing, and its checkpoint counts on it"
+        if path.exists():
+            short = path.stat().st_size < covered.bytes
+            what = f"{'lost' if short else 'has other'} rows that its checkpoint counts on"
+        raise RankprobeError(f"{path} {what}; restore it from a copy, or start over with --overwrite")
+    try:
+        rows = read_parquet(parquet).to_pylist()
+        if max(row["step"] for row in rows) < step:
+            raise RankprobeError(f"{parquet} ends before step {step}")
+        return [row for row in rows if row["step"] <= step]
+    except (RankprobeError, LookupError, TypeError, ValueError) as error:
+        raise RankprobeError(
+            f"{path} is missing or changed and {parquet.name} cannot take its place ({error}); restore one "
+            "from a copy, or start over with --overwrite"
+        ) from None
 
 
 def read_log(path: Path) -> pd.DataFrame:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-import glob
-import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,15 @@ from numpy.typing import NDArray
 
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.runs.contract import Manifest
-from rankprobe.runs.files import checked_metadata, last_row, read_log, read_parquet, read_sealed, write_sealed
+from rankprobe.runs.files import (
+    checked_metadata,
+    last_row,
+    read_log,
+    read_parquet,
+    read_sealed,
+    temporary,
+    write_sealed,
+)
 from rankprobe.runs.lock import is_being_written, writing
 
 MANIFEST = "manifest.json"
@@ -121,23 +127,43 @@ def create_run(path: Path, manifest: Mapping[str, Any]) -> Run:
     Raises:
         RankprobeError: the folder exists.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    for left in path.parent.glob(f".{glob.escape(path.name)}.[0-9]*"):  # by a process that was killed in here
-        if left == aside or not is_being_written(left):
-            shutil.rmtree(left)
-    aside.mkdir(parents=True)
+    with new_run(path, manifest) as run:
+        return run
+
+
+@contextmanager
+def new_run(path: Path, manifest: Mapping[str, Any], *, replace: bool = False) -> Iterator[Run]:
+    """As `create_run`, and hold the folder for writing inside the context, from the first instant on too.
+
+    Args:
+        path: the run folder.
+        manifest: what its manifest says.
+        replace: whether a run that is there goes away.
+
+    Raises:
+        RankprobeError: the folder exists, or, to be replaced, is being written by another process.
+    """
+    with temporary(path, folder=True) as folder:
+        write_sealed(folder / MANIFEST, manifest)
+        _put_in_place(folder, path, replace)
+        yield Run(path)
+
+
+def _put_in_place(folder: Path, path: Path, replace: bool) -> None:
+    """Rename a run folder to `path`; the one that is there is renamed before, as removing takes its time."""
     try:
-        with writing(aside):
-            write_sealed(aside / MANIFEST, manifest)
-            aside.rename(path)
+        if replace and path.exists():
+            with writing(path), temporary(path, folder=True) as old:
+                path.rename(old)
+                folder.rename(path)
+        else:
+            folder.rename(path)
     except OSError as error:
-        shutil.rmtree(aside, ignore_errors=True)
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
             raise
         raise RankprobeError(
             f"{path} exists; continue it with --resume, start over with --overwrite, or choose another --name"
         ) from None
-    return Run(path)
 
 
 def find_run(name: str, runs_dir: str | Path = "runs") -> Run:

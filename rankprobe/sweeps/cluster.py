@@ -43,7 +43,7 @@ def on_ray(*, address: str | None = None, cpus: float = 1, gpus: float = 0) -> E
 
     Run folders lie on a file system that all nodes share. A task whose node dies is given to another, where
     its runs go on from their checkpoints. Data, models and packages must be found on every node as they
-    are here. On Ctrl-C or SIGTERM every task writes a checkpoint before the engine ends.
+    are here. On Ctrl-C or another stop signal every task writes a checkpoint before the engine ends.
 
     Args:
         address: HOST:PORT of the cluster, or `auto` for the one this machine belongs to; unset: RAY_ADDRESS,

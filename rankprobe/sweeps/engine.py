@@ -17,6 +17,7 @@ from rankprobe.tasks import SPLITS, load_split
 from rankprobe.training.api import train_cohort
 from rankprobe.training.config import RunConfig, TaskConfig
 from rankprobe.training.exam import task_of
+from rankprobe.training.interrupt import stopping_now
 from rankprobe.training.room import members_that_fit
 from rankprobe.training.session import cohort_key, config_of, open_session
 from rankprobe.training.truncate import keep, truncate
@@ -65,17 +66,19 @@ def sweep(
         done: called with each cohort that is done, and with what went wrong in it.
 
     Raises:
-        RunInterrupted: on Ctrl-C or SIGTERM, after a checkpoint; the same call goes on from there.
+        RunInterrupted: on a stop signal (Ctrl-C, SIGTERM, SIGHUP, SIGUSR1, …), after a checkpoint; the same
+            call goes on from there.
     """
     root, outcome, pending = Path(runs_dir), Outcome(), [list(cohort) for cohort in cohorts]
     try:
-        for _ in range(ATTEMPTS):
-            outcome.problems = {k: why for k, why in outcome.problems.items() if why == ELSEWHERE}
-            for cohort, problems in (engine or in_this_process)(pending, root, cut):
-                outcome.problems |= problems
-                done(cohort, problems)
-            # Alone, so that what one of them does to its pass cannot fail the others again.
-            pending = [[c] for cohort in pending for c in cohort if c.run_id in outcome.failed]
+        with stopping_now():
+            for _ in range(ATTEMPTS):
+                outcome.problems = {k: why for k, why in outcome.problems.items() if why == ELSEWHERE}
+                for cohort, problems in (engine or in_this_process)(pending, root, cut):
+                    outcome.problems |= problems
+                    done(cohort, problems)
+                # Alone, so that what one of them does to its pass cannot fail the others again.
+                pending = [[c] for cohort in pending for c in cohort if c.run_id in outcome.failed]
     except (RunInterrupted, KeyboardInterrupt):
         count = sum(len(cohort) for cohort in cohorts)
         ended = sum(is_finished(root / c.run_id) for cohort in cohorts for c in cohort)
@@ -167,7 +170,9 @@ def _reasons(part: Cohort, runs_dir: Path, said: str) -> Problems:
     problems = {}
     for config in part:
         path = runs_dir / config.run_id
-        if not is_finished(path):
+        if is_being_written(path):  # by another sweep that was started at the same moment
+            problems[config.run_id] = ELSEWHERE
+        elif not is_finished(path):
             own = Run(path).manifest["error"] if path.exists() else None
             problems[config.run_id] = own or said
     return problems

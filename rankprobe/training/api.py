@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import Any, Literal
 
 from rankprobe.errors import RankprobeError, RunFailed
 from rankprobe.prompts import build
-from rankprobe.runs import Run, create_run
+from rankprobe.runs import Run, new_run
 from rankprobe.runs.lock import is_being_written, writing
 from rankprobe.settings import flatten
 from rankprobe.training.config import RunConfig
 from rankprobe.training.learner import Learner
 from rankprobe.training.loop import train_members
-from rankprobe.training.manifest import new_manifest, provenance
+from rankprobe.training.manifest import new_manifest, provenance, with_note_of_resume
 from rankprobe.training.member import Member
 from rankprobe.training.passes import Work, passes, work_left
 from rankprobe.training.recorder import Hook
@@ -66,7 +65,7 @@ def train(
     Raises:
         RankprobeError: bad input; nothing was written.
         RunFailed: the run could not go on; its logs stay.
-        RunInterrupted: SIGINT or SIGTERM, after a checkpoint.
+        RunInterrupted: SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 or SIGXCPU, after a checkpoint.
     """
     names = None if name is None else [name]
     (run,) = train_cohort([config], runs_dir=runs_dir, names=names, if_exists=if_exists, hooks=hooks)
@@ -104,13 +103,15 @@ def train_cohort(
         for config, path, old in zip(configs, paths, goes_on, strict=True)
         if not (old and Run(path).status == "finished")
     ]
-    run_each(partial(_train_together, each, hooks) for each in passes(works))
+    overwrite = if_exists == "overwrite"
+    run_each(partial(_train_together, each, hooks, overwrite=overwrite) for each in passes(works))
     return [Run(path) for path in paths]
 
 
 def resume(runs: Sequence[Run], *, hooks: Sequence[Hook] = ()) -> list[Run]:
     """Continue runs from their checkpoints; on CPU the result equals an uninterrupted run's bit for bit.
 
+    On another machine, or with other versions, it equals it up to rounding, and the manifest's notes say so.
     Runs that were started in one pass go on in one pass, from the last checkpoint that all of them have. One
     whose mates have finished, or were not given, equals its uninterrupted result up to the order of
     floating-point sums. Finished runs are left as they are; one that fails does not keep the others from
@@ -140,8 +141,12 @@ def run_each(works: Iterable[Callable[[], object]]) -> None:
         raise failures[0]
 
 
-def _train_together(works: Sequence[Work], hooks: Sequence[Hook]) -> None:
-    """One pass: runs from the same step on, the new ones in new folders."""
+def _train_together(works: Sequence[Work], hooks: Sequence[Hook], *, overwrite: bool = False) -> None:
+    """One pass: runs from the same step on, the new ones in new folders.
+
+    With `overwrite` a run that stands where a new one goes is removed, once the new one can begin. Otherwise
+    it was made by another process since this one looked, and is left alone.
+    """
     session = open_session([work.config for work in works])
     for work in works:
         if not work.is_new:
@@ -155,27 +160,22 @@ def _train_together(works: Sequence[Work], hooks: Sequence[Hook]) -> None:
         members = []
         for work, learner, manifest in zip(works, learners, manifests, strict=True):
             if work.is_new:
-                _begin(work.path, manifest)
-            locks.enter_context(writing(work.path))
+                locks.enter_context(new_run(work.path, manifest, replace=overwrite))
+            else:
+                locks.enter_context(writing(work.path))
             work.check_untouched()
             members.append(Member(work.config, session, learner, Run(work.path), hooks, work.start))
         for member, work in zip(members, works, strict=True):
             if not work.is_new:
-                _note_resumed(member.run, session)
+                _note_resumed(member, session)
         train_members(session, members)
 
 
-def _begin(path: Path, manifest: Mapping[str, Any]) -> None:
-    """A new run folder, in place of what was there."""
-    if path.exists():
-        with writing(path):
-            shutil.rmtree(path)
-    create_run(path, manifest)
-
-
-def _note_resumed(run: Run, session: Session) -> None:
-    resumed = [*run.manifest["resumed"], provenance(session.backbone.device.type)]
-    run.update({"status": "running", "error": None, "resumed": resumed})
+def _note_resumed(member: Member, session: Session) -> None:
+    manifest, now_at = member.run.manifest, provenance(str(session.backbone.device))
+    notes = with_note_of_resume(manifest, now_at, member.step, member.start_error)
+    resumed = [*manifest["resumed"], now_at]
+    member.run.update({"status": "running", "error": None, "resumed": resumed, "notes": notes})
 
 
 def new_learner(config: RunConfig, session: Session) -> Learner:

@@ -37,7 +37,7 @@ def train_members(session: Session, members: Sequence[Member]) -> None:
     frozen each member's loss depends on its own prompt only, so one backward pass serves all.
 
     Raises:
-        RunInterrupted: on SIGINT or SIGTERM, after a checkpoint of every member.
+        RunInterrupted: on a stop signal, after a checkpoint of every member.
         RunFailed: one or more members failed; raised when the others have finished.
     """
     alive, failures = list(members), list[str]()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -23,6 +24,8 @@ PACKAGES = (
     "safetensors", "scikit-learn",
 )  # fmt: skip
 
+DECISIVE = ("platform", "device", "processor", "instructions", "threads")
+"""Of `machine`: what can change the rounding of a result."""
 
 SELECTION = {
     "all": "best is chosen and reported on the same validation rows; last is beside it",
@@ -94,6 +97,43 @@ def provenance(device: str) -> dict[str, Any]:
     }
 
 
+ELSEWHERE = "resumed elsewhere"
+"""How the note begins that a run went on with other hardware, threads or versions than it started with."""
+
+
+def with_note_of_resume(
+    manifest: Mapping[str, Any], now_at: Mapping[str, Any], step: int, start_error: float
+) -> list[str]:
+    """The notes of a run that is resumed, with one more if it was started elsewhere; there is one of these.
+
+    Args:
+        manifest: the run's.
+        now_at: the `provenance` of the resume.
+        step: of the checkpoint it goes on from.
+        start_error: ‖ΔP0‖ / ‖P0‖ between the initial prompt made now and the one made at the start.
+    """
+    notes = list(manifest.get("notes", []))
+    found = differences(manifest, now_at)
+    if start_error:
+        found.append(f"initial prompt differs by {start_error:.0e} of its norm")
+    if found and not any(note.startswith(ELSEWHERE) for note in notes):
+        notes.append(
+            f"{ELSEWHERE} after step {step} ({', '.join(found)}); its later steps can differ from those of "
+            "an uninterrupted run by rounding"
+        )
+    return notes
+
+
+def differences(then: Mapping[str, Any], now_at: Mapping[str, Any]) -> list[str]:
+    """In what the `provenance` of a resume differs from that of the start: `name new, was old`."""
+    found = []
+    for part, names in (("process", ("host",)), ("machine", DECISIVE), ("versions", None)):
+        old, new = then.get(part, {}), now_at[part]
+        shared = [name for name in names or new if isinstance(old, Mapping) and name in old]
+        found += [f"{name} {new[name]}, was {old[name]}" for name in shared if old[name] != new[name]]
+    return found
+
+
 def versions() -> dict[str, str | None]:
     """Versions of the packages that can change a result."""
 
@@ -113,6 +153,7 @@ def machine(device: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "device": device,
         "processor": named,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
     }

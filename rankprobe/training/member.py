@@ -22,7 +22,7 @@ from rankprobe.runs.checkpoint import (
     save_checkpoint,
     write_tensors,
 )
-from rankprobe.runs.files import compact, rewind
+from rankprobe.runs.files import Covered, check_log, compact, rewind
 from rankprobe.training.batching import epoch_batches
 from rankprobe.training.config import RunConfig
 from rankprobe.training.learner import Learner
@@ -31,6 +31,9 @@ from rankprobe.training.recorder import Hook, Recorder
 from rankprobe.training.seeding import numpy_generator, torch_generator
 from rankprobe.training.session import Session
 from rankprobe.training.subsets import target_rows, training_rows
+
+SAME_START = 1e-4
+"""Largest ‖P0 − saved P0‖ / ‖saved P0‖ (Frobenius norms) that is taken for rounding."""
 
 
 class Member:
@@ -71,6 +74,7 @@ class Member:
         }
         self.timings = {"training": 0.0, "evaluation": 0.0, "recording": 0.0}
         self.fresh = start is None
+        self.start_error = 0.0
         self._restore(start)
         self._subset = training_rows(session.train.examples, config.task, config.seed)
         self._taught = target_rows(session.train.targets, self._subset, config.task.control, config.seed)
@@ -194,27 +198,50 @@ class Member:
         self.run.update({"progress": self.progress, "timings": self.timings, "updated": now()})
 
     def _restore(self, start: int | None) -> None:
-        """Take up a checkpoint and cut the logs back to it; without one, the logs start empty."""
-        folder, facts = self.run.path / CHECKPOINTS, {"logs": dict.fromkeys(LOGS, 0)}
+        """Take up a checkpoint and cut the logs back to it; without one, the logs start empty.
+
+        Raises:
+            RankprobeError: the run does not start from the prompt it started from, or a log that the
+                checkpoint counts on was lost or changed; no file was touched.
+        """
+        folder, noted = self.run.path / CHECKPOINTS, dict[str, Any].fromkeys(LOGS, 0)
         if start is not None:
             tensors, facts = load_checkpoint(folder, start)
-            device = self.P0.device
-            if not torch.allclose(self.P0, tensors["P0"].to(device)):
-                source = getattr(self.config.method, "init_from", None) or "the versions of its manifest"
-                raise RankprobeError(
-                    f"run '{self.run.id}' cannot be resumed: its initial prompt is not what it was; restore "
-                    f"{source}, or start over with --overwrite"
-                )
-            self.P0 = tensors["P0"].to(device)
-            self.best = {name: each.to(device) for name, each in tensors.items() if name.startswith("best")}
+            self._take_start(tensors["P0"].to(self.P0.device))
+            self.best = {
+                name: each.to(self.P0.device) for name, each in tensors.items() if name.startswith("best")
+            }
             self.learner.load(_below("run.", tensors))
             if self.twin is not None:
                 self.twin.load(_below("twin.", tensors))
-            self.progress, self.timings = facts["progress"], facts["timings"]
+            self.progress, self.timings, noted = facts["progress"], facts["timings"], facts["logs"]
             self.step = start
+        try:  # not what else a stranger's checkpoint may name
+            logs = {self.run.path / f"{name}.jsonl": Covered.parse(noted[name]) for name in LOGS}
+        except (LookupError, TypeError, ValueError) as error:
+            raise RankprobeError(f"a checkpoint in {folder} cannot be used ({error!r})") from None
+        for path, covered in logs.items():
+            check_log(path, covered, self.step)
         drop_later_checkpoints(folder, start)
-        for name in LOGS:  # not what else a stranger's checkpoint may name
-            rewind(self.run.path / f"{name}.jsonl", facts["logs"][name])
+        for path, covered in logs.items():
+            rewind(path, covered, self.step)
+
+    def _take_start(self, saved: Tensor) -> None:
+        """Go on with the P0 that the checkpoint has, if the one made now equals it up to rounding.
+
+        Other machines and versions round the same computation differently.
+        """
+        self.start_error = relative_distance(self.P0, saved)
+        if not self.start_error <= SAME_START:
+            source = getattr(self.config.method, "init_from", None) or "the versions of its manifest"
+            raise RankprobeError(
+                f"run '{self.run.id}' cannot be resumed: its initial prompt is not what it was; restore "
+                f"{source}, or start over with --overwrite"
+            )
+        for buffer in self.learner.method.buffers():  # the twin shares them
+            if torch.equal(buffer, self.P0):
+                buffer.copy_(saved)
+        self.P0 = saved
 
     def finish(self, backbone_fingerprint: str) -> None:
         """Write the prompts, compact the logs, and say so in the manifest.
@@ -267,3 +294,14 @@ class Member:
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def relative_distance(P: Tensor, saved: Tensor) -> float:
+    """‖P − saved‖ / ‖saved‖ in Frobenius norms, in float64; infinite where shapes differ or `saved` is 0."""
+    if P.shape != saved.shape:
+        return math.inf
+    distance = float(torch.linalg.vector_norm(P.double() - saved.double()))
+    norm = float(torch.linalg.vector_norm(saved.double()))
+    if distance == 0:
+        return 0.0
+    return distance / norm if norm else math.inf

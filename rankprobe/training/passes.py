@@ -47,7 +47,8 @@ class Work:
         Raises:
             RankprobeError: somebody did.
         """
-        if last_checkpoint(self.path / CHECKPOINTS) != self.newest:
+        written = last_checkpoint(self.path / CHECKPOINTS) != self.newest
+        if written or Run(self.path).manifest["status"] == "finished":
             raise RankprobeError(f"{self.path} was written by another process just now; try again")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +105,9 @@ class Recorder:
         self.logs["steps"].write([row])
         return row
 
-    def sync(self) -> dict[str, int]:
-        """Force the logs to disk; returns their lengths in bytes."""
-        return {name: log.sync() for name, log in self.logs.items()}
+    def sync(self) -> dict[str, dict[str, Any]]:
+        """Force the logs to disk; returns their lengths in bytes and the checksums of these bytes."""
+        return {name: asdict(log.sync()) for name, log in self.logs.items()}
 
     def close(self) -> None:
         for log in self.logs.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -21,7 +22,15 @@ from rankprobe.runs.checkpoint import (
     whole_checkpoints,
     write_tensors,
 )
-from rankprobe.runs.files import AppendLog, compact, read_log, rewind, write_atomically
+from rankprobe.runs.files import (
+    AppendLog,
+    Covered,
+    check_log,
+    compact,
+    read_log,
+    rewind,
+    write_atomically,
+)
 from rankprobe.runs.lock import writing
 
 MANIFEST = {
@@ -66,22 +75,140 @@ def test_a_torn_last_line_is_left_out_with_a_warning(tmp_path):
         assert read_log(tmp_path / "steps")["step"].tolist() == [0, 1]
 
 
-def test_rewinding_drops_what_came_after_a_checkpoint(tmp_path):
-    log = AppendLog(tmp_path / "steps.jsonl")
-    log.write([{"step": 0}])
-    length = log.sync()
-    log.write([{"step": 1}])
+def written_log(folder, steps=6) -> tuple[Path, Covered]:
+    """A log of rows 0 … steps, and what a checkpoint of step 3 notes of it."""
+    log = AppendLog(folder / "steps.jsonl")
+    log.write([row(step) for step in range(4)])
+    covered = log.sync()
+    log.write([row(step) for step in range(4, steps + 1)])
     log.close()
-    rewind(tmp_path / "steps.jsonl", length)
-    assert read_log(tmp_path / "steps")["step"].tolist() == [0]
-    rewind(tmp_path / "compacted.jsonl", length)
+    return log.path, covered
 
 
-def test_a_log_that_lost_rows_is_not_padded(tmp_path):
-    (tmp_path / "steps.jsonl").write_text('{"step": 0}\n')
-    with pytest.raises(RankprobeError, match="steps.jsonl lost rows that its checkpoint counts on"):
-        rewind(tmp_path / "steps.jsonl", 100)
-    assert (tmp_path / "steps.jsonl").read_text() == '{"step": 0}\n'
+def row(step):
+    """As logs have them: without a loss at step 0, and other columns at other steps."""
+    measured = {"P_erank": step / 3, "n": step} if step % 2 == 0 else {}
+    return {"step": step, "n_positive": 8 - step, **({"loss": 1 / step} if step else {}), **measured}
+
+
+def frame(steps):
+    return pd.DataFrame([row(step) for step in range(steps + 1)])
+
+
+def test_rewinding_drops_what_came_after_a_checkpoint(tmp_path):
+    path, covered = written_log(tmp_path)
+    check_log(path, covered, 3)
+    rewind(path, covered, 3)
+    pd.testing.assert_frame_equal(read_log(path.with_suffix("")), frame(3), check_exact=True)
+    empty = tmp_path / "evals.jsonl"
+    rewind(empty, AppendLog(empty).sync(), 3)
+    assert not empty.exists()
+
+
+def test_a_log_that_goes_on_covers_what_was_there(tmp_path):
+    path, covered = written_log(tmp_path)
+    rewind(path, covered, 3)
+    assert AppendLog(path).sync() == covered
+    log = AppendLog(path)
+    log.write([row(4)])
+    whole = log.sync()
+    log.close()
+    assert whole == Covered(path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def test_a_log_is_read_once_however_often_it_is_synced(tmp_path, monkeypatch):
+    path, _ = written_log(tmp_path)
+    opened, real = [], type(path).open
+
+    def noting(self, mode="r", *given, **settings):
+        opened.append(mode)
+        return real(self, mode, *given, **settings)
+
+    monkeypatch.setattr(type(path), "open", noting)
+    log = AppendLog(path)
+    for step in range(7, 20):
+        log.write([row(step)])
+        log.sync()
+    log.close()
+    assert sorted(opened) == ["ab", "rb"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path, covered: path.unlink(), "steps.jsonl is missing, and its checkpoint counts on it"),
+        (
+            lambda path, covered: path.write_bytes(path.read_bytes()[: covered.bytes - 1]),
+            "steps.jsonl lost rows that its checkpoint counts on",
+        ),
+        (
+            lambda path, covered: path.write_text(path.read_text().replace("0.5", "0.6", 1)),
+            "steps.jsonl has other rows that its checkpoint counts on",
+        ),
+    ],
+)
+def test_a_log_that_was_lost_or_changed_is_refused_and_not_touched(tmp_path, damage, message):
+    path, covered = written_log(tmp_path)
+    damage(path, covered)
+    left = path.exists() and path.read_bytes()
+    for refuse in (check_log, rewind):
+        with pytest.raises(RankprobeError, match=message + ".*restore it from a copy, or start over with"):
+            refuse(path, covered, 3)
+    assert (path.exists() and path.read_bytes()) == left
+
+
+@pytest.mark.parametrize("damaged", ["missing", "short", "changed"])
+@pytest.mark.parametrize("noted", ["checksum", "length"])
+@pytest.mark.parametrize("step", [3, 6])
+def test_a_log_is_made_again_from_its_parquet(tmp_path, damaged, noted, step):
+    path, covered = written_log(tmp_path)
+    jsonl = path.read_bytes()
+    compact(path.with_suffix(""))
+    if damaged != "missing":
+        path.write_bytes(jsonl[:9] if damaged == "short" else jsonl.replace(b"0.5", b"0.6", 1))
+    covered = covered if noted == "checksum" else Covered(covered.bytes, None)
+    for _ in range(2):  # a kill between a rewind and the next checkpoint
+        check_log(path, covered, step)
+        rewind(path, covered, step)
+        pd.testing.assert_frame_equal(read_log(path.with_suffix("")), frame(step), check_exact=True)
+    log = AppendLog(path)
+    log.write([row(each) for each in range(step + 1, 9)])
+    log.close()
+    compact(path.with_suffix(""))
+    pd.testing.assert_frame_equal(read_log(path.with_suffix("")), frame(8), check_exact=True)
+
+
+def test_a_parquet_that_cannot_take_the_place_of_a_lost_log(tmp_path):
+    path, covered = written_log(tmp_path)
+    compact(path.with_suffix(""))
+    with pytest.raises(RankprobeError, match="steps.parquet ends before step 7"):
+        check_log(path, covered, 7)
+    parquet = path.with_suffix(".parquet")
+    parquet.write_bytes(parquet.read_bytes()[:-9])
+    with pytest.raises(RankprobeError, match="steps.jsonl is missing or changed and steps.parquet cannot"):
+        check_log(path, covered, 3)
+
+
+def test_what_earlier_versions_noted_of_a_log(tmp_path):
+    path, covered = written_log(tmp_path)
+    assert Covered.parse(covered.bytes) == Covered(covered.bytes, None)
+    rewind(path, Covered.parse(covered.bytes), 3)
+    assert AppendLog(path).sync() == covered
+    for noted in (None, -1, 1.5, True, "9", {"bytes": 3, "sha256": 4}, {"sha256": "a"}, [3]):
+        with pytest.raises(ValueError, match="expected a length in bytes and a checksum"):
+            Covered.parse(noted)
+
+
+def test_a_log_that_is_removed_or_cut_while_it_is_written(tmp_path):
+    log = AppendLog(tmp_path / "steps.jsonl")
+    log.write([row(0), row(1)])
+    for damage in (lambda: os.truncate(log.path, 3), log.path.unlink):
+        damage()
+        with pytest.raises(
+            RankprobeError, match=r"steps.jsonl was removed or changed while the run wrote it"
+        ):
+            log.sync()
+    log.close()
 
 
 def test_a_disk_that_takes_a_part_of_a_line(tmp_path):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import quick
 
 from rankprobe.errors import RunInterrupted
-from rankprobe.runs import Run
+from rankprobe.runs import Run, list_runs
 from rankprobe.runs.lock import writing
 from rankprobe.sweeps import pack, sweep
 from rankprobe.sweeps.engine import ELSEWHERE, train_here
@@ -146,3 +149,42 @@ def test_a_damaged_run_is_named_and_keeps_no_other_from_being_trained(tmp_path, 
     assert list(outcome.failed) == [damaged.run_id]
     assert str(path) in outcome.failed[damaged.run_id]
     assert path.exists()
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_run_that_another_process_starts_meanwhile_is_left_to_it(tmp_path, monkeypatch, finished):
+    """Two sweeps were started at once: both found no run, and one was quicker to load the model."""
+    config = quick(steps=2)
+    path, open_session = tmp_path / "runs" / config.run_id, api.open_session
+    theirs = sweep([[config]], runs_dir=tmp_path / "elsewhere").finished[0].path
+
+    with contextlib.ExitStack() as other:
+
+        def slow(configs):
+            if not path.exists():
+                shutil.copytree(theirs, path)
+                if not finished:
+                    other.enter_context(writing(path))
+                    Run(path).update({"status": "running"})
+            return open_session(configs)
+
+        monkeypatch.setattr(api, "open_session", slow)
+        outcome = sweep([[config]], runs_dir=tmp_path / "runs")
+    assert outcome.problems == ({} if finished else {config.run_id: ELSEWHERE})
+    assert Run(path).manifest["started"] == Run(theirs).manifest["started"]
+    assert content_of(path, "prompt.safetensors") == content_of(theirs, "prompt.safetensors")
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def content_of(folder, name):
+    return (folder / name).stat().st_mtime_ns, (folder / name).read_bytes()
+
+
+def test_two_sweeps_of_the_same_runs_at_once(tmp_path):
+    configs = [quick(steps=2, seed=seed) for seed in (1, 2, 3)]
+    with ThreadPoolExecutor(2) as threads:
+        outcomes = list(threads.map(lambda _: sweep(pack(configs, most=1), runs_dir=tmp_path), range(2)))
+    assert all(not outcome.failed for outcome in outcomes), [outcome.problems for outcome in outcomes]
+    assert sorted(run.id for run in list_runs(tmp_path)) == sorted(c.run_id for c in configs)
+    assert {run.status for run in list_runs(tmp_path)} == {"finished"}
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]

@@ -1,8 +1,13 @@
-"""SIGKILL at any instant, then resume: logs and prompts equal an undisturbed run's, bit for bit."""
+"""SIGKILL at any instant, then resume: logs and prompts equal an undisturbed run's, bit for bit.
+
+What was lost or changed in between is refused by its name.
+"""
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +19,11 @@ from conftest import assert_equal_runs, quick
 from killed import KILLED
 
 import rankprobe as rp
+from rankprobe.cli import main
+from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
+from rankprobe.runs import CHECKPOINTS, LOGS
+from rankprobe.runs.checkpoint import checkpoint_path, last_checkpoint, load_checkpoint, save_checkpoint
+from rankprobe.training import member
 
 SCRIPT = Path(__file__).parent / "killed.py"
 
@@ -42,7 +52,7 @@ def start(runs_dir, where, count) -> subprocess.Popen:
         (
             "replace:step-5.safetensors",
             1,
-            {"checkpoint/.step-5.safetensors.partial"},
+            {"checkpoint/.step-5.safetensors.*.partial"},
         ),  # a checkpoint not yet renamed
         (
             "replaced:step-10.safetensors",
@@ -63,7 +73,7 @@ def test_killed_at(tmp_path, undisturbed, where, count, left):
     assert child.returncode == -signal.SIGKILL, output
     run = rp.find_run("run", tmp_path)
     assert run.status == "killed"
-    assert all((run.path / name).exists() for name in left), "the kill fell elsewhere: count again"
+    assert all(list(run.path.glob(name)) for name in left), "the kill fell elsewhere: count again"
     rp.resume([run])
     assert run.status == "finished"
     assert_equal_runs(run, undisturbed)
@@ -87,3 +97,115 @@ def test_killed_by_somebody_else_twice(tmp_path, undisturbed):
 def steps_logged(runs_dir: Path) -> int:
     log = runs_dir / "run" / "steps.jsonl"
     return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
+# What the checkpoint counts on
+
+SHORT = {"method": "probe", "checkpoint_every": 2, "eval_every": 2}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return rp.train(quick(**SHORT), runs_dir=tmp_path_factory.mktemp("whole"), name="run")
+
+
+@pytest.fixture(scope="module")
+def stopped_once(tmp_path_factory):
+    """A run that was stopped after step 3; `stopped` gives each test its own."""
+
+    def stop(record):
+        if record.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    runs_dir = tmp_path_factory.mktemp("stopped")
+    with pytest.raises(RunInterrupted):
+        rp.train(quick(**SHORT), runs_dir=runs_dir, name="run", hooks=[stop])
+    return runs_dir / "run"
+
+
+@pytest.fixture
+def stopped(stopped_once, tmp_path):
+    return rp.Run(Path(shutil.copytree(stopped_once, tmp_path / "run")))
+
+
+def content(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", LOGS)
+@pytest.mark.parametrize("damage", ["lost", "flipped"])
+def test_a_log_that_was_lost_or_changed_is_refused_by_name(stopped, name, damage, capsys):
+    log = stopped.path / f"{name}.jsonl"
+    if damage == "lost":
+        log.unlink()
+    else:
+        text = log.read_text()
+        at = text.index(".") + 1
+        log.write_text(text[:at] + ("1" if text[at] != "1" else "2") + text[at + 1 :])
+    before = content(stopped.path)
+    with pytest.raises(SystemExit) as stop:
+        main(["resume", str(stopped.path)])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2
+    what = "is missing, and its" if damage == "lost" else "has other rows that its"
+    assert line.startswith(f"error: {log} {what} checkpoint counts on")
+    assert content(stopped.path) == before
+
+
+def test_a_log_that_goes_away_while_it_is_written_is_refused(tmp_path):
+    def remove(record):
+        if record.step == 3:
+            (tmp_path / "run" / "evals.jsonl").unlink()
+
+    with pytest.raises(RankprobeError, match=r"evals.jsonl was removed or changed while the run wrote it"):
+        rp.train(quick(**SHORT), runs_dir=tmp_path, name="run", hooks=[remove])
+    assert rp.find_run("run", tmp_path).status == "failed"
+
+
+def test_a_checkpoint_of_an_earlier_version_notes_no_checksums(stopped, whole):
+    folder = stopped.path / CHECKPOINTS
+    step = last_checkpoint(folder)
+    tensors, facts = load_checkpoint(folder, step)
+    logs = {name: noted["bytes"] for name, noted in facts["logs"].items()}
+    assert all(logs.values())
+    checkpoint_path(folder, step).unlink()
+    save_checkpoint(folder, step, tensors, facts | {"logs": logs})
+    rp.resume([stopped])
+    assert_equal_runs(stopped, whole)
+
+
+@pytest.mark.parametrize("compacted", [1, 2, 3])
+@pytest.mark.parametrize("then", ["resumed", "stopped again"])
+def test_a_run_that_was_compacting_its_logs_goes_on_from_an_earlier_checkpoint(
+    tmp_path, whole, monkeypatch, compacted, then
+):
+    """Its last checkpoint is damaged, so rows are appended to logs that were already made into Parquet files."""
+    compact, done = member.compact, []
+
+    def stopping(path):
+        if len(done) == compacted:
+            raise OSError("no more")
+        done.append(path)
+        compact(path)
+
+    monkeypatch.setattr(member, "compact", stopping)
+    if compacted == 3:
+        monkeypatch.setattr(member, "drop_old_checkpoints", lambda *_: stopping(tmp_path))
+    with pytest.raises(RunFailed, match="no more"):
+        rp.train(quick(**SHORT), runs_dir=tmp_path, name="run")
+    monkeypatch.undo()
+    run = rp.find_run("run", tmp_path)
+    assert len(list(run.path.glob("*.parquet"))) == compacted
+    last = checkpoint_path(run.path / CHECKPOINTS, 6)
+    last.write_bytes(last.read_bytes()[:-9])
+    if then == "stopped again":  # before it has another checkpoint
+        monkeypatch.setattr(member.Member, "checkpoint", lambda self: stopping(tmp_path))
+        with pytest.warns(UserWarning, match="go on from step 4"), pytest.raises(RunFailed, match="no more"):
+            rp.resume([run])
+        monkeypatch.undo()
+        rp.resume([run])
+    else:
+        with pytest.warns(UserWarning, match="go on from step 4"):
+            rp.resume([run])
+    assert run.status == "finished"
+    assert_equal_runs(run, whole)
