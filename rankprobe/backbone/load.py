@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -34,7 +35,27 @@ DEVICES = ("cpu", "cuda", "mps")
 CHOSEN = ([0, 1, 2], [0, 1, 3])
 KNOWN = [*BUNDLED, *RANDOM, "t5-small", "t5-base", "t5-large"]
 
+Given = ParamSpec("Given")
+Loaded = TypeVar("Loaded")
+_LOADING = threading.RLock()
 
+
+def _one_at_a_time(load: Callable[Given, Loaded]) -> Callable[Given, Loaded]:
+    """Let one thread load at a time.
+
+    transformers imports its modules on first use and changes torch's initialisers and default dtype while it
+    loads, and random weights come from torch's global generator: all of that belongs to the whole process.
+    """
+
+    @wraps(load)
+    def guarded(*args: Given.args, **kwargs: Given.kwargs) -> Loaded:
+        with _LOADING:
+            return load(*args, **kwargs)
+
+    return guarded
+
+
+@_one_at_a_time
 def load_backbone(
     model: str,
     *,
@@ -180,6 +201,7 @@ def _tensors_only() -> Iterator[None]:
         raise ValueError("its weights are a pickle of more than tensors, which could run code") from None
 
 
+@_one_at_a_time
 def load_tokenizer(name: str) -> Any:
     """The tokenizer of a hub id, a folder, or a bundled backbone.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
+from io import TextIOWrapper
 
 from rankprobe.errors import RankprobeError, RunInterrupted
 
@@ -18,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     from rankprobe.cli.app import app
 
+    _print_always()
     usage_error: type[Exception] = typer.BadParameter.__mro__[1]
     given = list(sys.argv[1:] if arguments is None else arguments)
     if "--debug" in given:
@@ -41,8 +44,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
+def _print_always() -> None:
+    """Replace what a terminal or a locale that is not UTF-8 cannot show, instead of ending the command.
+
+    Other ways to print it anyhow, such as those of PYTHONIOENCODING=ascii:xmlcharrefreplace, stay.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            utf8 = stream.encoding.lower().replace("-", "") == "utf8"
+            # surrogateescape is for the bytes of paths alone; in UTF-8 they are all that is not encoded.
+            if stream.errors == "strict" or (stream.errors == "surrogateescape" and not utf8):
+                stream.reconfigure(errors="replace")
+
+
 def _say(message: str, code: int, kind: str = "error: ") -> int:
-    print(f"{kind}{message}", file=sys.stderr)  # noqa: T201
+    with suppress(OSError):  # the terminal was closed; the exit code still tells
+        print(f"{kind}{message}", file=sys.stderr)  # noqa: T201
     return code
 
 

@@ -155,7 +155,7 @@ def _write(P: NDArray[np.float32], place: Path, kind: str, model: str, causal: b
 
 def _adapter(path: Path) -> Matrices:
     """The prompts of a PEFT adapter, encoder and decoder apart, one per task."""
-    config = _load(path / ADAPTER_CONFIG, lambda: json.loads((path / ADAPTER_CONFIG).read_text()))
+    config = _load(path / ADAPTER_CONFIG, lambda: json.loads((path / ADAPTER_CONFIG).read_bytes()))
     kind = str(config.get("peft_type") if isinstance(config, dict) else None)
     if kind not in PROMPT_TYPES:
         raise RankprobeError(

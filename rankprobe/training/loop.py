@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -30,6 +31,33 @@ from rankprobe.training.room import Room
 from rankprobe.training.session import Session
 
 
+class OneBlasThread:
+    """One thread for numpy's BLAS: its idle threads spin, and slow torch's threefold on two cores.
+
+    The number belongs to the process: it is set back when the last of the runs that train at once has ended.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._limits: threadpool_limits | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                self._limits = threadpool_limits(1, user_api="blas")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0 and self._limits:
+                self._limits.restore_original_limits()
+
+
+ONE_BLAS_THREAD = OneBlasThread()
+
+
 def train_members(session: Session, members: Sequence[Member]) -> None:
     """Train members, all of them at the same step, to the end of the session.
 
@@ -41,9 +69,7 @@ def train_members(session: Session, members: Sequence[Member]) -> None:
         RunFailed: one or more members failed; raised when the others have finished.
     """
     alive, failures = list(members), list[str]()
-    # One thread for numpy's BLAS: its idle threads spin, and slow torch's threefold on two cores.
-    blas = threadpool_limits(1, user_api="blas")
-    with blas, StopRequest() as stop, _failing_safely(alive):
+    with ONE_BLAS_THREAD, StopRequest() as stop, _failing_safely(alive):
         step, room = alive[0].step, Room(session, len(alive))
         if alive[0].fresh:
             _start(session, alive, room, failures)
