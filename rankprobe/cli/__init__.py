@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
+from io import TextIOWrapper
 
 from rankprobe.errors import RankprobeError, RunInterrupted
 from rankprobe.text import plain, plain_lines
@@ -20,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     from rankprobe.cli.app import app
 
-    show_what_can_be_shown()
+    _print_always()
     usage_error: type[Exception] = typer.BadParameter.__mro__[1]
     given = list(sys.argv[1:] if arguments is None else arguments)
     if "--debug" in given:
@@ -44,15 +45,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
-def show_what_can_be_shown() -> None:
-    """Print `?` for letters that a terminal does not have, such as σ in the C locale, instead of failing."""
+def _print_always() -> None:
+    """Replace what a terminal or a locale that is not UTF-8 cannot show, instead of ending the command.
+
+    A way to print it that the user chose, as with PYTHONIOENCODING=ascii:xmlcharrefreplace, stays.
+    """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+        if isinstance(stream, TextIOWrapper):
+            utf8 = stream.encoding.lower().replace("-", "") == "utf8"
+            # surrogateescape is for the bytes of paths alone; in UTF-8 they are all that is not encoded.
+            if stream.errors == "strict" or (stream.errors == "surrogateescape" and not utf8):
+                stream.reconfigure(errors="replace")
 
 
 def _say(message: str, code: int, kind: str = "error: ") -> int:
-    print(f"{kind}{plain_lines(message)}", file=sys.stderr)  # noqa: T201
+    with suppress(OSError):  # the terminal was closed; the exit code still tells
+        print(f"{kind}{plain_lines(message)}", file=sys.stderr)  # noqa: T201
     return code
 
 

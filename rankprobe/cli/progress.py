@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -52,25 +53,34 @@ class Watch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.live.stop()
+        with suppress(OSError):
+            self.live.stop()
 
     def __call__(self, record: StepRecord) -> None:
+        """Show a step; a terminal that was closed, or a full disk behind it, does not end the run."""
+        with suppress(OSError):
+            self._show(record)
+
+    def _show(self, record: StepRecord) -> None:
         if self.start:
-            print_line(self.console, self.start)
+            print_line(self.console, self._printable(self.start))
             self.start = ""
         if record.evals:
             self.dev[record.run_id] = _dev(record.evals)
-        facts = "  ".join(
-            part for part in (_loss(record.row), self.dev.get(record.run_id, ""), _signs(record.row)) if part
-        )
+        parts = (_loss(record.row), self.dev.get(record.run_id, ""), _signs(record.row))
+        facts = self._printable("  ".join(part for part in parts if part))
         if record.run_id not in self.tasks:
-            name = plain(record.run_id) if self.several else ""
+            name = self._printable(plain(record.run_id)) if self.several else ""
             self.tasks[record.run_id] = self.live.add_task(name, total=record.total_steps, facts="")
         self.live.update(self.tasks[record.run_id], completed=record.step, facts=facts)
         if record.evals and not self.console.is_terminal and self._line_due(record):
             self.said[record.run_id] = record.step
-            line = f"{record.run_id}  step {record.step}/{record.total_steps}  {facts}"
-            print_line(self.console, line)
+            name = self._printable(plain(record.run_id))
+            print_line(self.console, f"{name}  step {record.step}/{record.total_steps}  {facts}")
+
+    def _printable(self, text: str) -> str:
+        """The text with ? for what the console's encoding does not have."""
+        return text.encode(self.console.encoding, "replace").decode(self.console.encoding)
 
     def _line_due(self, record: StepRecord) -> bool:
         """About `LINES` plain lines a run, whatever its length: always the first and the last."""

@@ -56,7 +56,7 @@ def read_plans(runs_dir: str | Path) -> list[Plan]:
     found = []
     for path in sorted((Path(runs_dir) / PLANS).glob("*.json")):
         try:
-            found.append(Plan(**json.loads(path.read_text())))
+            found.append(Plan(**json.loads(path.read_bytes())))
         except (OSError, ValueError, TypeError) as error:
             check_lfs(path)
             raise RankprobeError(f"{path} cannot be read ({error}); sweep again, or remove it") from None

@@ -99,7 +99,9 @@ def test_what_cannot_be_loaded(model, tokenizer, message):
 def test_folders_that_hold_no_model(tmp_path):
     with pytest.raises(RankprobeError, match="holds no language model that transformers can load"):
         load_backbone(str(tmp_path))
-    with pytest.raises(RankprobeError, match="is no folder with one of tokenizer_config.json, tokenizer.json"):
+    with pytest.raises(
+        RankprobeError, match="is no folder with one of tokenizer_config.json, tokenizer.json"
+    ):
         load_backbone("random:tiny", tokenizer=str(tmp_path))
 
 

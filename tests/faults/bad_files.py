@@ -384,6 +384,12 @@ def _runs(here: Path) -> None:
         "rows": {"steps.jsonl": b"3\n"},
         "cut": {"truncation.json": "{"},
         "cutlist": {"truncation.json": "[]"},
+        "lost": {"manifest.json": but(status="interrupted"), "evals.parquet": None},
+        "changed": {
+            "manifest.json": but(status="interrupted"),
+            "steps.parquet": None,
+            "steps.jsonl": b'{"step": 1}\n' * 9999,
+        },
         "checkpoint": {
             "manifest.json": but(status="interrupted"),
             **{str(path.relative_to(right)): "torn" for path in right.glob("checkpoint/*")},

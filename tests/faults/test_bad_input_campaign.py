@@ -275,6 +275,9 @@ REFUSED = [
     ("resume manifest/gone/run", "error: data '/gone' is no folder; give 'bundled', 'hub', or a folder"),
     ("resume manifest/task/run", "error: unknown task 'cbb'; did you mean 'cb'?"),
     ("resume manifest/stepless/run", "error: manifest/stepless/run has no steps that can be read"),
+    ("resume damaged/lost/run", "error: damaged/lost/run/evals.jsonl is missing, and its checkpoint counts on it"),
+    ("resume damaged/changed/run", "error: damaged/changed/run/steps.jsonl has other rows that its checkpoint counts on"),
+    ("resume damaged/steps/run", "error: damaged/steps/run has no steps that can be read"),
     ("resume damaged/checkpoint/run", "error: checkpoint damaged/checkpoint/run/checkpoint/"),
     ("probe --name run --runs-dir manifest/syntax --resume", "error: manifest/syntax/run/manifest.json cannot be read ("),
     *(

@@ -516,7 +516,8 @@ def test_writing_follows_no_link(here):
     """A stranger's run folder may bring one along, under the name that a file has while it is written."""
     mine = here / "mine"
     mine.write_text("precious")
-    (here / ".manifest.json.partial").symlink_to(mine)
+    for name in (".manifest.json.partial", ".manifest.json.0123456789ab.partial"):
+        (here / name).symlink_to(mine)
     write_atomically(here / "manifest.json", b"{}")
     assert mine.read_text() == "precious"
     assert (here / "manifest.json").read_bytes() == b"{}"

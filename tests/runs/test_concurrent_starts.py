@@ -114,17 +114,17 @@ def test_a_run_is_held_from_its_first_instant_on(tmp_path):
 
 
 def test_a_folder_that_is_replaced_while_one_waits_for_it_is_not_taken_for_the_old_one(tmp_path):
+    patient = writing(tmp_path / "run")
     with ThreadPoolExecutor(1) as other:
         with new_run(tmp_path / "run", {"own": 1}) as run:
-            lock = writing(run.path)
-            waiting = other.submit(lock.__enter__)
+            waiting = other.submit(patient.__enter__)
             time.sleep(0.1)
             run.path.rename(tmp_path / "old")
             create_run(run.path, {"own": 2})
         waiting.result()
     assert is_being_written(tmp_path / "run")
     assert not is_being_written(tmp_path / "old")
-    lock.__exit__(None, None, None)
+    patient.__exit__(None, None, None)
 
 
 @pytest.mark.parametrize("folder", [False, True])

@@ -1,99 +1,93 @@
-"""Signals that ask a run to stop: those of a person, and those that clusters send before they kill."""
+"""Stop signals: of a terminal, a closed ssh, a cluster's scheduler."""
 
 from __future__ import annotations
 
 import os
 import signal
-import threading
 
 import pytest
+from conftest import quick
 
+import rankprobe as rp
 from rankprobe.errors import RunInterrupted
 from rankprobe.sweeps import pack, sweep
-from rankprobe.training.interrupt import ASKED_TWICE, FROM_CLUSTERS, StopRequest, stopping_now
+from rankprobe.training import api
+from rankprobe.training.interrupt import ASKED_TWICE, FROM_CLUSTERS, StopRequest
 
-EVERY = [*ASKED_TWICE, *FROM_CLUSTERS]
+ALL = (*ASKED_TWICE, *FROM_CLUSTERS)
 
 
-def send(number: int) -> None:
+def kill(number):
     os.kill(os.getpid(), number)
 
 
 @pytest.fixture(autouse=True)
 def handlers():
-    """Each test leaves the handlers as it found them."""
-    before = {number: signal.getsignal(number) for number in EVERY}
+    before = [signal.getsignal(number) for number in ALL]
     yield
-    assert {number: signal.getsignal(number) for number in EVERY} == before
+    assert [signal.getsignal(number) for number in ALL] == before
 
 
-@pytest.mark.parametrize("number", EVERY)
-def test_each_signal_asks_to_stop(number):
+@pytest.mark.parametrize("number", ALL)
+def test_a_signal_asks_for_a_stop(number):
     with StopRequest() as stop:
         assert not stop.requested
-        send(number)
+        kill(number)
         assert stop.requested
 
 
-def test_the_second_ctrl_c_acts_as_usual():
+@pytest.mark.parametrize("first", FROM_CLUSTERS)
+def test_a_signal_of_a_cluster_may_come_again_and_before_a_sigterm(first):
     with StopRequest() as stop:
-        send(signal.SIGINT)
-        assert stop.requested
-        with pytest.raises(KeyboardInterrupt):
-            send(signal.SIGINT)
-
-
-def test_a_signal_of_a_cluster_may_come_twice_and_before_sigterm():
-    with StopRequest() as stop:
-        for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM):
-            send(number)
+        for number in (first, first, signal.SIGHUP, signal.SIGTERM):
+            kill(number)
         assert stop.requested
 
 
-def test_what_nohup_ignores_stays_ignored():
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+@pytest.mark.parametrize("first", ASKED_TWICE)
+def test_the_second_ctrl_c_acts_as_usual(first):
+    with pytest.raises(KeyboardInterrupt), StopRequest():  # noqa: PT012
+        kill(first)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        kill(signal.SIGUSR1)
+        kill(signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", FROM_CLUSTERS)
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda number, frame: None])
+def test_a_signal_that_would_not_end_the_process_is_left_alone(number, handler):
+    """After nohup SIGHUP is ignored; a program that we are a part of may have handlers of its own."""
+    before = signal.signal(number, handler)
     try:
         with StopRequest() as stop:
-            send(signal.SIGHUP)
+            kill(number)
+            assert signal.getsignal(number) == handler
             assert not stop.requested
     finally:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        signal.signal(number, before)
 
 
-def test_a_handler_of_the_program_is_left_alone():
-    seen = []
-    signal.signal(signal.SIGUSR1, lambda *_: seen.append("own"))
-    try:
-        with StopRequest() as stop:
-            send(signal.SIGUSR1)
-            assert (seen, stop.requested) == (["own"], False)
-    finally:
-        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+@pytest.mark.parametrize("where", ["loading", "the last step", "between"])
+def test_a_sweep_stops_in_good_order_wherever_it_is(tmp_path, monkeypatch, where):
+    configs = [quick(steps=2, seed=seed) for seed in (1, 2)]
+    open_session, update = api.open_session, api.Member.update
 
+    def loading(given):
+        if where == "loading" and given[0].seed == 2:
+            kill(signal.SIGUSR1)
+        return open_session(given)
 
-def test_other_threads_set_no_handlers():
-    before, found = signal.getsignal(signal.SIGTERM), []
+    def updating(self, step):
+        if where == "the last step" and step == 2:
+            kill(signal.SIGHUP)
+        return update(self, step)
 
-    def run():
-        with StopRequest() as stop:
-            found.append((signal.getsignal(signal.SIGTERM), stop.requested))
+    def done(cohort, problems):
+        if where == "between":
+            kill(signal.SIGTERM)
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    assert found == [(before, False)]
-
-
-@pytest.mark.parametrize("number", EVERY)
-def test_between_the_runs_of_a_sweep_too(tmp_path, number):
-    def engine(cohorts, runs_dir, cut):
-        send(number)
-        yield from ()
-
-    with pytest.raises(RunInterrupted, match="stopped with 0 of 0 runs finished; the same command goes on"):
-        sweep(pack([]), runs_dir=tmp_path, engine=engine)
-
-
-def test_a_stop_at_the_end_of_one_run_stops_the_sweep():
-    with pytest.raises(KeyboardInterrupt), stopping_now(), StopRequest():
-        send(signal.SIGTERM)
+    monkeypatch.setattr(api, "open_session", loading)
+    monkeypatch.setattr(api.Member, "update", updating)
+    with pytest.raises(RunInterrupted, match="^stopped with 1 of 2 runs finished; the same command goes on"):
+        sweep(pack(configs, most=1), runs_dir=tmp_path, done=done)
+    assert [run.status for run in rp.list_runs(tmp_path)] == ["finished"]

@@ -458,7 +458,7 @@ def test_a_backbone_that_moved_fails_the_run(tmp_path, monkeypatch):
     assert fingerprint(session.backbone) != session.backbone_fingerprint
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_a_stop_request_ends_the_step_and_checkpoints(tmp_path, number):
     def stop(record):
         if record.step == 2:

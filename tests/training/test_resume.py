@@ -5,6 +5,7 @@ What was lost or changed in between is refused by its name.
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import shutil
@@ -14,7 +15,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from conftest import assert_equal_runs, quick
 from killed import KILLED
 
@@ -23,7 +26,9 @@ from rankprobe.cli import main
 from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
 from rankprobe.runs import CHECKPOINTS, LOGS
 from rankprobe.runs.checkpoint import checkpoint_path, last_checkpoint, load_checkpoint, save_checkpoint
-from rankprobe.training import member
+from rankprobe.training import api, manifest, member
+from rankprobe.training.member import relative_distance
+from rankprobe.training.session import open_session
 
 SCRIPT = Path(__file__).parent / "killed.py"
 
@@ -209,3 +214,108 @@ def test_a_run_that_was_compacting_its_logs_goes_on_from_an_earlier_checkpoint(
             rp.resume([run])
     assert run.status == "finished"
     assert_equal_runs(run, whole)
+
+
+# Another machine
+
+
+def otherwise(monkeypatch, change, seed=0):
+    """Have methods start from changed parameters and buffers, and from another seed."""
+    build, generator = api.build, api.torch_generator
+
+    def changed(*given):
+        method = build(*given)
+        for tensor in (*method.parameters(), *(b for name, b in method.named_buffers() if name == "P0")):
+            tensor.data *= 1 + change
+        return method
+
+    monkeypatch.setattr(api, "build", changed)
+    monkeypatch.setattr(api, "torch_generator", lambda given, stream: generator(given + seed, stream))
+
+
+def notes(run):
+    return [note for note in run.manifest["notes"] if note.startswith("resumed elsewhere")]
+
+
+def test_a_start_that_differs_by_rounding_is_taken_from_the_checkpoint(stopped, monkeypatch):
+    step = last_checkpoint(stopped.path / CHECKPOINTS)
+    saved = load_checkpoint(stopped.path / CHECKPOINTS, step)[0]["P0"]
+    otherwise(monkeypatch, 2e-5)
+    rp.resume([stopped])
+    (note,) = notes(stopped)
+    assert note == (
+        "resumed elsewhere after step 3 (initial prompt differs by 6e-05 of its norm); its later steps can "
+        "differ from those of an uninterrupted run by rounding"
+    )
+    np.testing.assert_array_equal(stopped.prompt("P0"), saved)
+
+
+def test_what_a_method_adds_to_its_start_is_added_to_the_saved_one(tmp_path, monkeypatch):
+    def stop(record):
+        if record.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    config = quick(method="subspace", dimension=4)
+    with pytest.raises(RunInterrupted):
+        rp.train(config, runs_dir=tmp_path, name="run", hooks=[stop])
+    run = rp.find_run("run", tmp_path)
+    otherwise(monkeypatch, 2e-5)
+    rp.resume([run])
+    assert notes(run)
+    monkeypatch.undo()
+    method = api.new_learner(config, open_session([config])).method
+    theta = torch.from_numpy(run.tensors()["factor.theta"])
+    np.testing.assert_array_equal(run.prompt(), method.P0 + (method.R @ theta).view_as(method.P0))
+
+
+@pytest.mark.parametrize(("change", "seed"), [(5e-5, 0), (0.0, 1)])
+def test_another_start_is_refused(stopped, monkeypatch, change, seed):
+    before = content(stopped.path)
+    otherwise(monkeypatch, change, seed)
+    with pytest.raises(RankprobeError, match="its initial prompt is not what it was"):
+        rp.resume([stopped])
+    assert content(stopped.path) == before
+
+
+@pytest.mark.parametrize(
+    ("P", "saved", "distance"),
+    [
+        (torch.ones(2, 2), torch.ones(2, 2), 0),
+        (torch.full((2, 2), 1.5), torch.ones(2, 2), 0.5),
+        (torch.ones(2, 2), torch.zeros(2, 2), math.inf),
+        (torch.zeros(2, 2), torch.zeros(2, 2), 0),
+        (torch.ones(2, 3), torch.ones(3, 2), math.inf),
+        (torch.ones(0, 3), torch.ones(0, 3), 0),
+    ],
+)
+def test_the_distance_of_two_starts(P, saved, distance):
+    assert relative_distance(P, saved) == distance
+
+
+def test_a_start_that_is_no_number_equals_none():
+    assert math.isnan(relative_distance(torch.full((2, 2), math.nan), torch.ones(2, 2)))
+
+
+def test_the_other_machine_is_noted_once(stopped, monkeypatch):
+    def stop(record):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    here, versions = manifest.machine("cpu"), manifest.versions()
+    assert notes(stopped) == []
+    monkeypatch.setattr(manifest, "process", lambda: {"pid": 1, "host": "node7"})
+    monkeypatch.setattr(manifest, "machine", lambda device: {**here, "threads": 96, "OMP_NUM_THREADS": "96"})
+    monkeypatch.setattr(manifest, "versions", lambda: {**versions, "torch": "3.0"})
+    with pytest.raises(RunInterrupted):
+        rp.resume([stopped], hooks=[stop])
+    monkeypatch.setattr(manifest, "versions", lambda: {**versions, "torch": "4.0"})
+    rp.resume([stopped])
+    (note,) = notes(stopped)
+    assert f"after step 3 (host node7, was {os.uname().nodename}, threads 96, was {here['threads']}, " in note
+    assert f"torch 3.0, was {versions['torch']});" in note
+    assert [each["versions"]["torch"] for each in stopped.manifest["resumed"]] == ["3.0", "4.0"]
+
+
+def test_a_resume_where_it_was_started_is_not_noted(stopped, whole):
+    rp.resume([stopped])
+    assert stopped.manifest["notes"] == whole.manifest["notes"]
+    assert_equal_runs(stopped, whole)

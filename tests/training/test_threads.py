@@ -1,62 +1,80 @@
-"""Runs in several threads of one process: each finishes, with the result that it would have alone."""
+"""Runs in several threads of one process."""
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
-from conftest import QUICK, assert_equal_runs, quick
-from threadpoolctl import threadpool_info
+from conftest import assert_equal_runs, quick
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import rankprobe as rp
+from rankprobe.backbone import load_backbone
+from rankprobe.backbone.fingerprint import fingerprint
 from rankprobe.training.threads import one_blas_thread
 
-IN_THREADS = """
-import json, sys
+FIRST_IMPORT = """
+import sys
 from concurrent.futures import ThreadPoolExecutor
+
 import rankprobe as rp
 
-settings = json.loads(sys.argv[1])
-train = lambda seed: rp.probe(**settings, seed=seed, runs_dir=sys.argv[2])
+def probe(seed):
+    return rp.probe(model=sys.argv[2], task="cb", steps=2, prompt_length=4, batch_size=8, seed=seed,
+                    runs_dir=sys.argv[1], name=f"run{seed}").status
+
 with ThreadPoolExecutor(3) as threads:
-    print([run.id for run in threads.map(train, (1, 2, 3))])
+    sys.stdout.write(" ".join(threads.map(probe, range(3))))
 """
 
 
-def test_runs_in_threads_of_a_fresh_process_equal_runs_alone(tmp_path):
+def test_the_first_runs_of_a_process_in_threads(tmp_path):
+    """Nothing is imported when they begin, and transformers imports its modules on first use."""
     done = subprocess.run(
-        [sys.executable, "-c", IN_THREADS, json.dumps(QUICK), str(tmp_path / "threads")],
+        [sys.executable, "-c", FIRST_IMPORT, str(tmp_path), "tiny"],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    for seed in (1, 2, 3):
-        alone = rp.train(quick(seed=seed), runs_dir=tmp_path / "alone")
-        assert_equal_runs(rp.find_run(alone.id, tmp_path / "threads"), alone)
+    assert done.stdout == "finished finished finished"
 
 
-def blas_threads() -> set[int]:
-    return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
+def test_runs_in_threads_equal_the_same_runs_alone(tmp_path):
+    configs = [
+        quick(seed=1, model_seed=1, method="probe"),
+        quick(seed=2, model_seed=2, method="dpt", bottleneck=2, dropout=True),
+        quick(seed=3, model="tiny", method="residual"),
+    ]
+    alone = [rp.train(config, runs_dir=tmp_path / "alone") for config in configs]
+    with ThreadPoolExecutor(len(configs)) as threads:
+        together = list(threads.map(lambda config: rp.train(config, runs_dir=tmp_path / "together"), configs))
+    for one, other in zip(together, alone, strict=True):
+        assert one.manifest["backbone"] == other.manifest["backbone"]
+        assert_equal_runs(one, other)
 
 
-def test_the_limit_of_blas_ends_with_the_last_run():
-    before, begun, go_on = blas_threads(), threading.Event(), threading.Event()
+def test_random_backbones_made_in_threads_are_those_of_their_seeds():
+    def made(seed):
+        return fingerprint(load_backbone("random:tiny", seed=seed))
 
-    def other():
-        with one_blas_thread():
-            begun.set()
-            go_on.wait()
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(made, range(4)))
+    assert together == [made(seed) for seed in range(4)]
 
-    thread = threading.Thread(target=other)
-    with one_blas_thread():
-        thread.start()
-        begun.wait()
-        assert blas_threads() == {1}
-    assert blas_threads() == {1}
-    go_on.set()
-    thread.join()
-    assert blas_threads() == before
+
+def blas_threads():
+    return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+
+
+def test_one_thread_for_blas_as_long_as_any_run_trains():
+    with threadpool_limits(2, user_api="blas"):
+        before, first, second = blas_threads(), one_blas_thread(), one_blas_thread()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert set(blas_threads()) == {1}
+        second.__exit__(None, None, None)
+        assert blas_threads() == before
+        assert set(before) == {2}
