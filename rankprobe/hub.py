@@ -70,17 +70,25 @@ def _ask(what: str, hub_id: str, dataset: bool, offline: str) -> None:
 
 def cached_commit(hub_id: str) -> str | None:
     """The commit whose `config.json` the cache gives for a model; None if it has none."""
-    from huggingface_hub import try_to_load_from_cache
+    path = cached_file(hub_id, "config.json")
+    return path.parent.name if path else None
 
-    found = try_to_load_from_cache(hub_id, "config.json")
-    return Path(found).parent.name if isinstance(found, str) else None
+
+def cached_file(hub_id: str, name: str) -> Path | None:
+    """Where the cache has a file of a model or adapter; None if it has none, or for what is no hub id."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(hub_id, name)
+    except HFValidationError:
+        return None
+    return Path(found) if isinstance(found, str) else None
 
 
 def is_cached(hub_id: str, names: Sequence[str]) -> bool:
     """Whether the cache has one of the files of a model."""
-    from huggingface_hub import try_to_load_from_cache
-
-    return any(isinstance(try_to_load_from_cache(hub_id, name), str) for name in names)
+    return any(cached_file(hub_id, name) for name in names)
 
 
 def first_line(error: Exception) -> str:

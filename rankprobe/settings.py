@@ -11,6 +11,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rankprobe.errors import RankprobeError, unknown
+from rankprobe.lfs import check_lfs
 
 STRATEGIES = ("auto", "balanced", "balanced_low_0", "sequential")
 """Ways to fill the GPUs, by their names in transformers; what does not fit goes to memory, then to disk."""
@@ -73,8 +74,9 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     """The table in a TOML file; `what` names the file in messages, as `config`.
 
     Raises:
-        RankprobeError: it cannot be read, or is no TOML.
+        RankprobeError: it cannot be read, is a Git LFS pointer, or is no TOML.
     """
+    check_lfs(path)
     try:
         return tomllib.loads(path.read_bytes().decode())
     except OSError as error:

@@ -23,6 +23,7 @@ from rankprobe.backbone.shapes import SHAPES, T5_ROWS, skeleton
 from rankprobe.backbone.spread import is_spread, spread
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.hub import cached_commit, first_line, from_hub, is_cached
+from rankprobe.lfs import check_lfs_folder
 
 BUNDLED = {name: bundled.FOLDER / name for name in bundled.BACKBONES}
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
@@ -134,6 +135,7 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype, device_ma
         try:
             network = load(True)
         except BROKEN as error:
+            check_lfs_folder(folder, ("*.json", "*.safetensors", "*.bin"))
             raise RankprobeError(
                 f"model folder '{model}' holds no language model that transformers can load "
                 f"({first_line(error)}); expected what save_pretrained writes"
@@ -205,9 +207,12 @@ def load_tokenizer(name: str) -> Any:
         )
     if not (Path(name) / "tokenizer_config.json").is_file():
         raise RankprobeError(f"tokenizer '{name}' is no folder with a tokenizer_config.json")
+    # vocab.txt and merges.txt are read without an error, whatever they hold.
+    check_lfs_folder(name, ("*.txt",))
     try:
         return _padding(AutoTokenizer.from_pretrained(name, trust_remote_code=False))
     except Exception as error:  # tokenizers, in Rust, has no other class for a damaged tokenizer.json
+        check_lfs_folder(name, ("*.json", "*.model"))
         raise RankprobeError(f"tokenizer '{name}' cannot be loaded ({first_line(error)})") from None
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Iterable
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,7 +47,11 @@ Output = Annotated[Path | None, typer.Option(help="Write every reading: .csv, .p
 
 def analyze(
     prompt: Annotated[
-        list[str], typer.Argument(help="Runs, .npy or .safetensors files, PEFT adapters, or globs of them.")
+        list[str],
+        typer.Argument(
+            help="Runs, files (.npy, .npz, .safetensors, or of torch.save), PEFT adapters, globs of them; "
+            "FILE:NAME where a file has several matrices."
+        ),
     ],
     output: Output = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the spectra: .png, .svg or .pdf")] = None,
@@ -62,7 +69,7 @@ def analyze(
     from rankprobe.reports import analyze as read
     from rankprobe.reports import findings
 
-    places = [place for each in prompt for place in _places(each, runs_dir)]
+    places = list(dict.fromkeys(place for each in prompt for place in _places(each, runs_dir)))
     _check_output(output, FORMATS)
     _check_output(plot, PICTURES)
     table = read(places, seed)
@@ -181,15 +188,32 @@ def _functional(row: dict[Any, Any]) -> str:
 
 
 def _places(given: str, runs_dir: Path) -> list[Path]:
-    """What a word on the command line stands for: a path, a glob of them, or the id of a run."""
-    if Path(given).exists():
-        return [Path(given)]
+    """What a word on the command line stands for: a path, a glob of them, the id of a run, a cached adapter.
+
+    `:NAME` at its end stays at the end of each.
+    """
+    head, _, name = given.rpartition(":")
+    found = _found(given, runs_dir) or [Path(f"{each}:{name}") for each in _found(head, runs_dir)]
+    if not found:
+        raise RankprobeError(f"no prompt '{given}': no file or folder, no match, no run in '{runs_dir}'")
+    return found
+
+
+def _found(given: str, runs_dir: Path) -> list[Path]:
+    from rankprobe.hub import cached_file
+    from rankprobe.runs.exchange import ADAPTER_CONFIG
+
+    path = Path(os.path.expanduser(given))  # noqa: PTH111 - Path's raises where there is no such user
+    if not given:
+        return []
+    if path.exists():
+        return [path]
     # Path.glob takes no absolute pattern.
-    if found := sorted(glob(given)):  # noqa: PTH207
+    if found := sorted(glob(str(path))):  # noqa: PTH207
         return [Path(each) for each in found]
     if (runs_dir / given).is_dir():
         return [runs_dir / given]
-    raise RankprobeError(f"no prompt '{given}': no file or folder, no match, no run in '{runs_dir}'")
+    return [Path(given)] if cached_file(given, ADAPTER_CONFIG) else []
 
 
 def _seeds_together(places: list[Path]) -> list[list[Any]]:
@@ -212,6 +236,7 @@ def _shown(table: pd.DataFrame) -> str:
     import pandas as pd
 
     part = table[table["measure"].isin(list(SHOWN))]
+    titles = _titles(part[["place", "prompt"]].itertuples(index=False, name=None))
     rows = []
     for (place, prompt, matrix), own in part.groupby(["place", "prompt", "matrix"], sort=False):
         values = own.set_index("measure")
@@ -220,9 +245,8 @@ def _shown(table: pd.DataFrame) -> str:
             label: f"{values.at[name, 'value']:.3g} ({values.at[name, 'shuffled']:.3g})"
             for name, label in SHOWN.items()
         }
-        rows.append(
-            {"prompt": _title(str(place), str(prompt)), "matrix": matrix, "n × d": f"{n} × {d}", **cells}
-        )
+        title = titles[str(place), str(prompt)]
+        rows.append({"prompt": title, "matrix": matrix, "n × d": f"{n} × {d}", **cells})
     return pd.DataFrame(rows).to_string(index=False)
 
 
@@ -232,17 +256,30 @@ def _compared(places: list[Path], directions: int) -> str:
     from rankprobe.reports import read_matrices
 
     named = [each for place in places for each in read_matrices(place) if each.matrix == "P"]
-    titles = [_title(each.place, each.prompt) for each in named]
-    if len(set(titles)) < len(titles):
-        titles = [f"{each.place} {each.prompt}" for each in named]
-    matrices = dict(zip(titles, [each.values for each in named], strict=True))
+    titles = _titles((each.place, each.prompt) for each in named)
+    matrices = {titles[each.place, each.prompt]: each.values for each in named}
     if len(matrices) < 2:
         raise RankprobeError("--directions compares prompts, and there is one; give more")
     return similarities(matrices, directions).to_string(index=False, float_format="{:.3g}".format)
 
 
-def _title(place: str, prompt: str) -> str:
-    return prompt if Path(place).stem == prompt else f"{Path(place).name} {prompt}"
+def _titles(prompts: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """A title for each prompt of a place: as few of the last parts of its path as tell it from the others."""
+    keys = list(dict.fromkeys(prompts))
+    titles = {key: _title(*key, parts=0) for key in keys}
+    for parts in range(1, max((len(Path(place).parts) for place, _ in keys), default=0) + 1):
+        counts = Counter(titles.values())
+        titles = {key: _title(*key, parts) if counts[title] > 1 else title for key, title in titles.items()}
+    return titles
+
+
+def _title(place: str, prompt: str, parts: int) -> str:
+    """The last parts of a path and the name of the prompt, which is left out where it is the file's stem."""
+    path = Path(place.removesuffix(f":{prompt}"))
+    file = "/".join(path.parts[-max(parts, 1) :])
+    if path.stem == prompt:
+        return file if parts else prompt
+    return f"{file} {prompt}"
 
 
 def _plot(places: list[Path], plot: Path) -> None:
@@ -252,8 +289,9 @@ def _plot(places: list[Path], plot: Path) -> None:
     named = [each for place in places for each in read_matrices(place) if each.matrix != "P_rows"]
     if len(named) > PANELS:
         raise RankprobeError(f"{len(named)} spectra do not fit one figure; give at most {PANELS} matrices")
-    titles = [f"{_title(each.place, each.prompt)}, {each.matrix}" for each in named]
-    save_figure(spectra(list(zip(titles, [each.values for each in named], strict=True))), plot)
+    titles = _titles((each.place, each.prompt) for each in named)
+    panels = [(f"{titles[each.place, each.prompt]}, {each.matrix}", each.values) for each in named]
+    save_figure(spectra(panels), plot)
     typer.echo(str(plot))
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from rankprobe.errors import RankprobeError
+from rankprobe.lfs import POINTER
 
 RunsDir = Annotated[Path, typer.Option(help="Where run folders live")]
 OneRun = Annotated[str, typer.Argument(help="Run id, or path of a run folder.")]
@@ -108,6 +109,8 @@ def _texts(lines: Iterable[str]) -> Iterable[Any]:
     try:
         for line in lines:
             text = line.strip()
+            if number == 1 and text.encode().startswith(POINTER):
+                raise RankprobeError("standard input is a Git LFS pointer; run git lfs pull")
             if not text:
                 raise RankprobeError(f"line {number} is empty; expected a text, or a row of the task in JSON")
             text.encode()

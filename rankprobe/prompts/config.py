@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from rankprobe.errors import RankprobeError
-from rankprobe.settings import Settings, absolute
+from rankprobe.settings import Settings
 
 
 class MethodConfig(Settings):
@@ -29,6 +30,12 @@ class MethodConfig(Settings):
     )
 
 
+def _kept(place: str) -> str | None:
+    """The absolute path of what is at `place`, if anything; a link stays one: its own folder is read too."""
+    path = Path(place)
+    return str(path.parent.resolve() / path.name) if place and path.exists() else None
+
+
 class StartConfig(MethodConfig):
     """Where a prompt starts.
 
@@ -40,7 +47,9 @@ class StartConfig(MethodConfig):
         default="vocabulary", description="Initial prompt: vocabulary, labels, text, uniform, normal, saved"
     )
     init_text: str | None = Field(default=None, description="The text of --init text")
-    init_from: str | None = Field(default=None, description="The prompt of --init saved: run folder or file")
+    init_from: str | None = Field(
+        default=None, description="The prompt of --init saved: run folder, file or FILE:NAME"
+    )
     init_scale: PositiveFloat = Field(
         default=0.5, description="Half-width of --init uniform (Lester), standard deviation of normal (ours)"
     )
@@ -51,7 +60,10 @@ class StartConfig(MethodConfig):
     @field_validator("init_from")
     @classmethod
     def _place(cls, value: str | None) -> str | None:
-        return value if value is None else absolute(value)
+        if value is None:
+            return None
+        file, _, name = value.rpartition(":")  # the name of a matrix in the file
+        return _kept(value) or (f"{_kept(file) or file}:{name}" if file else value)
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

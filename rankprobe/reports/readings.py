@@ -21,7 +21,7 @@ from rankprobe.rank import (
     shuffled,
     singular_values,
 )
-from rankprobe.runs import Run, read_prompts
+from rankprobe.runs import MANIFEST, Run, read_prompts
 
 Matrix = NDArray[np.generic]
 
@@ -70,7 +70,7 @@ def analyze(places: Sequence[str | Path], seed: int = 0) -> pd.DataFrame:
     with a noise twin also `twin`, the same reading of the twin at the last step.
 
     Args:
-        places: run folders, `.npy` and `.safetensors` files, PEFT adapters.
+        places: run folders, files and PEFT adapters, as `runs.read_prompts` takes them.
         seed: of the nulls.
 
     Returns:
@@ -81,7 +81,7 @@ def analyze(places: Sequence[str | Path], seed: int = 0) -> pd.DataFrame:
         RankprobeError: no places, or no prompt at one of them.
     """
     if not places:
-        raise RankprobeError("nothing to analyze; give run folders, .npy or .safetensors files, or adapters")
+        raise RankprobeError("nothing to analyze; give run folders, files of prompts, or adapters")
     matrices = [each for place in places for each in read_matrices(place)]
     # One thread: with more on a busy machine, BLAS takes fifty times as long for matrices this small.
     with threadpool_limits(1, user_api="blas"):
@@ -129,7 +129,7 @@ def _gaussian(shape: tuple[int, int], seed: int) -> dict[str, NDArray[np.float64
 
 def _twin(named: Named, shape: tuple[int, int]) -> dict[str, float]:
     """The measures of the noise twin's matrix at the last step of a run, from its logged spectrum."""
-    if named.prompt != "final" or named.matrix not in TWINS:
+    if named.prompt != "final" or named.matrix not in TWINS or not (Path(named.place) / MANIFEST).is_file():
         return {}
     log = Run(Path(named.place)).log("spectra")
     log = log[log["matrix"] == TWINS[named.matrix]] if len(log) else log

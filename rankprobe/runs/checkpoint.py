@@ -13,6 +13,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from rankprobe.errors import RankprobeError
+from rankprobe.lfs import check_lfs
 from rankprobe.runs.files import UNSEALED, checked_metadata, sealed, write_atomically
 
 KEPT = 2
@@ -44,6 +45,7 @@ def load_checkpoint(folder: Path, step: int) -> tuple[dict[str, Tensor], dict[st
         metadata = checked_metadata(raw)
         return load(raw), json.loads(metadata["facts"])
     except (OSError, SafetensorError, ValueError, KeyError) as error:
+        check_lfs(path)
         raise RankprobeError(f"checkpoint {path} is damaged ({error}); start over with --overwrite") from None
 
 

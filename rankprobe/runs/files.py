@@ -18,6 +18,7 @@ import pyarrow as pa
 from pyarrow.parquet import ParquetFile, write_table
 
 from rankprobe.errors import RankprobeError
+from rankprobe.lfs import check_lfs
 
 TAIL = 2**16
 """Bytes read to find the last row of a log; rows are far shorter."""
@@ -63,6 +64,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
         if value.pop("sha256", None) not in (None, _digest(value)):
             raise ValueError("its checksum does not match: it was damaged, or edited")
     except (OSError, ValueError, RecursionError) as error:
+        check_lfs(path)
         raise RankprobeError(f"{path} cannot be read ({error})") from None
     return value
 
@@ -168,6 +170,7 @@ def read_log(path: Path) -> pd.DataFrame:
             raise ValueError("a row is no object")
         return pd.DataFrame(rows)
     except (ValueError, RecursionError) as error:
+        check_lfs(jsonl)
         raise RankprobeError(f"{jsonl} is damaged ({error})") from None
 
 
@@ -183,6 +186,7 @@ def read_parquet(path: Path) -> pa.Table:
             check_seal(raw, (file.metadata.metadata or {}).get(b"sha256", b"").decode())
             return file.read(use_threads=False).replace_schema_metadata(None)
     except (pa.ArrowException, OSError, ValueError) as error:
+        check_lfs(path)
         raise RankprobeError(f"{path} is damaged ({error})") from None
 
 

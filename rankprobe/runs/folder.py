@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rankprobe.errors import RankprobeError, unknown
+from rankprobe.lfs import check_lfs
 from rankprobe.runs.contract import Manifest
 from rankprobe.runs.files import checked_metadata, last_row, read_log, read_parquet, read_sealed, write_sealed
 from rankprobe.runs.lock import is_being_written, writing
@@ -71,6 +72,7 @@ class Run:
         try:
             return last_row(self.path / "steps") or self.manifest.get("readings", {})
         except (OSError, ValueError, RecursionError) as error:
+            check_lfs(self.path / "steps.jsonl")
             raise RankprobeError(f"{self.path / 'steps.jsonl'} cannot be read ({error})") from None
 
     def update(self, changes: Mapping[str, Any]) -> None:
@@ -101,6 +103,7 @@ class Run:
             checked_metadata(raw)
             return load(raw)
         except (OSError, SafetensorError, ValueError) as error:
+            check_lfs(self.path / PROMPT)
             raise RankprobeError(f"{self.path / PROMPT} cannot be read ({error})") from None
 
     def prompt(self, which: str = "final") -> NDArray[np.generic]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rankprobe.errors import RankprobeError
+from rankprobe.lfs import check_lfs
 from rankprobe.runs.files import write_json
 
 PLANS = "plans"
@@ -57,5 +58,6 @@ def read_plans(runs_dir: str | Path) -> list[Plan]:
         try:
             found.append(Plan(**json.loads(path.read_text())))
         except (OSError, ValueError, TypeError) as error:
+            check_lfs(path)
             raise RankprobeError(f"{path} cannot be read ({error}); sweep again, or remove it") from None
     return found

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rankprobe.errors import RankprobeError
 from rankprobe.hub import first_line
+from rankprobe.lfs import check_lfs
 
 NamedRow = tuple[str, object]
 """Where the row stands (`file:line`), and the row."""
@@ -22,10 +23,12 @@ def read_rows(path: Path, labels: Sequence[str] = ()) -> Iterator[NamedRow]:
         labels: what class ids must stand for, where a Parquet file says so itself.
 
     Raises:
-        RankprobeError: an unknown format, or a file that is not in its format; with file and line.
+        RankprobeError: an unknown format, a Git LFS pointer, or a file that is not in its format; with file
+            and line.
     """
     if path.suffix not in READERS:
         raise RankprobeError(f"{path}: unknown format; expected one of {', '.join(READERS)}")
+    check_lfs(path)
     return READERS[path.suffix](path, labels)
 
 

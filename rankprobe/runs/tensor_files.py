@@ -1,0 +1,202 @@
+"""Tensors in files of numpy, safetensors and torch. The content of a file decides which of them wrote it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rankprobe.errors import RankprobeError
+from rankprobe.lfs import check_lfs
+
+Read = TypeVar("Read")
+Tensors = dict[str, Any]
+"""numpy arrays and torch tensors by name."""
+
+PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
+OPTIMIZER = {"state", "param_groups"}
+"""The keys of what `torch.optim.Optimizer.state_dict` gives."""
+
+
+def file_format(path: Path) -> str | None:
+    """`npy`, `zip`, `pickle` or `safetensors`; None if a file is none of them.
+
+    The first bytes decide. Where they are damaged, the suffixes `.npy` and `.safetensors` do.
+
+    Raises:
+        RankprobeError: the file cannot be opened, or is a Git LFS pointer.
+    """
+    check_lfs(path)
+    head = guarded(path, lambda: _head(path))
+    if head.startswith(b"\x93NUMPY"):
+        return "npy"
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return "zip"
+    if head.startswith(PICKLES):
+        return "pickle"
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
+        return "safetensors"
+    return path.suffix[1:] if path.suffix in (".npy", ".safetensors") else None
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(9)
+
+
+def read_tensors(path: Path) -> Tensors:
+    """The tensors in a file by name; nested names are joined by dots, and a bare tensor has the file's stem.
+
+    Read are `.npy`, `.npz` and `.safetensors` files, and what `torch.save` writes: a tensor, or mappings and
+    lists of tensors. What an optimizer keeps in a checkpoint is left out. Pickles are read as tensors only.
+
+    Raises:
+        RankprobeError: the file is of another format, damaged, or holds more than tensors.
+    """
+    kind = file_format(path)
+    if kind is None:
+        raise RankprobeError(
+            f"'{path}' cannot be read (it is no .npy, .npz or .safetensors file, and no file of torch.save)"
+        )
+    saved = guarded(path, lambda: READERS[kind](path))
+    if _items(saved) is None:
+        return {path.stem: saved}
+    return guarded(path, lambda: {_printable(name): value for name, value in _leaves(saved, "", set())})
+
+
+def _numpy(path: Path) -> Any:
+    """The array of an `.npy` file, or the arrays of an `.npz` file; the latter itself if some are pickles."""
+    with path.open("rb") as file:  # closed also where numpy fails halfway
+        saved = np.load(file, allow_pickle=False)
+        if not isinstance(saved, np.lib.npyio.NpzFile):
+            return saved
+        try:
+            return {name: saved[name] for name in saved.files}
+        except ValueError:
+            return saved
+
+
+def _zip(path: Path) -> Any:
+    from zipfile import ZipFile
+
+    with ZipFile(path) as archive:
+        names = {name.rpartition("/")[2] for name in archive.namelist()}
+    if "constants.pkl" in names:
+        raise ValueError("it is a TorchScript archive, which holds code; save the tensor with torch.save")
+    return _torch(path) if "data.pkl" in names else _numpy(path)
+
+
+def _torch(path: Path) -> Any:
+    import torch
+
+    with warnings.catch_warnings():
+        # Of other pickle protocols, and of complex, sparse and quantized tensors: read all the same, or refused.
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _safetensors(path: Path) -> Any:
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    "npy": _numpy,
+    "zip": _zip,
+    "pickle": _torch,
+    "safetensors": _safetensors,
+}
+
+
+def _items(saved: Any) -> list[tuple[Any, Any]] | None:
+    """The keys and values of a mapping or a list; None for anything else, an open `.npz` file among it."""
+    if isinstance(saved, Mapping):
+        return None if hasattr(saved, "files") else list(saved.items())
+    return [(at, value) for at, value in enumerate(saved)] if isinstance(saved, (list, tuple)) else None
+
+
+def _leaves(saved: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """The tensors in nested mappings and lists, each container once, with their joined names."""
+    items = _items(saved)
+    if items is None:
+        if hasattr(saved, "shape") and hasattr(saved, "dtype"):
+            yield name, saved
+    elif id(saved) not in seen and not {key for key, _ in items} >= OPTIMIZER:
+        seen.add(id(saved))
+        for key, value in items:
+            yield from _leaves(value, f"{name}.{key}" if name else str(key), seen)
+
+
+def _printable(name: str) -> str:
+    return name if name.isprintable() else ascii(name)[1:-1]
+
+
+def is_matrix(value: Any) -> bool:
+    """Whether a tensor is a matrix, but for leading axes of length one (a batch of one)."""
+    shape: tuple[int, ...] = () if getattr(value, "is_nested", False) else getattr(value, "shape", ())
+    return len(shape) >= 2 and all(length == 1 for length in shape[:-2])
+
+
+def is_float(value: Any) -> bool:
+    """Whether a tensor is of floating-point numbers."""
+    return value.dtype.kind == "f" if isinstance(value, np.ndarray) else value.is_floating_point()
+
+
+def as_array(value: Any) -> NDArray[np.generic]:
+    """A tensor as a numpy array; floating-point kinds that numpy lacks, or narrower than float32, as float32.
+
+    Raises:
+        ValueError: a tensor that has no plain block of numbers.
+        RuntimeError, TypeError: a dtype that torch cannot convert.
+    """
+    if isinstance(value, np.ndarray):
+        return value
+    import torch
+
+    for kind in ("nested", "quantized", "meta"):
+        if getattr(value, f"is_{kind}"):
+            raise ValueError(f"it is a {kind} tensor; expected a dense one")
+    if value.layout is not torch.strided:
+        raise ValueError(f"it is a tensor of layout {value.layout}; expected a dense one")
+    plain = value.detach().resolve_conj().resolve_neg()
+    return (plain.float() if plain.is_floating_point() and plain.dtype.itemsize < 4 else plain).numpy()
+
+
+def guarded(path: Path, read: Callable[[], Read]) -> Read:
+    """What `read()` gives, with the errors of a damaged file as one line that names `path`.
+
+    Raises:
+        RankprobeError: in place of what numpy, safetensors, torch and zipfile raise.
+    """
+    from lzma import LZMAError
+    from pickle import UnpicklingError
+    from struct import error as StructError  # noqa: N812
+    from tokenize import TokenError
+    from zipfile import BadZipFile
+    from zlib import error as ZlibError  # noqa: N812
+
+    from safetensors import SafetensorError
+
+    kinds = (OSError, ValueError, EOFError, RuntimeError, SafetensorError, BadZipFile)
+    kinds += (LZMAError, ZlibError, MemoryError)  # damaged sizes, or parts of an archive
+    kinds += (SyntaxError, TokenError)  # numpy reads the header of a .npy file as Python
+    kinds += (LookupError, TypeError, AttributeError, AssertionError, StructError)  # torch's unpickler
+    try:
+        return read()
+    except UnpicklingError as error:  # its own text says how to load the file all the same
+        if "Unsupported operand" in str(error):
+            reason = "it is damaged, or pickled by another protocol than 2, the default of torch.save)"
+        else:
+            reason = (
+                "Weights only load failed: it holds more than tensors, which could run code); "
+                "save the prompt alone, or a state dict"
+            )
+        raise RankprobeError(f"'{path}' cannot be read ({reason}") from None
+    except kinds as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RankprobeError(f"'{path}' cannot be read ({reason})") from None
