@@ -88,7 +88,9 @@ def cached_file(hub_id: str, name: str) -> Path | None:
 
 def is_cached(hub_id: str, names: Sequence[str]) -> bool:
     """Whether the cache has one of the files of a model."""
-    return any(cached_file(hub_id, name) for name in names)
+    from huggingface_hub import try_to_load_from_cache
+
+    return any(isinstance(try_to_load_from_cache(hub_id, name), str) for name in names)
 
 
 def first_line(error: Exception) -> str:

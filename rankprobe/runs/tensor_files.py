@@ -93,10 +93,11 @@ def _zip(path: Path) -> Any:
 def _torch(path: Path) -> Any:
     import torch
 
-    with warnings.catch_warnings():
-        # Of other pickle protocols, and of complex, sparse and quantized tensors: read all the same, or refused.
+    # An open file: given a path, torch goes by its suffix.
+    with path.open("rb") as file, warnings.catch_warnings():
+        # Of other pickle protocols, of complex, sparse and quantized tensors: read all the same, or refused.
         warnings.simplefilter("ignore", UserWarning)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _safetensors(path: Path) -> Any:
