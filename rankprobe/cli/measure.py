@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -273,7 +274,8 @@ def _titles(prompts: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
 
 def _title(place: str, prompt: str, parts: int) -> str:
     """The last parts of a path and the name of the prompt, which is left out where it is the file's stem."""
-    path = Path(place.removesuffix(f":{prompt}"))
+    head, _, name = place.rpartition(":")
+    path = Path(head if head and fnmatchcase(prompt, name) and not Path(place).exists() else place)
     file = "/".join(path.parts[-max(parts, 1) :])
     if path.stem == prompt:
         return file if parts else prompt

@@ -62,9 +62,9 @@ def read_prompts(place: str | Path) -> Matrices:
             - a run folder (`final`, `best`, `P0`);
             - a `.npy` file (as google-research/prompt-tuning saves) or a tensor saved by `torch.save`: by its
               stem;
-            - a `.safetensors` file: every matrix in it;
-            - a `.npz` file, or a state dict or checkpoint saved by `torch.save`: its only matrix of floats,
-              or those that have names of rankprobe (`final`, `best`, `P0`, `prompt`, `encoder`, `decoder`);
+            - a `.npz` or `.safetensors` file, or a state dict or checkpoint saved by `torch.save`: its only
+              matrix of floats, or those that have names of rankprobe (`final`, `best`, `P0`, `prompt`,
+              `encoder`, `decoder`);
             - a PEFT adapter: its folder, its config, its weights, a folder with one adapter in its folders
               (such as the output of a trainer), or the hub id of one in the cache. Prompt tuning, P-tuning
               and CPT (`prompt`, or `encoder` and `decoder` for an encoder-decoder, whose 2n saved rows are
@@ -82,11 +82,9 @@ def read_prompts(place: str | Path) -> Matrices:
         found = {each: tensors[each] for each in RUN_PROMPTS if each in tensors}
     elif adapter := _adapter_place(path):
         found = _adapter(*adapter)
-    elif path.is_file() and (kind := file_format(path)):
+    elif path.is_file() and file_format(path):
         found = read_tensors(path)
-        if name is None and kind == "safetensors":
-            found = {each: value for each, value in found.items() if is_matrix(value)}
-        elif name is None and list(found) != [path.stem]:
+        if name is None and list(found) != [path.stem]:
             found = _only_matrix(path, found)
     else:
         raise RankprobeError(
@@ -94,7 +92,7 @@ def read_prompts(place: str | Path) -> Matrices:
             "or a file of torch.save"
         )
     if name is not None:
-        found = _named(found, name)
+        found = _named(path, found, name)
     if not found:
         raise RankprobeError(f"no matrix in '{place}'; expected a soft prompt (n, d)")
     return {each: _prompt(value, f"'{each}' in '{path}'", path) for each, value in found.items()}
@@ -115,14 +113,14 @@ def _located(place: str | Path) -> Path | None:
     return cached_file(str(place), ADAPTER_CONFIG)
 
 
-def _named(found: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _named(path: Path, found: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The tensor called `name`, or the matrices whose names match it as a pattern."""
     if name in found:
         return {name: found[name]}
     matrices = {each: value for each, value in found.items() if is_matrix(value)}
     chosen = {each: value for each, value in matrices.items() if fnmatchcase(each, name)}
     if not chosen:
-        raise unknown("matrix", name, matrices)
+        raise unknown(f"matrix of '{path}'", name, matrices)
     return chosen
 
 

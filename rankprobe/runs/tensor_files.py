@@ -93,10 +93,10 @@ def _zip(path: Path) -> Any:
 def _torch(path: Path) -> Any:
     import torch
 
-    # An open file, as torch takes a path that ends in .safetensors for one of those.
+    # An open file: given a path, torch goes by its suffix.
     with path.open("rb") as file, warnings.catch_warnings():
-        # Tensors pickled by protocol 3 are read all the same; other protocols are refused below.
-        warnings.filterwarnings("ignore", "Detected pickle protocol")
+        # Of other pickle protocols, of complex, sparse and quantized tensors: read all the same, or refused.
+        warnings.simplefilter("ignore", UserWarning)
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
@@ -116,9 +116,9 @@ READERS: dict[str, Callable[[Path], Any]] = {
 
 def _items(saved: Any) -> list[tuple[Any, Any]] | None:
     """The keys and values of a mapping or a list; None for anything else, an open `.npz` file among it."""
-    if isinstance(saved, (list, tuple)):
-        return list(enumerate(saved))
-    return list(saved.items()) if isinstance(saved, Mapping) and not hasattr(saved, "files") else None
+    if isinstance(saved, Mapping):
+        return None if hasattr(saved, "files") else list(saved.items())
+    return [(at, value) for at, value in enumerate(saved)] if isinstance(saved, (list, tuple)) else None
 
 
 def _leaves(saved: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
@@ -127,12 +127,10 @@ def _leaves(saved: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
     if items is None:
         if hasattr(saved, "shape") and hasattr(saved, "dtype"):
             yield name, saved
-        return
-    if id(saved) in seen or {item[0] for item in items} >= OPTIMIZER:
-        return
-    seen.add(id(saved))
-    for key, value in items:
-        yield from _leaves(value, f"{name}.{key}" if name else str(key), seen)
+    elif id(saved) not in seen and not {key for key, _ in items} >= OPTIMIZER:
+        seen.add(id(saved))
+        for key, value in items:
+            yield from _leaves(value, f"{name}.{key}" if name else str(key), seen)
 
 
 def _printable(name: str) -> str:
@@ -141,7 +139,7 @@ def _printable(name: str) -> str:
 
 def is_matrix(value: Any) -> bool:
     """Whether a tensor is a matrix, but for leading axes of length one (a batch of one)."""
-    shape: tuple[int, ...] = () if getattr(value, "is_nested", False) else tuple(getattr(value, "shape", ()))
+    shape: tuple[int, ...] = () if getattr(value, "is_nested", False) else getattr(value, "shape", ())
     return len(shape) >= 2 and all(length == 1 for length in shape[:-2])
 
 
@@ -193,10 +191,13 @@ def guarded(path: Path, read: Callable[[], Read]) -> Read:
         return read()
     except UnpicklingError as error:  # its own text says how to load the file all the same
         if "Unsupported operand" in str(error):
-            reason = "it is damaged, or pickled by another protocol than 2, the default of torch.save"
+            reason = "it is damaged, or pickled by another protocol than 2, the default of torch.save)"
         else:
-            reason = "Weights only load failed: it holds more than tensors, which could run code"
-        raise RankprobeError(f"'{path}' cannot be read ({reason})") from None
+            reason = (
+                "Weights only load failed: it holds more than tensors, which could run code); "
+                "save the prompt alone, or a state dict"
+            )
+        raise RankprobeError(f"'{path}' cannot be read ({reason}") from None
     except kinds as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RankprobeError(f"'{path}' cannot be read ({reason})") from None

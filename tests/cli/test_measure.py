@@ -7,10 +7,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import quick
+import torch
+from conftest import SHARED, quick
 from test_use import refused, run
 
 import rankprobe as rp
+from rankprobe.runs import write_prompt
 
 
 @pytest.fixture
@@ -57,6 +59,71 @@ def test_analyze_compares_directions(here, capsys):
     line = next(line for line in capsys.readouterr().out.splitlines() if line.split()[:2] == ["a", "b"])
     assert line.split()[4] == "0.15"  # what random subspaces share: 3 of 20
     assert "there is one; give more" in refused(capsys, "analyze", "a.npy", "--directions", "3")
+
+
+def titles(capsys) -> list[str]:
+    """The titles of the lines that measure P itself."""
+    lines = capsys.readouterr().out.splitlines()
+    return [line.split(" P ")[0].strip() for line in lines if " P " in line]
+
+
+def test_analyze_reads_prompts_of_torch(here, capsys):
+    P = torch.randn(6, 10, generator=torch.manual_seed(0))
+    torch.save(P, here / "bare.pt")
+    torch.save({"soft.weight": P[None], "step": torch.tensor(3)}, here / "state")
+    torch.save({"x": P, "y": 2 * P}, here / "two.bin")
+    run("analyze", "*.pt", "state", "two.bin:y", "./two.b*:x")
+    assert titles(capsys) == ["bare", "state soft.weight", "two.bin y", "two.bin x"]
+    run("analyze", "two.bin:*")
+    assert titles(capsys) == ["two.bin x", "two.bin y"]
+    told = refused(capsys, "analyze", "two.bin")
+    assert "'two.bin' holds several prompts (x, y); save one of them, or name it, as in 'two.bin:x'" in told
+    assert "no prompt 'none.bin:x': no file or folder" in refused(capsys, "analyze", "none.bin:x")
+
+
+def test_titles_tell_prompts_of_one_name_apart(here, capsys):
+    P = torch.randn(6, 10, generator=torch.manual_seed(0))
+    places = ["one/cb/p.pt", "one/rte/p.pt", "two/cb/p.pt", "two/cb/p.npy", "p.v1", "p.v2", "alone.pt"]
+    for place in places:
+        (here / place).parent.mkdir(parents=True, exist_ok=True)
+        torch.save(P, here / place)
+    run("analyze", *places)
+    short = ["one/cb/p.pt", "rte/p.pt", "two/cb/p.pt", "p.npy", "p.v1", "p.v2", "alone"]
+    assert titles(capsys) == short
+    run("analyze", *[str(here / place) for place in places], "--directions", "2", "--plot", "spectra.png")
+    table = capsys.readouterr().out
+    assert all(f"{title} " in table for title in short)
+    for folder in ("one", "two"):
+        write_prompt(P.numpy(), here / folder / "adapter", "peft", model="x", causal=True)
+    run("analyze", "one/adapter", "two/adapter")
+    assert titles(capsys) == ["one/adapter prompt", "two/adapter prompt"]
+
+
+def test_a_place_given_twice_is_measured_once(here, capsys):
+    run("analyze", "a.npy", "*.npy", "./a.npy")
+    assert titles(capsys) == ["a", "b"]
+
+
+def test_analyze_in_the_home_folder(here, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(here))
+    run("analyze", "~/a.npy", "~/*.npy", "~/b.npy")
+    assert titles(capsys) == ["a", "b"]
+
+
+def test_prompts_called_final_are_no_runs(here, capsys):
+    """They have no noise twin that could be looked for."""
+    trained = rp.train(quick(steps=1), runs_dir=here / "runs", name="one")
+    np.save(here / "final.npy", trained.prompt())
+    run("analyze", "final.npy", "runs/one/prompt.safetensors")
+    assert titles(capsys) == ["final", *(f"prompt.safetensors {name}" for name in ("P0", "best", "final"))]
+
+
+def test_all_published_prompts_in_one_call(capsys):
+    places = sorted((SHARED / "prompts" / "thunlp").glob("*.pt"))
+    if not places:
+        pytest.skip(f"the published prompts are not at {SHARED}")
+    run("analyze", *map(str, places))
+    assert titles(capsys) == [place.stem for place in places]
 
 
 def test_calibrate_prints_what_each_method_recovers(here, capsys, monkeypatch):

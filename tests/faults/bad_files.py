@@ -23,6 +23,9 @@ P = np.random.default_rng(0).standard_normal((5, 128)).astype(np.float32)
 DEEP = 50_000
 """Brackets in brackets: more than any reader goes into."""
 
+LFS = f"version https://git-lfs.github.com/spec/v1\noid sha256:{7:064d}\nsize 15236903\n"
+"""What a clone without Git LFS has in place of a file."""
+
 TASK = 'template = "t: {text}"\ntarget = "stars"\ntrain = "train.csv"\nvalidation = "train.csv"\n'
 
 
@@ -65,6 +68,7 @@ def _files(here: Path) -> None:
             "in/half": '{"premise": "\\ud800", "hypothesis": "b"}\n',
             "in/text": "It rained.\n",
             "in/bytes": b"\xff\xfe\n",
+            "in/lfs": LFS,
         },
     )
 
@@ -89,6 +93,7 @@ def _configs(folder: Path) -> None:
             "binary.toml": bytes(range(256)),
             "deep.toml": "seed = " + "[" * DEEP,
             "digits.toml": "seed = " + "9" * 5000,
+            "lfs.toml": LFS,
         },
     )
 
@@ -108,6 +113,7 @@ def _specs(folder: Path) -> None:
             "task.toml": "title = 'x'\n[settings]\ntask = 'cbb'\n",
             "latin.toml": "title = '\xe9'\n".encode("latin-1"),
             "deep.toml": "title = " + "[" * DEEP,
+            "lfs.toml": LFS,
             "right.toml": "title = 'x'\n[settings]\nsteps = 2\n",
         },
     )
@@ -132,6 +138,7 @@ def _tasks(folder: Path) -> None:
             "other.toml": TASK.replace("train.csv", "train.tsv"),
             "label.toml": TASK + '[labels]\n3 = "bad"\n4 = "good"\n',
             "latin.toml": "# \xe9".encode("latin-1"),
+            "lfs.toml": LFS,
             "train.csv": "text,stars\nfine,2\n",
             "train.tsv": "text\tstars\nfine\t2\n",
             "half/train.jsonl": '{"source": "a", "target": "b"}\n',
@@ -163,6 +170,8 @@ def _rows(here: Path) -> None:
         "deep": b"[" * DEEP,
         "digits": b'{"label": ' + b"9" * 5000 + b"}",
     }
+    for suffix in (".jsonl", ".csv", ".parquet"):
+        _write(here / "lfs", {f"{suffix[1:]}/CB/train{suffix}": LFS, f"{suffix[1:]}/CB/val.jsonl": LINE})
     _write(here / "jsonl", {f"{name}/CB/train.jsonl": LINE + line + b"\n" for name, line in lines.items()})
     _write(here / "jsonl", {f"{name}/CB/val.jsonl": LINE for name in lines})
     _write(here / "jsonl", {"empty/CB/train.jsonl": "", "blank/CB/train.jsonl": "\n\n"})
@@ -209,7 +218,7 @@ def _prompts(folder: Path) -> None:
     arrays = {
         "right": P,
         "vector": P[0],
-        "cube": P[None],
+        "cube": np.stack([P, P]),
         "complex": P.astype(complex),
         "nan": np.where(P > 2, np.nan, P),
         "infinite": np.where(P > 2, np.inf, P),
@@ -231,6 +240,24 @@ def _prompts(folder: Path) -> None:
     save_file({"prompt": torch.ones(3)}, folder / "vector.safetensors")
     save_file({"prompt": torch.ones(3, 4, dtype=torch.bool)}, folder / "bool.safetensors")
     save_file({"a": torch.ones(3, 4), "b": torch.ones(3, 4)}, folder / "two.safetensors")
+    weight = torch.from_numpy(P)
+    torch.save({"weight": weight, "bias": torch.ones(3)}, folder / "zip")
+    torch.save(weight, folder / "legacy", _use_new_zipfile_serialization=False)
+    np.savez_compressed(folder / "right.npz", prompt=P)
+    for name, saved in {
+        "two.pt": {"a": weight, "b": weight},
+        "stack.pt": torch.stack([weight, weight]),
+        "vector.pt": {"bias": torch.ones(3)},
+        "number.pt": 3,
+        "module.pt": torch.nn.Linear(3, 4),
+        "bool.pt": weight > 0,
+        "complex.pt": weight.to(torch.complex64),
+        "nan.pt": weight / 0,
+        "sparse.pt": weight.to_sparse(),
+    }.items():
+        torch.save(saved, folder / name)
+    torch.save(weight, folder / "protocol.pt", pickle_protocol=4)
+    _write(folder, {"torn.pt": (folder / "zip").read_bytes()[:400], "nothing.pt": "", "lfs": LFS})
     _write(
         folder,
         {
@@ -248,6 +275,10 @@ def _adapters(folder: Path) -> None:
     right = {"prompt_embeddings": torch.from_numpy(P)}
     for name, config, weights in (
         ("kind", {"peft_type": "LORA"}, right),
+        ("prefix", {"peft_type": "PREFIX_TUNING"}, right),
+        ("width", {"peft_type": "P_TUNING", "token_dim": 64}, right),
+        ("many/one", {}, right),
+        ("many/two", {}, right),
         ("kindless", {"peft_type": None}, right),
         ("sizeless", {"num_virtual_tokens": "5"}, right),
         ("negative", {"num_virtual_tokens": -5}, right),
@@ -276,6 +307,9 @@ def _adapters(folder: Path) -> None:
             "bin/adapter_model.bin": "torn",
             "short/adapter_config.json": json.dumps({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 5}),
             "short/adapter_model.bin": "M",
+            "lfs/adapter_config.json": json.dumps({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 5}),
+            "lfs/adapter_model.safetensors": LFS,
+            "lfsconfig/adapter_config.json": LFS,
             "pickle/adapter_config.json": json.dumps({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 5}),
         },
     )
@@ -307,6 +341,11 @@ def _models(here: Path) -> None:
             "absent/tokenizer_config.json": settings,
             "vocabulary/tokenizer.json": '{"added_tokens": [], "model": {"type": "Unigram", "vocab": 3}}',
             "vocabulary/tokenizer_config.json": settings,
+            "lfs/tokenizer.json": LFS,
+            "lfs/tokenizer_config.json": settings,
+            "lfstext/tokenizer.json": (tiny / "tokenizer.json").read_bytes(),
+            "lfstext/tokenizer_config.json": settings,
+            "lfstext/vocab.txt": LFS,
         },
     )
     _write(
@@ -319,6 +358,11 @@ def _models(here: Path) -> None:
             "weightless/config.json": config,
             "torn/config.json": config,
             "torn/model.safetensors": (tiny / "model.safetensors").read_bytes()[:1000],
+            "lfs/config.json": config,
+            "lfs/model.safetensors": LFS,
+            "lfsbin/config.json": config,
+            "lfsbin/pytorch_model.bin": LFS,
+            "lfsconfig/config.json": LFS,
             "odd/config.json": json.dumps({**json.loads(config), "d_model": "wide"}),
             "bits/config.json": json.dumps(
                 {
@@ -383,6 +427,10 @@ def _runs(here: Path) -> None:
         "jsonl": {"steps.jsonl": b'{"step": 1}\nnot a row\n'},
         "rows": {"steps.jsonl": b"3\n"},
         "cut": {"truncation.json": "{"},
+        "lfs": {"prompt.safetensors": LFS},
+        "lfslog": {"spectra.parquet": LFS},
+        "lfsrows": {"steps.jsonl": LFS},
+        "lfsmanifest": {"manifest.json": LFS},
         "cutlist": {"truncation.json": "[]"},
         "lost": {"manifest.json": but(status="interrupted"), "evals.parquet": None},
         "changed": {
@@ -404,3 +452,4 @@ def _runs(here: Path) -> None:
                 _write(run, {file: content})
     _write(here / "plans" / "plans", {"x.plan.json": "{"})
     _write(here / "planlist" / "plans", {"x.plan.json": "[]"})
+    _write(here / "planlfs" / "plans", {"x.plan.json": LFS})

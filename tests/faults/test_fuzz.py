@@ -107,6 +107,9 @@ READERS = {
     "adapter": Reader(lambda folder: read_prompts(folder / "tasks"), "tasks/adapter_config.json"),
     "weights": Reader(lambda folder: read_prompts(folder / "tasks"), "tasks/adapter_model.safetensors"),
     "pickle": Reader(lambda folder: read_prompts(folder / "bin"), "bin/adapter_model.bin"),
+    "zip": Reader(lambda folder: read_prompts(folder / "prompt/zip"), "prompt/zip"),
+    "legacy": Reader(lambda folder: read_prompts(folder / "prompt/legacy"), "prompt/legacy"),
+    "npz": Reader(lambda folder: read_prompts(folder / "prompt/right.npz"), "prompt/right.npz"),
     "prompt": Reader(lambda folder: read_prompts(folder / "run/right"), "run/right/prompt.safetensors"),
     "log": Reader(
         lambda folder: load_runs(folder / "run"),

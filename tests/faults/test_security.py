@@ -171,10 +171,11 @@ def test_pickles_in_numpy_files(here, canary, capfd):
     assert not canary.exists()
 
 
-@pytest.mark.parametrize("name", ["p.pt", "p.bin", "p.pkl", "p.safetensors", "p.npz"])
-def test_a_pickle_under_other_names(name, here, canary, capfd):
-    as_zip(Hostile(canary), here / name)
-    refused(capfd, "analyze", name)
+@pytest.mark.parametrize("name", ["p", "p.pt", "p.bin", "p.pkl", "p.safetensors", "p.npz"])
+@pytest.mark.parametrize("write", WAYS)
+def test_a_pickle_under_other_names(write, name, here, canary, capfd):
+    write(Hostile(canary), here / name)
+    assert f"'{name}' cannot be read (Weights only load failed" in refused(capfd, "analyze", name)
     refused(capfd, "probe", "--factor-init", "svd", "--init", "saved", "--init-from", name, *QUICK)
     assert not canary.exists()
 

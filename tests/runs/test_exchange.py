@@ -124,6 +124,151 @@ def test_other_adapters_are_refused_in_a_line(tmp_path, saved_model, kind):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("kind", ["MLP", "LSTM"])
+def test_p_tuning_gives_what_its_network_gives(tmp_path, saved_model, kind):
+    import peft
+    from transformers import AutoModelForSeq2SeqLM
+
+    config = peft.PromptEncoderConfig(
+        task_type="SEQ_2_SEQ_LM",
+        num_virtual_tokens=3,
+        encoder_hidden_size=24,
+        encoder_reparameterization_type=kind,
+    )
+    wrapped = peft.get_peft_model(AutoModelForSeq2SeqLM.from_pretrained(saved_model), config).eval()
+    wrapped.save_pretrained(tmp_path / "adapter")
+    with torch.no_grad():
+        both = wrapped.prompt_encoder["default"](torch.arange(6))
+    found = read_prompts(tmp_path / "adapter")
+    assert list(found) == ["encoder", "decoder"]
+    np.testing.assert_allclose(np.concatenate(list(found.values())), both, rtol=1e-5, atol=1e-6)
+
+
+def test_cpt_gives_its_words_and_what_it_learned(tmp_path):
+    import peft
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=20, n_positions=8, n_embd=8, n_layer=1, n_head=2))
+    config = peft.CPTConfig(
+        task_type="CAUSAL_LM", cpt_token_ids=[5, 6, 7], cpt_mask=[1] * 3, cpt_tokens_type_mask=[1, 2, 3]
+    )
+    wrapped = peft.get_peft_model(model, config)
+    encoder = wrapped.prompt_encoder["default"]
+    with torch.no_grad():
+        encoder.delta_embedding.weight.normal_(std=0.01)
+        wrapped.save_pretrained(tmp_path / "adapter")
+        expected = encoder(torch.arange(3))
+        assert not torch.allclose(expected, encoder.embedding.weight, atol=1e-4)
+    # PEFT scales what was learned anew each time, so that the last digits differ.
+    np.testing.assert_allclose(read_prompt(tmp_path / "adapter"), expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("weights", ["adapter_model.safetensors", "adapter_model.bin"])
+def test_an_adapter_by_any_of_its_names(tmp_path, weights):
+    """2n rows are two prompts only to those who see the config, whichever file is named."""
+    both = torch.from_numpy(np.concatenate([P, 2 * P]))
+    folder = adapter(tmp_path / "out", {"prompt_embeddings": both}, weights)
+    for place in (folder, folder / "adapter_config.json", folder / weights, f"{folder}/", tmp_path):
+        assert list(read_prompts(place)) == ["encoder", "decoder"]
+    np.testing.assert_array_equal(read_prompt(f"{folder}:decoder"), 2 * P)
+    cache = tmp_path / "blobs"
+    cache.mkdir()
+    (folder / weights).rename(cache / "0123")
+    (folder / weights).symlink_to(cache / "0123")
+    assert list(read_prompts(folder / weights)) == ["encoder", "decoder"]
+
+
+def test_the_weights_that_are_named_are_read(tmp_path):
+    folder = adapter(tmp_path / "out", {"prompt_embeddings": torch.from_numpy(P)})
+    torch.save({"prompt_embeddings": torch.from_numpy(2 * P)}, folder / "adapter_model.bin")
+    np.testing.assert_array_equal(read_prompt(folder), P)
+    np.testing.assert_array_equal(read_prompt(folder / "adapter_model.bin"), 2 * P)
+
+
+def test_weights_without_a_config(tmp_path):
+    save_file({"prompt_embeddings": torch.from_numpy(P)}, tmp_path / "adapter_model.safetensors")
+    np.testing.assert_array_equal(read_prompt(tmp_path / "adapter_model.safetensors"), P)
+
+
+@pytest.mark.parametrize("below", ["second", "checkpoint-500", "snapshots/0123"])
+def test_an_adapter_below_the_folder_that_is_named(tmp_path, below):
+    (tmp_path / below).parent.mkdir(exist_ok=True)
+    adapter(tmp_path / below, {"prompt_embeddings": torch.from_numpy(P)})
+    np.testing.assert_array_equal(read_prompt(tmp_path), P)
+
+
+def test_adapters_that_peft_saves_together(tmp_path, saved_model):
+    """PEFT puts the default adapter into the folder itself, and others below it."""
+    import peft
+    from transformers import AutoModelForSeq2SeqLM
+
+    config = peft.PromptTuningConfig(
+        task_type="SEQ_2_SEQ_LM", num_virtual_tokens=4, num_transformer_submodules=1
+    )
+    wrapped = peft.get_peft_model(AutoModelForSeq2SeqLM.from_pretrained(saved_model), config)
+    wrapped.add_adapter("other", config)
+    wrapped.add_adapter("third", config)
+    wrapped.save_pretrained(tmp_path / "out")
+    for name, place in (("default", "."), ("other", "other"), ("third", "third")):
+        expected = wrapped.prompt_encoder[name].embedding.weight.detach()
+        np.testing.assert_array_equal(read_prompt(tmp_path / "out" / place), expected)
+    (tmp_path / "out" / "adapter_config.json").unlink()
+    with pytest.raises(RankprobeError, match=r"several adapters \(other, third\); name one, as '.*/other'"):
+        read_prompts(tmp_path / "out")
+
+
+def test_a_cached_adapter_by_its_hub_id(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    snapshots = tmp_path / "models--someone--prompt"
+    (snapshots / "refs").mkdir(parents=True)
+    (snapshots / "refs" / "main").write_text("0123")
+    (snapshots / "snapshots").mkdir()
+    adapter(snapshots / "snapshots" / "0123", {"prompt_embeddings": torch.from_numpy(P)})
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    np.testing.assert_array_equal(read_prompt("someone/prompt"), P)
+    with pytest.raises(RankprobeError, match="no prompt at 'someone/else'"):
+        read_prompt("someone/else")
+
+
+def test_the_width_of_an_adapter(tmp_path):
+    right = {"prompt_embeddings": torch.from_numpy(P)}
+    assert read_prompt(adapter(tmp_path / "right", right, peft_type="P_TUNING", token_dim=128)).shape == (
+        5,
+        128,
+    )
+    wrong = adapter(tmp_path / "wrong", right, peft_type="P_TUNING", token_dim=64)
+    with pytest.raises(RankprobeError, match="has a prompt of width 128, and token_dim is 64"):
+        read_prompts(wrong)
+
+
+@pytest.mark.parametrize("kind", ["PREFIX_TUNING", "CARTRIDGE"])
+def test_keys_and_values_are_no_prompt_tokens(tmp_path, kind):
+    place = adapter(tmp_path / "x", {"prompt_embeddings": torch.from_numpy(P)}, peft_type=kind)
+    with pytest.raises(RankprobeError, match=rf"of type {kind}; .*: it holds keys and values of the layers"):
+        read_prompts(place)
+
+
+def test_a_named_matrix_is_where_a_run_starts(tmp_path, monkeypatch):
+    """Also after the working directory has changed: its path is kept as an absolute one."""
+    monkeypatch.chdir(tmp_path)
+    soft = np.random.default_rng(1).standard_normal((8, 128)).astype(np.float32)
+    torch.save({"soft": torch.from_numpy(soft)[None], "other": torch.ones(2, 3)}, tmp_path / "p")
+    config = quick(method="vanilla", steps=1, init="saved", init_from="p:soft")
+    assert config.method.init_from == f"{tmp_path}/p:soft"
+    monkeypatch.chdir("/")
+    run = rp.train(config, runs_dir=tmp_path / "runs")
+    np.testing.assert_array_equal(run.prompt("P0"), soft)
+
+
+def test_a_link_to_weights_stays_a_link(tmp_path):
+    """The config of an adapter lies beside the link, not beside the file that it leads to."""
+    (tmp_path / "blob").write_bytes(b"")
+    (tmp_path / "adapter_model.bin").symlink_to(tmp_path / "blob")
+    config = quick(method="vanilla", init="saved", init_from=str(tmp_path / "adapter_model.bin"))
+    assert config.method.init_from == str(tmp_path / "adapter_model.bin")
+
+
 def adapter(folder, weights, name="adapter_model.safetensors", **config):
     folder.mkdir()
     config = {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 5, **config}

@@ -83,12 +83,13 @@ def test_several_matrices_are_named_and_can_be_chosen(tmp_path):
     same(read_prompt(f"{path}:soft"))
     same(read_prompt(f"{path}:head.weight"), P + 1)
     assert list(read_prompts(f"{path}:*")) == ["soft", "head.weight"]
-    refused(f"{path}:hed.weight", "unknown matrix 'hed.weight'; did you mean 'head.weight'?")
+    refused(f"{path}:hed.weight", f"unknown matrix of '{path}' 'hed.weight'; did you mean 'head.weight'?")
     np.savez(tmp_path / "two.npz", a=P.numpy(), b=P.numpy() + 1)
     refused(tmp_path / "two.npz", "holds several prompts (a, b)")
     same(read_prompt(tmp_path / "two.npz:b"), P + 1)
     save_file({"a": P, "b": P + 1}, tmp_path / "two.safetensors")
-    assert list(read_prompts(tmp_path / "two.safetensors")) == ["a", "b"]
+    refused(tmp_path / "two.safetensors", "holds several prompts (a, b)")
+    assert list(read_prompts(f"{tmp_path / 'two.safetensors'}:*")) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
