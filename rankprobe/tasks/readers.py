@@ -295,8 +295,8 @@ def _named(feature: Any, value: object) -> object:
 READERS: dict[str, Callable[[Path, Task | None], Iterator[NamedRow]]] = {
     ".jsonl": _jsonl,
     ".csv": _csv,
-    ".tsv": _csv,
     ".parquet": _parquet,
+    ".tsv": _csv,
     ".json": _json,
     ".arrow": _arrow,
 }

@@ -232,7 +232,7 @@ REFUSED = [
     ("analyze prompt/gone.pt:c", "error: no prompt 'prompt/gone.pt:c': no file or folder"),
     ("analyze prompt/stack.pt", "error: 'stack' in 'prompt/stack.pt' is float32 (2, 5, 128); expected a matrix (n, d)"),
     ("analyze prompt/vector.pt", "error: no matrix in 'prompt/vector.pt'; expected a soft prompt (n, d), and there is bias (3,)"),
-    ("analyze prompt/number.pt", "error: 'number' in 'prompt/number.pt' is  int; expected a matrix"),
+    ("analyze prompt/number.pt", "error: 'number' in 'prompt/number.pt' is int; expected a matrix"),
     ("analyze prompt/module.pt", "error: 'prompt/module.pt' cannot be read (Weights only load failed: it holds more than tensors, which could run code); save the prompt alone, or a state dict"),
     ("analyze prompt/bool.pt", "error: 'bool' in 'prompt/bool.pt' is bool (5, 128); expected a matrix"),
     ("analyze prompt/complex.pt", "error: 'complex' in 'prompt/complex.pt' is complex64 (5, 128); expected a matrix"),

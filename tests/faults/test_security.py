@@ -167,7 +167,7 @@ def test_pickles_in_numpy_files(here, canary, capfd):
         assert f"{name}' cannot be read (" in refused(capfd, "analyze", name)
     np.savez(here / "many.npz", a=np.array([Hostile(canary)], dtype=object))
     (here / "many.npz").rename(here / "many.npy")
-    assert "many.npy' is  NpzFile; expected a matrix" in refused(capfd, "analyze", "many.npy")
+    assert "many.npy' is NpzFile; expected a matrix" in refused(capfd, "analyze", "many.npy")
     assert not canary.exists()
 
 

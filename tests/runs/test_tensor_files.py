@@ -114,7 +114,7 @@ def test_tensors_that_are_no_matrix_of_numbers(tmp_path):
         (T.to_sparse(), "it is a tensor of layout torch.sparse_coo; expected a dense one"),
         (torch.quantize_per_tensor(T, 0.1, 0, torch.qint8), "it is a quantized tensor; expected a dense one"),
         (torch.empty(5, 8, device="meta"), "it is a meta tensor; expected a dense one"),
-        (3, "is  int; expected a matrix"),
+        (3, "is int; expected a matrix"),
         ({}, "no matrix in '.*p'; expected a soft prompt"),
         ({"epoch": 3}, "no matrix in '.*p'; expected a soft prompt"),
         ({"stack": torch.ones(3, 5, 8)}, r"expected a soft prompt \(n, d\), and there is stack \(3, 5, 8\)"),

@@ -56,6 +56,6 @@ def test_a_byte_order_mark_is_no_part_of_the_first_field(tmp_path):
 
 def test_unknown_format(tmp_path):
     with pytest.raises(
-        RankprobeError, match=r"rows.xlsx: unknown format; expected one of .jsonl, .csv, .tsv, .parquet"
+        RankprobeError, match=r"rows.xlsx: unknown format; expected one of .jsonl, .csv, .parquet, .tsv"
     ):
         read_rows(tmp_path / "rows.xlsx")
