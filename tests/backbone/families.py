@@ -170,8 +170,9 @@ FAMILIES: dict[str, Works | Refused] = {
         )
     ),
     "BioGpt": Works(lambda: hf.BioGptConfig(**SIZES, scale_embedding=True, **special())),
-    "PegasusDecoder": Works(  # it scales both ids and embeddings itself
-        lambda: bart("Pegasus", scale_embedding=True, is_encoder_decoder=False, is_decoder=True)
+    "PegasusDecoder": Works(  # it scales ids and embeddings alike, and counts padding as positions
+        lambda: bart("Pegasus", scale_embedding=True, is_encoder_decoder=False, is_decoder=True),
+        decoding="grouped",
     ),
     "CTRL": Works(lambda: gpt("CTRL", dff=48)),
     "OpenAIGPT": Works(lambda: gpt("OpenAIGPT"), decoding="uncached"),
