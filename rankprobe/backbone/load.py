@@ -282,6 +282,10 @@ def load_tokenizer(name: str) -> Any:
 
     name = location(name)
     if not Path(name).exists():
+        if name.startswith((".", "/", "~")):
+            raise RankprobeError(
+                f"tokenizer folder '{name}' does not exist; give a folder or a hub id such as t5-base"
+            )
         return from_hub(
             load,
             "tokenizer",

@@ -135,12 +135,12 @@ def _tasks(folder: Path) -> None:
             "metric.toml": TASK + 'metrics = ["acuracy"]\n' + labels,
             "one.toml": TASK + '[labels]\n1 = "bad"\n',
             "gone.toml": TASK.replace("train.csv", "gone.csv"),
-            "other.toml": TASK.replace("train.csv", "train.tsv"),
+            "other.toml": TASK.replace("train.csv", "train.xlsx"),
             "label.toml": TASK + '[labels]\n3 = "bad"\n4 = "good"\n',
             "latin.toml": "# \xe9".encode("latin-1"),
             "lfs.toml": LFS,
             "train.csv": "text,stars\nfine,2\n",
-            "train.tsv": "text\tstars\nfine\t2\n",
+            "train.xlsx": "",
             "half/train.jsonl": '{"source": "a", "target": "b"}\n',
             "blank/train.jsonl": '{"source": "a", "target": ""}\n',
             "blank/val.jsonl": '{"source": "a", "target": ""}\n',
@@ -188,7 +188,6 @@ def _rows(here: Path) -> None:
         "quote": f'{header}{row}"a,b,neutral\n',
         "nul": f"{header}{row}a\0,b,neutral\n",
         "latin": f"{header}{row}\xe9,b,neutral\n".encode("latin-1"),
-        "field": f"{header}{row}{'a' * 200_000},b,neutral\n",
     }
     _write(here / "csv", {f"{name}/CB/train.csv": text for name, text in tables.items()})
     _write(here / "csv", {f"{name}/CB/val.jsonl": LINE for name in tables})

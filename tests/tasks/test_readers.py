@@ -59,3 +59,10 @@ def test_unknown_format(tmp_path):
         RankprobeError, match=r"rows.xlsx: unknown format; expected one of .jsonl, .csv, .parquet, .tsv"
     ):
         read_rows(tmp_path / "rows.xlsx")
+
+
+def test_a_field_of_csv_may_be_a_long_document(tmp_path):
+    text = "a" * 200_000
+    (tmp_path / "rows.csv").write_text(f"source,target\n{text},b\n")
+    ((_, row),) = read_rows(tmp_path / "rows.csv")
+    assert row == {"source": text, "target": "b"}
