@@ -110,6 +110,13 @@ def cached_file(hub_id: str, name: str) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
+def names_in_places(place: str) -> list[tuple[str, str]]:
+    """The ways to read `PLACE:NAME` as a place and a name, the shortest name first; both may have colons."""
+    parts = place.split(":")
+    ways = [(":".join(parts[:at]), ":".join(parts[at:])) for at in range(len(parts) - 1, 0, -1)]
+    return [(head, name) for head, name in ways if head]
+
+
 def first_line(error: Exception) -> str:
     """The first line of an error's text, without its full stop, and with *** for passwords and tokens."""
     text = str(error).strip()

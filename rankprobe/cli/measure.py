@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +13,7 @@ import typer
 
 from rankprobe.cli.use import Device, RunsDir, Which, checked_which
 from rankprobe.errors import RankprobeError
+from rankprobe.hub import cached_file, names_in_places
 from rankprobe.text import plain, plain_lines
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def analyze(
     from rankprobe.reports import analyze as read
     from rankprobe.reports import findings
 
-    places = list(dict.fromkeys(place for each in prompt for place in _places(each, runs_dir)))
+    places = _each_once(place for each in prompt for place in _places(each, runs_dir))
     _check_output(output, FORMATS)
     _check_output(plot, PICTURES)
     table = read(places, seed)
@@ -197,15 +197,23 @@ def _places(given: str, runs_dir: Path) -> list[Path]:
 
     `:NAME` at its end stays at the end of each.
     """
-    head, _, name = given.rpartition(":")
-    found = _found(given, runs_dir) or [Path(f"{each}:{name}") for each in _found(head, runs_dir)]
-    if not found:
-        raise RankprobeError(f"no prompt '{given}': no file or folder, no match, no run in '{runs_dir}'")
-    return found
+    if found := _found(given, runs_dir):
+        return found
+    for head, name in names_in_places(given):
+        if found := _found(head, runs_dir):
+            return [Path(f"{each}:{name}") for each in found]
+    raise RankprobeError(f"no prompt '{given}': no file or folder, no match, no run in '{runs_dir}'")
+
+
+def _each_once(places: Iterable[Path]) -> list[Path]:
+    """The places without those that an earlier one names by another path; a link is a file of its own."""
+    found: dict[Path, Path] = {}
+    for place in places:
+        found.setdefault(place.parent.resolve() / place.name, place)
+    return list(found.values())
 
 
 def _found(given: str, runs_dir: Path) -> list[Path]:
-    from rankprobe.hub import cached_file
     from rankprobe.runs.exchange import ADAPTER_CONFIG
 
     path = Path(os.path.expanduser(given))  # noqa: PTH111 - Path's raises where there is no such user
@@ -266,7 +274,7 @@ def _titles(prompts: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """A title for each prompt of a place: as few of the last parts of its path as tell it from the others."""
     keys = list(dict.fromkeys(prompts))
     titles = {key: _title(*key, parts=0) for key in keys}
-    for parts in range(1, max((len(Path(place).parts) for place, _ in keys), default=0) + 1):
+    for parts in range(1, max((len(Path(place).absolute().parts) for place, _ in keys), default=0) + 1):
         counts = Counter(titles.values())
         titles = {key: _title(*key, parts) if counts[title] > 1 else title for key, title in titles.items()}
     return titles
@@ -274,8 +282,10 @@ def _titles(prompts: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
 
 def _title(place: str, prompt: str, parts: int) -> str:
     """The last parts of a path and the name of the prompt, which is left out where it is the file's stem."""
-    head, _, name = place.rpartition(":")
-    path = Path(head if head and fnmatchcase(prompt, name) and not Path(place).exists() else place)
+    from rankprobe.runs.exchange import split_place
+
+    name = split_place(place)[1]
+    path = Path(place if name is None else place.removesuffix(f":{name}")).absolute()
     file = "/".join(path.parts[-max(parts, 1) :])
     if path.stem == prompt:
         return file if parts else prompt

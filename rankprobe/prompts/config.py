@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from rankprobe.errors import RankprobeError
+from rankprobe.hub import names_in_places
 from rankprobe.settings import Settings
 
 
@@ -62,8 +63,10 @@ class StartConfig(MethodConfig):
     def _place(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        file, _, name = value.rpartition(":")  # the name of a matrix in the file
-        return _kept(value) or (f"{_kept(file) or file}:{name}" if file else value)
+        if whole := _kept(value):
+            return whole
+        named = [f"{kept}:{name}" for file, name in names_in_places(value) if (kept := _kept(file))]
+        return named[0] if named else value
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from rankprobe.errors import RankprobeError, unknown
-from rankprobe.hub import cached_file
+from rankprobe.hub import cached_file, names_in_places
 from rankprobe.lfs import check_lfs
 from rankprobe.runs.files import temporary
 from rankprobe.runs.folder import MANIFEST, Run
@@ -76,7 +77,7 @@ def read_prompts(place: str | Path) -> Matrices:
         RankprobeError: nothing there, no prompt in it, several matrices and no NAME, an adapter of another
             kind, numbers that are not finite, or a pickle of more than tensors.
     """
-    path, name = _split(place)
+    path, name = split_place(place)
     if (path / MANIFEST).is_file():
         tensors = Run(path).tensors()
         found = {each: tensors[each] for each in RUN_PROMPTS if each in tensors}
@@ -98,12 +99,14 @@ def read_prompts(place: str | Path) -> Matrices:
     return {each: _prompt(value, f"'{each}' in '{path}'", path) for each, value in found.items()}
 
 
-def _split(place: str | Path) -> tuple[Path, str | None]:
+def split_place(place: str | Path) -> tuple[Path, str | None]:
     """The path, or a cached adapter of the hub, that `PLACE` or `PLACE:NAME` stands for; and the name."""
-    whole, (head, _, name) = _located(place), str(place).rpartition(":")
-    if whole or not head:
-        return whole or Path(place), None
-    return (part, name) if (part := _located(head)) else (Path(place), None)
+    if whole := _located(place):
+        return whole, None
+    for head, name in names_in_places(str(place)):
+        if part := _located(head):
+            return part, name
+    return Path(place), None
 
 
 def _located(place: str | Path) -> Path | None:
@@ -137,18 +140,20 @@ def _only_matrix(path: Path, found: Mapping[str, Any]) -> dict[str, Any]:
         raise _several(path, chosen)
     if not chosen and found:
         raise RankprobeError(
-            f"no matrix in '{path}'; expected a soft prompt (n, d), and there is "
-            f"{_listed(f'{name} {tuple(value.shape)}' for name, value in found.items())}"
+            f"no matrix in '{path}'; expected a soft prompt (n, d), and there is {_with_shapes(found)}"
         )
     return chosen
 
 
-def _several(place: str | Path, found: Iterable[str]) -> RankprobeError:
-    names = list(found)
+def _several(place: str | Path, found: Mapping[str, Any]) -> RankprobeError:
     return RankprobeError(
-        f"'{place}' holds several prompts ({_listed(names)}); save one of them, or name it, as in "
-        f"'{place}:{names[0]}'"
+        f"'{place}' holds several prompts: {_with_shapes(found)}; save one of them, or name it, as in "
+        f"'{place}:{next(iter(found))}'"
     )
+
+
+def _with_shapes(found: Mapping[str, Any]) -> str:
+    return _listed(f"{name} {tuple(value.shape)}" for name, value in found.items())
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -160,25 +165,21 @@ def _listed(names: Iterable[str]) -> str:
 
 def _prompt(value: Any, what: str, path: Path) -> NDArray[np.generic]:
     """`value` as a matrix of finite floats in the machine's byte order, without a batch axis of one."""
-    if hasattr(value, "dtype"):
+    if hasattr(value, "shape"):
         value = guarded(path, lambda: as_array(value))
     if is_matrix(value):
         value = value.reshape(value.shape[-2:])
-    if (
-        not isinstance(value, np.ndarray)
-        or value.dtype.kind not in "fiu"
-        or value.ndim != 2
-        or not value.size
-    ):
-        shape = getattr(value, "shape", type(value).__name__)
-        kind = f"{value.dtype} " if hasattr(value, "dtype") else ""
-        raise RankprobeError(f"{what} is {kind}{shape}; expected a matrix (n, d) of finite numbers")
+    expected = "expected a matrix (n, d) of finite numbers"
+    if not isinstance(value, np.ndarray):
+        raise RankprobeError(f"{what} is {type(value).__name__}; {expected}")
+    if value.dtype.kind not in "fiu" or value.ndim != 2 or not value.size:
+        stack = f"; save one of its {prod(value.shape[:-2])} matrices" if value.ndim > 2 else ""
+        raise RankprobeError(f"{what} is {value.dtype} {value.shape}; {expected}{stack}")
     with np.errstate(over="ignore"):
         narrow = value.astype(np.float32)
     if not np.isfinite(narrow).all():
         raise RankprobeError(
-            f"{what} holds NaN or infinite entries, or some too large for float32; expected a matrix (n, d) "
-            "of finite numbers"
+            f"{what} holds NaN or infinite entries, or some too large for float32; {expected}"
         )
     return value.astype(np.float64) if value.dtype.itemsize >= 8 else narrow
 

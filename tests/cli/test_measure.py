@@ -77,7 +77,10 @@ def test_analyze_reads_prompts_of_torch(here, capsys):
     run("analyze", "two.bin:*")
     assert titles(capsys) == ["two.bin x", "two.bin y"]
     told = refused(capsys, "analyze", "two.bin")
-    assert "'two.bin' holds several prompts (x, y); save one of them, or name it, as in 'two.bin:x'" in told
+    assert (
+        "'two.bin' holds several prompts: x (6, 10), y (6, 10); save one of them, or name it, as in 'two.bin:x'"
+        in told
+    )
     assert "no prompt 'none.bin:x': no file or folder" in refused(capsys, "analyze", "none.bin:x")
 
 
@@ -100,8 +103,27 @@ def test_titles_tell_prompts_of_one_name_apart(here, capsys):
 
 
 def test_a_place_given_twice_is_measured_once(here, capsys):
-    run("analyze", "a.npy", "*.npy", "./a.npy")
+    run("analyze", "a.npy", "*.npy", "./a.npy", str(here / "a.npy"))
     assert titles(capsys) == ["a", "b"]
+
+
+def test_the_folder_one_stands_in_has_its_name_as_title(here, capsys, monkeypatch):
+    for name in ("mine", "other"):
+        write_prompt(np.eye(6, 10), here / name, "peft", model="x", causal=True)
+    monkeypatch.chdir(here / "mine")
+    run("analyze", ".", "../other", "adapter_model.safetensors")
+    assert titles(capsys) == ["mine prompt", "other prompt", "adapter_model.safetensors prompt"]
+
+
+def test_names_of_matrices_with_colons(here, capsys):
+    """TensorFlow ends the names of variables so."""
+    np.savez(here / "tf.npz", **{"soft:0": np.eye(6, 10), "bias:0": np.eye(3, 10)})
+    told = refused(capsys, "analyze", "tf.npz")
+    assert (
+        "prompts: soft:0 (6, 10), bias:0 (3, 10); save one of them, or name it, as in 'tf.npz:soft:0'" in told
+    )
+    run("analyze", "tf.npz:soft:0", "*.npz:bias:*")
+    assert titles(capsys) == ["tf.npz soft:0", "tf.npz bias:0"]
 
 
 def test_analyze_in_the_home_folder(here, capsys, monkeypatch):

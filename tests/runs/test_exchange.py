@@ -261,6 +261,13 @@ def test_a_named_matrix_is_where_a_run_starts(tmp_path, monkeypatch):
     np.testing.assert_array_equal(run.prompt("P0"), soft)
 
 
+def test_the_file_of_a_name_with_a_colon_is_kept_as_an_absolute_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez(tmp_path / "tf.npz", **{"soft:0": P})
+    config = quick(method="vanilla", init="saved", init_from="tf.npz:soft:0")
+    assert config.method.init_from == f"{tmp_path}/tf.npz:soft:0"
+
+
 def test_a_link_to_weights_stays_a_link(tmp_path):
     """The config of an adapter lies beside the link, not beside the file that it leads to."""
     (tmp_path / "blob").write_bytes(b"")
@@ -349,7 +356,9 @@ def test_other_byte_orders_and_widths(tmp_path):
 
 def test_of_several_matrices_none_is_guessed(tmp_path):
     save_file({"a": torch.ones(3, 4), "b": torch.zeros(3, 4)}, tmp_path / "two.safetensors")
-    with pytest.raises(RankprobeError, match=r"holds several prompts \(a, b\); save one of them"):
+    with pytest.raises(
+        RankprobeError, match=r"holds several prompts: a \(3, 4\), b \(3, 4\); save one of them"
+    ):
         read_prompt(tmp_path / "two.safetensors")
     run = rp.train(quick(steps=2), runs_dir=tmp_path)
     for place in (run.path, run.path / "prompt.safetensors"):

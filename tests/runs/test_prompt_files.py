@@ -79,23 +79,26 @@ def test_every_kind_of_number(tmp_path, kind):
 def test_several_matrices_are_named_and_can_be_chosen(tmp_path):
     path = tmp_path / "model.pt"
     torch.save({"soft": P, "head": {"weight": P + 1}, "bias": torch.ones(4)}, path)
-    refused(path, f"'{path}' holds several prompts (soft, head.weight); save one of them, or name it, as in")
+    refused(
+        path,
+        f"'{path}' holds several prompts: soft (3, 4), head.weight (3, 4); save one of them, or name it, as in",
+    )
     same(read_prompt(f"{path}:soft"))
     same(read_prompt(f"{path}:head.weight"), P + 1)
     assert list(read_prompts(f"{path}:*")) == ["soft", "head.weight"]
     refused(f"{path}:hed.weight", f"unknown matrix of '{path}' 'hed.weight'; did you mean 'head.weight'?")
     np.savez(tmp_path / "two.npz", a=P.numpy(), b=P.numpy() + 1)
-    refused(tmp_path / "two.npz", "holds several prompts (a, b)")
+    refused(tmp_path / "two.npz", "holds several prompts: a (3, 4), b (3, 4)")
     same(read_prompt(tmp_path / "two.npz:b"), P + 1)
     save_file({"a": P, "b": P + 1}, tmp_path / "two.safetensors")
-    refused(tmp_path / "two.safetensors", "holds several prompts (a, b)")
+    refused(tmp_path / "two.safetensors", "holds several prompts: a (3, 4), b (3, 4)")
     assert list(read_prompts(f"{tmp_path / 'two.safetensors'}:*")) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
     ("saved", "message"),
     [
-        (torch.ones(2, 3, 4), "(2, 3, 4); expected a matrix (n, d) of finite numbers"),
+        (torch.ones(2, 3, 4), "(2, 3, 4); expected a matrix (n, d) of finite numbers; save one of its 2 matrices"),
         (torch.ones(5), "(5,); expected a matrix (n, d) of finite numbers"),
         ({"a": torch.ones(5)}, "no matrix in '"),
         (P.to_sparse(), "expected a dense one"),

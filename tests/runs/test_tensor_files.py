@@ -109,7 +109,11 @@ def test_tensors_that_are_no_matrix_of_numbers(tmp_path):
         (T.to(torch.complex32), "cannot be read"),
         (torch.full((2, 3), torch.nan), "holds NaN or infinite entries"),
         (T[0], r"is float32 \(8,\); expected a matrix"),
-        (torch.ones(3, 5, 8), r"is float32 \(3, 5, 8\); expected a matrix"),
+        (
+            torch.ones(3, 5, 8),
+            r"is float32 \(3, 5, 8\); expected a matrix \(n, d\) of finite numbers; save one of its 3 matrices",
+        ),
+        (T.untyped_storage(), "is TypedStorage; expected a matrix"),
         (torch.ones(0, 8), r"is float32 \(0, 8\); expected a matrix"),
         (T.to_sparse(), "it is a tensor of layout torch.sparse_coo; expected a dense one"),
         (torch.quantize_per_tensor(T, 0.1, 0, torch.qint8), "it is a quantized tensor; expected a dense one"),
@@ -186,7 +190,9 @@ def test_of_several_matrices_one_is_named(tmp_path, name):
     else:
         save_file(saved, place)
     for read in (read_prompt, read_prompts):
-        with pytest.raises(RankprobeError, match=r"several prompts \(soft.a, soft.b\).*p.*:soft.a'$"):
+        with pytest.raises(
+            RankprobeError, match=r"several prompts: soft.a \(5, 8\), soft.b \(5, 8\); .*p.*:soft.a'$"
+        ):
             read(place)
     np.testing.assert_array_equal(read_prompt(f"{place}:soft.b"), P * 2)
     assert list(read_prompts(f"{place}:soft.*")) == list(read_prompts(f"{place}:*")) == ["soft.a", "soft.b"]
@@ -198,7 +204,7 @@ def test_of_several_matrices_one_is_named(tmp_path, name):
 
 def test_the_names_of_a_whole_model_are_cut_short(tmp_path):
     torch.save({f"layer{number}": T for number in range(100)}, tmp_path / "model.bin")
-    with pytest.raises(RankprobeError, match=r"layer11, 88 more\); save one"):
+    with pytest.raises(RankprobeError, match=r"layer11 \(5, 8\), 88 more; save one"):
         read_prompts(tmp_path / "model.bin")
 
 
@@ -209,9 +215,13 @@ def test_the_names_that_rankprobe_gives_come_first(tmp_path):
     np.testing.assert_array_equal(read_prompt(tmp_path / "p.pt"), P)
 
 
-def test_a_colon_in_the_name_of_a_file(tmp_path):
+def test_colons_in_the_names_of_files_and_matrices(tmp_path):
     torch.save(T, tmp_path / "a:b.pt")
     np.testing.assert_array_equal(read_prompt(tmp_path / "a:b.pt"), P)
+    np.savez(tmp_path / "c:d.npz", **{"soft:0": P, "bias:0": P + 1})
+    place = f"{tmp_path}/c:d.npz"
+    np.testing.assert_array_equal(read_prompt(f"{place}:soft:0"), P)
+    np.testing.assert_array_equal(read_prompt(f"{place}:b*:0"), P + 1)
 
 
 def test_the_home_folder(tmp_path, monkeypatch):
