@@ -22,7 +22,7 @@ NamedRow = tuple[str, object]
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 """What can stand between the columns of a CSV file. Excel writes `;` where the comma is the decimal mark."""
 
-SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])"?\s*')
+SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)
 """A first line that names the separator, for Excel."""
 
 LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
@@ -127,7 +127,7 @@ def _csv(path: Path, task: Task | None) -> Iterator[NamedRow]:
                     return
                 if any(cell.strip() for cell in cells):
                     where = f"{path}:{above + reader.line_num}"
-                    yield where, _row(names, cells, where)
+                    yield where, _row(names, cells, separator, where)
         except csv.Error as error:
             raise RankprobeError(f"{path}:{begin + 1}: not CSV in UTF-8 ({error})") from None
 
@@ -206,9 +206,12 @@ def _names(header: Sequence[str], needed: Sequence[str], where: str) -> list[str
     return names
 
 
-def _row(names: Sequence[str], cells: Sequence[str], where: str) -> dict[str, str]:
+def _row(names: Sequence[str], cells: Sequence[str], separator: str, where: str) -> dict[str, str]:
     if len(cells) < len(names) or any(cell.strip() for cell in cells[len(names) :]):
-        raise RankprobeError(f"{where}: not as many columns as the header has")
+        raise RankprobeError(
+            f"{where}: not as many columns as the header has: {len(cells)}, and the header {len(names)}, "
+            f"with a {SEPARATORS.get(separator, repr(separator))} between them"
+        )
     return dict(zip(names, cells, strict=False))
 
 

@@ -220,7 +220,7 @@ def readings(
     matrices: Sequence[str] = ("P", "dP"),
 ) -> pd.DataFrame:
     """Functional ranks of a prompt (n, d) by matrix, score and rule; see `calibrate_model`."""
-    draws, rows = np.array(resampled(session.exam.data.examples, seed)), []
+    draws, rows = resampled(session.exam.data.examples, seed), []
     whole = {"P": P.double().numpy(), "dP": (P - P0).double().numpy()}
     starts = {"P": np.zeros(P.shape), "dP": P0.double().numpy()}
     (untrained,) = said(session.backbone, [P0], session.exam.data)

@@ -133,7 +133,7 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
     splits = {name: load_split(task, name, config.task.data) for name in ("train", "validation")}
     backbone = backbone_of(config)
     targets, limit = config.task.targets, config.task.max_source_length
-    check_tokenizer(backbone, task.answer_set(targets))
+    check_tokenizer(backbone, task.answer_set(targets), task.answers_from)
     train = encode(splits["train"], backbone, targets, limit, lessons=True)
     exam = set_exam(config.task, splits["validation"], backbone, train.longest_label)
     check_length(backbone, config.method.prompt_length, [train.size, exam.size])
@@ -200,8 +200,13 @@ def check_answers(exam: Exam, backbone: Backbone, n: int) -> None:
             ) from error
 
 
-def check_tokenizer(backbone: Backbone, answers: Sequence[str]) -> None:
+def check_tokenizer(backbone: Backbone, answers: Sequence[str], answers_from: str = "") -> None:
     """Make sure that label texts can be taught and recognised.
+
+    Args:
+        backbone: with the tokenizer.
+        answers: the label texts.
+        answers_from: what decides them, where `targets` does not; see `Task.answers_from`.
 
     Raises:
         RankprobeError: the tokenizer has more pieces than the embedding has rows, has no padding piece,
@@ -221,6 +226,7 @@ def check_tokenizer(backbone: Backbone, answers: Sequence[str]) -> None:
         if backbone.answer_ids(["a"])[0][-1] != tokenizer.eos_token_id:
             problem = "does not end a text with its end-of-sequence piece, so an answer would never end"
         elif texts != tuple(answers):
-            problem = f"turns the labels {tuple(answers)} into {texts}; try other --targets"
+            change = f"change {answers_from}" if answers_from else "try other --targets"
+            problem = f"turns the labels {tuple(answers)} into {texts}; {change}"
     if problem:
         raise RankprobeError(f"the tokenizer of '{backbone.name}' {problem}; give another --tokenizer")

@@ -10,12 +10,15 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import bad_files
+import pyarrow as pa
 import pytest
 import torch
+from datasets import ClassLabel, Dataset, Features, Value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -66,6 +69,7 @@ WSC = {
     "target": {"span1_text": "Ada", "span2_text": "she", "span1_index": 0, "span2_index": 4},
     "label": True,
 }
+CLASSES = ClassLabel(names=list(TASKS["cb"].labels))
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,16 @@ def rows(task: str, suffix: str, row: dict[str, Any] | None = None) -> Reader:
     name = f"rows/{task}/{TASKS[task].folder}/train{suffix}"
     whole = (json.dumps(row) + "\n").encode() * 2 if row else None
     return Reader(lambda folder: load_split(TASKS[task], "train", str(folder / "rows" / task)), name, whole)
+
+
+def arrow() -> bytes:
+    """Rows with class ids, as `save_to_disk` writes them."""
+    features = Features({**dict.fromkeys(("premise", "hypothesis"), Value("string")), "label": CLASSES})
+    rows = Dataset.from_list([bad_files.ROW] * 2, features=features)
+    with BytesIO() as content, pa.ipc.new_stream(content, rows.data.table.schema) as stream:
+        stream.write_table(rows.data.table)
+        stream.close()
+        return content.getvalue()
 
 
 READERS = {
@@ -99,6 +113,21 @@ READERS = {
     "parquet": Reader(
         lambda folder: load_split(TASKS["cb"], "train", str(folder / "parquet" / "right")),
         "parquet/right/CB/train.parquet",
+    ),
+    "semicolons": Reader(
+        lambda folder: load_split(TASKS["rte"], "train", str(folder / "semicolons")),
+        "semicolons/train.csv",
+        'sep=;\npremise;hypothesis;label\n"It rained; much.";it was wet;entailment\na;b;1\n'.encode("utf-16"),
+    ),
+    "json": Reader(
+        lambda folder: load_split(TASKS["cb"], "train", str(folder / "json")),
+        "json/train.json",
+        json.dumps([bad_files.ROW] * 2, indent=1).encode(),
+    ),
+    "arrow": Reader(
+        lambda folder: load_split(TASKS["cb"], "train", str(folder / "arrow")),
+        "arrow/train/data-00000-of-00001.arrow",
+        arrow(),
     ),
     "npy": Reader(lambda folder: read_prompts(folder / "prompt/right.npy"), "prompt/right.npy"),
     "safetensors": Reader(

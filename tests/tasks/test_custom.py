@@ -115,6 +115,13 @@ def test_a_file_that_describes_no_task(tmp_path, text, message):
         get_task(str(tmp_path / "stars.toml"))
 
 
+@pytest.mark.parametrize("line", ["sep=;", "SEP=;", '"Sep=;"'])
+def test_a_first_line_may_name_the_separator_in_any_case(stars, tmp_path, line):
+    (tmp_path / "train.csv").write_text(f"{line}\nreview;stars\nfine, really;5\n")
+    (example,) = load_split(get_task(str(stars)), "train", None).examples
+    assert (example.fields, example.label) == ({"review": "fine, really"}, 1)
+
+
 def test_files_and_rows_that_do_not_fit(stars, answers, tmp_path):
     with pytest.raises(RankprobeError, match=r"cannot be read \(No such file"):
         get_task(str(tmp_path / "none.toml"))
@@ -125,8 +132,13 @@ def test_files_and_rows_that_do_not_fit(stars, answers, tmp_path):
             "review,rating\nfine,3\n",
             "train.csv:2: no field 'stars'; stars rows need review, stars, and this one has review, rating",
         ),
-        ("review,stars\nfine\n", "train.csv:2: not as many columns as the header has"),
-        ("review,stars\nfine,5,6\n", "train.csv:2: not as many columns as the header has"),
+        ("review,stars\nfine\n", "train.csv:2: not as many columns as the header has: 1, and the header 2"),
+        (
+            "review,stars\nfine,5,6\n",
+            "train.csv:2: not as many columns as the header has: 3, and the header 2",
+        ),
+        ("review;stars\nfine,5\n", "1, and the header 2, with a semicolon between them"),
+        ("sep=^\nreview^stars\nfine\n", "1, and the header 2, with a '^' between them"),
         ('review,stars\n"fine,5\n', "train.csv:2: not CSV in UTF-8"),
         ("", "train.csv: no rows; expected stars examples"),
     ):

@@ -113,6 +113,18 @@ def test_a_prompt_of_rank_two_never_reads_more(session, teacher):
     assert set(found["agreement"]) == {1.0}
 
 
+def test_questions_with_different_numbers_of_answers_are_resampled(session, by_rank):
+    teacher, exam = by_rank(3), session.exam
+    grouped = [
+        replace(example, group="one question" if row < 5 else "")
+        for row, example in enumerate(exam.data.examples)
+    ]
+    asked = replace(session, exam=replace(exam, data=replace(exam.data, examples=grouped)))
+    P = torch.randn((8, 128), generator=torch.Generator().manual_seed(1))
+    found = readings(asked, teacher, P, torch.zeros(8, 128), KS, seed=0, matrices=["P"])
+    assert found["functional_rank"].tolist() == [3] * len(found)
+
+
 @pytest.mark.parametrize("least", [1, 3])
 def test_the_rank_from_which_the_answers_are_right_is_read(session, by_rank, least):
     teacher = by_rank(least)

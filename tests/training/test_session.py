@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from types import SimpleNamespace
 
 import pytest
+from conftest import quick
 
 from rankprobe.errors import RankprobeError
-from rankprobe.training.session import check_tokenizer
+from rankprobe.training.session import check_tokenizer, open_session
 
 
 class Tokenizer:
@@ -46,3 +48,22 @@ def test_tokenizers_that_cannot_serve_are_refused(backbone, faults, message):
     odd = dataclasses.replace(backbone, tokenizer=Tokenizer(backbone.tokenizer, **faults))
     with pytest.raises(RankprobeError, match=re.escape(message)):
         check_tokenizer(odd, answers)
+
+
+def test_labels_that_a_tokenizer_confuses_are_changed_where_they_were_chosen(backbone):
+    odd = dataclasses.replace(backbone, tokenizer=Tokenizer(backbone.tokenizer, reads="0"))
+    with pytest.raises(RankprobeError) as refused:
+        check_tokenizer(odd, ["0", "1"], "[labels] of its TOML file")
+    assert "change [labels] of its TOML file; give another --tokenizer" in str(refused.value)
+    assert "--targets" not in str(refused.value)
+
+
+def test_labels_of_ones_own_are_changed_in_their_file(tmp_path):
+    rows = "".join(json.dumps({"review": "warm", "label": i % 2}) + "\n" for i in range(4))
+    for split in ("train", "val"):
+        (tmp_path / f"{split}.jsonl").write_text(rows)
+    task = 'template = "{review}"\ntarget = "label"\ntrain = "train.jsonl"\nvalidation = "val.jsonl"\n'
+    (tmp_path / "t.toml").write_text(task + '[labels]\n0 = "bad "\n1 = "good"\n')
+    message = r"turns the labels \('bad ', 'good'\) into \('bad', 'good'\); change \[labels\] of its TOML"
+    with pytest.raises(RankprobeError, match=message):
+        open_session([quick(task=str(tmp_path / "t.toml"))])
