@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -29,6 +31,8 @@ from rankprobe.lfs import check_lfs_folder
 
 BUNDLED = {name: bundled.FOLDER / name for name in bundled.BACKBONES}
 TOKENIZER_FILES = ("tokenizer_config.json", "tokenizer.json", "spiece.model", "tokenizer.model")
+NEEDS_SENTENCEPIECE = re.compile("sentencepiece|tiktoken", re.IGNORECASE)
+"""What transformers names where it is missing: without sentencepiece, it takes its files for tiktoken's."""
 RANDOM = [f"random:{shape}" for shape in SHAPES]
 BROKEN = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, ImportError,
           SafetensorError, StrictDataclassError)  # fmt: skip
@@ -275,6 +279,10 @@ def load_tokenizer(name: str) -> Any:
         try:
             tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local, trust_remote_code=False)
         except Exception as error:  # from a cache without its files, of many kinds
+            if find_spec("sentencepiece") is None and NEEDS_SENTENCEPIECE.search(str(error)):
+                raise RankprobeError(
+                    f"tokenizer '{name}' needs sentencepiece; pip install sentencepiece"
+                ) from None
             raise OSError(first_line(error)) from error
         if not _has_pieces(tokenizer):
             raise OSError("its vocabulary is missing")
@@ -293,14 +301,17 @@ def load_tokenizer(name: str) -> Any:
             dataset=False,
             offline="give a local folder: --tokenizer FOLDER",
         )
-    if not any((Path(name) / each).is_file() for each in TOKENIZER_FILES):
-        raise RankprobeError(f"tokenizer '{name}' is no folder with one of {', '.join(TOKENIZER_FILES)}")
     # vocab.txt and merges.txt are read without an error, whatever they hold.
     check_lfs_folder(name, ("*.txt",))
     try:
         return load(True)
+    except RankprobeError:
+        raise
     except Exception as error:  # tokenizers, in Rust, has no other class for a damaged tokenizer.json
         check_lfs_folder(name, ("*.json", "*.model"))
+        if not any((Path(name) / each).is_file() for each in TOKENIZER_FILES):
+            expected = ", ".join(TOKENIZER_FILES)
+            raise RankprobeError(f"tokenizer '{name}' is no folder with one of {expected}") from None
         raise RankprobeError(f"tokenizer '{name}' cannot be loaded ({first_line(error)})") from None
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import AutoTokenizer, T5Config
+from transformers import AutoTokenizer, GPT2Config, T5Config, XLMRobertaConfig
 
 from rankprobe.backbone.load import load_tokenizer
 from rankprobe.errors import RankprobeError
@@ -57,6 +58,7 @@ def write_vocabulary_and_merges(folder):
         **dict.fromkeys(("unk_token", "bos_token", "eos_token"), "</s>"),
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return GPT2Config(n_embd=8, n_layer=1, n_head=1)
 
 
 def write_sentencepiece(folder):
@@ -74,6 +76,13 @@ def write_sentencepiece(folder):
         "pad_token": "<pad>",
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
+
+
+def write_bpe_sentencepiece(folder):
+    """What XLM-R has, where only the config tells the kind of tokenizer."""
+    write_sentencepiece(folder)
+    (folder / "spiece.model").rename(folder / "sentencepiece.bpe.model")
+    return XLMRobertaConfig(hidden_size=8, num_hidden_layers=1)
 
 
 WRITERS = [write_byt5, write_vocabulary_and_merges, write_sentencepiece]
@@ -96,6 +105,27 @@ def test_a_spiece_model_beside_the_model_alone(tmp_path):
     (tmp_path / "tokenizer_config.json").unlink()
     T5Config(d_model=8, num_layers=1).save_pretrained(tmp_path)
     assert len(set(load_tokenizer(str(tmp_path))("the man ran").input_ids)) > 3
+
+
+@pytest.mark.parametrize("write", [write_vocabulary_and_merges, write_bpe_sentencepiece])
+def test_a_vocabulary_beside_the_model_alone(tmp_path, write):
+    config = write(tmp_path)
+    (tmp_path / "tokenizer_config.json").unlink(missing_ok=True)
+    config.save_pretrained(tmp_path)
+    tokenizer = load_tokenizer(str(tmp_path))
+    ids = tokenizer("the man ran").input_ids
+    assert tokenizer.decode(ids, skip_special_tokens=True).strip() == "the man ran"
+
+
+def test_the_package_that_a_tokenizer_needs_is_named(tmp_path, cache, monkeypatch):
+    """What transformers says of it names another package, which does not help."""
+    snapshot = in_the_cache(cache, "small")
+    write_sentencepiece(snapshot)
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    monkeypatch.setattr("rankprobe.backbone.load.find_spec", lambda name: None)
+    for name in (str(snapshot), "acme/small"):
+        with pytest.raises(RankprobeError, match="needs sentencepiece; pip install sentencepiece"):
+            load_tokenizer(name)
 
 
 def test_a_cache_with_the_model_alone(cache):
