@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,9 +19,36 @@ without a cache, each step computing the whole sequence again. An encoder-decode
 
 def unknown_id(tokenizer: Any) -> int:
     """See `Backbone.unknown_id`."""
-    others = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
     unknown = tokenizer.unk_token_id
-    return -1 if unknown is None or unknown in others else unknown
+    return -1 if unknown is None or unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id) else unknown
+
+
+def loses_characters(tokenizer: Any, texts: Iterable[str]) -> Iterator[bool]:
+    """For each text, whether the tokenizer leaves out a letter, number or sign of it without a trace.
+
+    Tokenizers of byte pairs do so with what they do not know if they have neither all bytes nor an unknown
+    piece.
+    """
+    known, lost = set[str](), set[str]()
+    for text in texts:
+        characters = set(text)
+        if new := characters - known:
+            lost |= _dropped(tokenizer, new)
+            known |= new
+        yield not lost.isdisjoint(characters)
+
+
+def _dropped(tokenizer: Any, characters: Iterable[str]) -> set[str]:
+    """Those for which there is no piece; blanks, marks and controls are not counted."""
+    seen = sorted(each for each in characters if unicodedata.category(each)[0] in "LNPS")
+    if not seen:
+        return set()
+    special, pieces = set(tokenizer.all_special_ids), tokenizer(seen, add_special_tokens=False).input_ids
+    return {
+        each
+        for each, ids in zip(seen, pieces, strict=True)
+        if special.isdisjoint(ids) and not tokenizer.decode(ids).strip()
+    }
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ def saved(console: Console, paths: list[Path]) -> None:
 
 def task_sheet(console: Console, name: str, data: str, targets: str, tokenizer: str | None) -> None:
     """A task as it will be trained on: how much there is, how it is spread, how it reads."""
-    from rankprobe.backbone.base import unknown_id
+    from rankprobe.backbone.base import loses_characters, unknown_id
     from rankprobe.backbone.load import load_tokenizer
     from rankprobe.tasks import SPLITS, get_task, load_split, majority_scores
 
@@ -177,13 +177,16 @@ def task_sheet(console: Console, name: str, data: str, targets: str, tokenizer: 
                     ),
                 )
             )
-        ids = pieces([task.source(e.fields) for e in examples]).input_ids
+        texts = [task.source(e.fields) for e in examples]
+        ids = pieces(texts).input_ids
         lengths = np.array([len(each) for each in ids])
         quantiles = np.quantile(lengths, (0, 0.5, 0.95, 1)).round().astype(int).tolist()
         lines.append(("  source tokens", "least {}, median {}, 95 % {}, most {}".format(*quantiles)))
-        if unknown := sum(unknown_id(pieces) in each for each in ids):
+        cut = zip(ids, loses_characters(pieces, texts), strict=True)
+        if unknown := sum(lost or unknown_id(pieces) in each for each, lost in cut):
             share = f"{unknown:,} rows ({unknown / len(examples):.0%})"
             lines.append(("", f"{share} with text that the tokenizer cannot represent"))
+    lines += [("note", note) for note in task.targets_note(targets)]
     majority = majority_scores(task, splits["validation"].examples, targets)
     lines.append(
         ("without reading", ", ".join(f"{metric} {value:.1f}" for metric, value in majority.items()))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rankprobe.backbone import Backbone, TextBatch
+from rankprobe.backbone.base import loses_characters
 from rankprobe.backbone.score import IGNORED
 from rankprobe.errors import RankprobeError
 from rankprobe.tasks import Example, Row, Split, Task
@@ -81,11 +82,16 @@ def encode(split: Split, backbone: Backbone, targets: str, max_length: int, *, l
         raise RankprobeError(f"{split.origin}: no row of {task.title} has a target to learn from")
     rows, examples = [row for row, _ in numbered], [example for _, example in numbered]
     sources, n_shortened, n_cut = source_ids(split, backbone.source_ids, max_length)
-    taught = token_ids(backbone.answer_ids, [task.target(example, targets) for example in examples])
+    answers = [task.target(example, targets) for example in examples]
+    taught = token_ids(backbone.answer_ids, answers)
     accepted = [*task.answer_set(targets), *{text for example in examples for text in example.answers}]
     longest = max(map(len, token_ids(backbone.answer_ids, accepted)))
     unknown = {i for i, ids in enumerate(sources) if (ids == backbone.unknown_id).any()}
     unknown |= {row for row, ids in zip(rows, taught, strict=True) if (ids == backbone.unknown_id).any()}
+    read = (task.source(example.fields) for example in split.examples)
+    unknown |= {row for row, lost in enumerate(loses_characters(backbone.tokenizer, read)) if lost}
+    said = loses_characters(backbone.tokenizer, answers)
+    unknown |= {row for row, lost in zip(rows, said, strict=True) if lost}
     share = len(unknown) / len(sources)
     return Encoded(examples, rows, [sources[row] for row in rows], taught, longest, n_shortened, n_cut, share)
 

@@ -108,7 +108,7 @@ def unknown_note(train: float, validation: float) -> list[str]:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
+    return f"{100 * share:.3g} %"
 
 
 def provenance(device: str) -> dict[str, Any]:

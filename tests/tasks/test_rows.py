@@ -9,18 +9,23 @@ import pytest
 from conftest import quick
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
+from tokenizers.models import BPE, WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
+from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
 import rankprobe as rp
+from rankprobe.backbone.base import unknown_id
+from rankprobe.backbone.load import load_tokenizer
 from rankprobe.cli import main
+from rankprobe.cli.use import _texts
 from rankprobe.errors import RankprobeError
 from rankprobe.settings import read_toml
 from rankprobe.tasks import TASKS, get_task, load_split
 from rankprobe.tasks.cb import CB
 from rankprobe.tasks.readers import read_rows
+from rankprobe.training.manifest import unknown_note
 from rankprobe.training.session import open_session
 
 NAMES = list(CB.labels)
@@ -265,7 +270,17 @@ def test_a_kind_of_targets_without_effect_is_noted(tmp_path):
     assert any("targets words has no effect" in note for note in run.manifest["notes"])
 
 
-def test_byte_order_marks(tmp_path, capsys, monkeypatch):
+def test_a_sheet_of_a_task_notes_targets_without_effect(capsys):
+    with pytest.raises(SystemExit):
+        main(["tasks", "show", "wsc", "--targets", "words"])
+    assert "targets words has no effect: WSC takes its answers from the noun" in capsys.readouterr().out
+
+
+def test_a_byte_order_mark_in_standard_input():
+    assert list(_texts(["\ufeffThe man ran.\n", "He left.\n"])) == ["The man ran.", "He left."]
+
+
+def test_byte_order_marks(tmp_path):
     path = tmp_path / "run.toml"
     path.write_bytes(b'\xef\xbb\xbfseed = 1\r\n[task]\r\nname = "cb"\r\n')
     assert read_toml(path, "config") == {"seed": 1, "task": {"name": "cb"}}
@@ -287,6 +302,40 @@ def save_word_tokenizer(folder):
     return str(folder)
 
 
+def save_tokenizer_that_drops(folder):
+    """A tokenizer that leaves out what it does not know: byte pairs without bytes and without an unknown piece."""
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = Whitespace()
+    trainer = BpeTrainer(vocab_size=60, special_tokens=["<pad>", "</s>", "<unk>"], show_progress=False)
+    tokenizer.train_from_iterator(["the man ran home he"] * 5, trainer)
+    tokenizer.post_processor = TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+    return str(folder)
+
+
+def test_text_that_the_tokenizer_leaves_out_is_said(tmp_path, capsys):
+    rows = [
+        {"source": text, "target": "home"} for text in ("the man", "the man\n\u200b", "the 家", "he ran 🙂")
+    ]
+    for split, part in (("train", rows), ("val", rows[:1])):
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    tokenizer = save_tokenizer_that_drops(tmp_path / "tokenizer")
+    session = open_session([quick(task=str(tmp_path), tokenizer=tokenizer)])
+    assert session.train.unknown_share == 0.5
+    with pytest.raises(SystemExit):
+        main(["tasks", "show", str(tmp_path), "--tokenizer", tokenizer])
+    assert "2 rows (50%) with text that the tokenizer cannot represent" in capsys.readouterr().out
+
+
+def test_the_unknown_piece_may_also_be_the_padding_piece(tmp_path):
+    tokenizer = load_tokenizer(save_word_tokenizer(tmp_path))
+    tokenizer.pad_token = tokenizer.unk_token
+    assert unknown_id(tokenizer) == tokenizer.unk_token_id
+    tokenizer.eos_token = tokenizer.unk_token  # as GPT-2's, which represents everything
+    assert unknown_id(tokenizer) == -1
+
+
 def test_text_that_the_tokenizer_cannot_represent_is_said(tmp_path, capsys):
     texts = ("the man ran", "the man ran 家 🙂", "he 家", "he ran")
     rows = [{"source": text, "target": "home"} for text in texts]
@@ -297,6 +346,7 @@ def test_text_that_the_tokenizer_cannot_represent_is_said(tmp_path, capsys):
     assert run.manifest["data"]["unknown_share"] == {"train": 0.5, "validation": 0.0}
     (note,) = run.manifest["notes"]
     assert "part of the text in 50 % of the training rows and 0 % of the dev rows" in note
+    assert "in 100 % of the training rows and 33.3 % of the dev rows" in unknown_note(1.0, 1 / 3)[0]
     with pytest.raises(SystemExit):
         main(["tasks", "show", str(tmp_path), "--tokenizer", tokenizer])
     assert "2 rows (50%) with text that the tokenizer cannot represent" in capsys.readouterr().out

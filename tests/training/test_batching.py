@@ -135,6 +135,7 @@ def test_byte_level_words_are_measured_as_they_stand(backbone):
 
     class ByteLevel:
         answer_ids = backbone.answer_ids
+        tokenizer = backbone.tokenizer
         unknown_id = -1
 
         @staticmethod
