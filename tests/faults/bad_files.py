@@ -90,6 +90,7 @@ def _configs(folder: Path) -> None:
             "tables.toml": "[[task]]\nname = 'cb'\n",
             "latin.toml": "# \xe9\nseed = 1\n".encode("latin-1"),
             "nul.toml": b"seed = 1\0\n",
+            "utf16.toml": "seed = 1\n".encode("utf-16"),
             "binary.toml": bytes(range(256)),
             "deep.toml": "seed = " + "[" * DEEP,
             "digits.toml": "seed = " + "9" * 5000,
@@ -188,9 +189,21 @@ def _rows(here: Path) -> None:
         "quote": f'{header}{row}"a,b,neutral\n',
         "nul": f"{header}{row}a\0,b,neutral\n",
         "latin": f"{header}{row}\xe9,b,neutral\n".encode("latin-1"),
+        "separator": f"{header}{row}".replace(",", ":"),
+        "mixed": f"{header.replace(',', ';')}{row}",
+        "named": f"sep=|\n{header}{row}",
+        "doubled": f"premise,{header}a,{row}",
+        "utf16": f"{header}{row}".encode("utf-16-le"),
     }
     _write(here / "csv", {f"{name}/CB/train.csv": text for name, text in tables.items()})
     _write(here / "csv", {f"{name}/CB/val.jsonl": LINE for name in tables})
+    _write(
+        here / "json", {"open/CB/train.json": b"[" + LINE, "columns/CB/train.json": '{"premise": {"0": "a"}}'}
+    )
+    _write(here / "json", {f"{name}/CB/val.jsonl": LINE for name in ("open", "columns")})
+    _write(here / "layout", {f"several/CB/train{suffix}": LINE for suffix in (".jsonl", ".json")})
+    _write(here / "layout", {f"parts/cb/train-{part}-of-00003.jsonl": LINE for part in ("00000", "00002")})
+    _write(here / "layout", {"arrow/train/data-00000-of-00001.arrow": b"no Arrow"})
 
     folder = here / "parquet"
     for name in ("right", "columns", "label", "empty"):
