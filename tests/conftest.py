@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -16,6 +17,7 @@ mpl.use("Agg")
 
 from rankprobe.backbone import load_backbone
 from rankprobe.training.config import RunConfig
+from rankprobe.training.interrupt import ASKED_TWICE, FROM_CLUSTERS
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 QUICK = {
@@ -67,3 +69,14 @@ def t5_tokenizer():
     if not SHARED.is_dir():
         pytest.skip(f"the T5 tokenizer is not at {SHARED}")
     return SHARED / "t5-tokenizer"
+
+
+@pytest.fixture
+def usual_signals():
+    """Stop signals act as in a fresh process: nohup and `&` ignore some, and Ray in this process handles one."""
+    usual = dict.fromkeys((*ASKED_TWICE, *FROM_CLUSTERS), signal.SIG_DFL)
+    usual[signal.SIGINT] = signal.default_int_handler
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -22,7 +22,7 @@ def kill(number):
 
 
 @pytest.fixture(autouse=True)
-def handlers():
+def handlers(usual_signals):
     before = [signal.getsignal(number) for number in ALL]
     yield
     assert [signal.getsignal(number) for number in ALL] == before
@@ -46,10 +46,9 @@ def test_a_signal_of_a_cluster_may_come_again_and_before_a_sigterm(first):
 
 @pytest.mark.parametrize("first", ASKED_TWICE)
 def test_the_second_ctrl_c_acts_as_usual(first):
-    usual = signal.getsignal(signal.SIGTERM)  # of Ray, where a test before started it in this process
     with pytest.raises(KeyboardInterrupt), StopRequest():  # noqa: PT012
         kill(first)
-        assert signal.getsignal(signal.SIGTERM) == usual
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
         kill(signal.SIGUSR1)
         kill(signal.SIGINT)
 

@@ -459,6 +459,7 @@ def test_a_backbone_that_moved_fails_the_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+@pytest.mark.usefixtures("usual_signals")
 def test_a_stop_request_ends_the_step_and_checkpoints(tmp_path, number):
     def stop(record):
         if record.step == 2:
