@@ -1,9 +1,9 @@
-# make demo     train the probe at its defaults and draw the figures
-# make test     every check
-# make figures  train and draw the gallery, an hour and a half on two cores; again: go on where it stopped
-# make redraw   draw the gallery from its kept logs, without training
-# make faults   kill, starve, misfeed and soak it: an hour and a half; SOAK=5 for minutes in place of an hour
-# make bench    speed beside PEFT and the authors' loop, memory, start-up, growth: about forty minutes
+# make demo     train the probe with its default settings and draw the figures
+# make test     run all checks
+# make figures  train and draw the gallery, an hour and a half on two cores; run it again to continue
+# make redraw   draw the gallery from its saved logs, without training
+# make faults   run the fault campaign, an hour and a half; SOAK=5: a soak of 5 minutes instead of 60
+# make bench    measure speed against PEFT and the authors' loop, memory, start-up, growth: about forty minutes
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -26,7 +26,7 @@ test: $(VENV)/dev
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pyright
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 # Jobs of one thread each do more on small models than one job of many threads; dumb, so that two progress
 # tables do not fight for one terminal.

@@ -1,7 +1,7 @@
-"""Who is compared: rankprobe, PEFT's prompt tuning in transformers' Trainer, and the DPT authors' loop.
+"""The compared programs: rankprobe, PEFT's prompt tuning in transformers' Trainer, the DPT authors' loop.
 
-All train a prompt of 100 tokens on the same rows through the same frozen weights, 16 rows a step. Each has
-`steps(count, seed)`: the seconds of each of `count` steps, after a first one that warms up. The two loops
+All train a prompt of 100 tokens on the same rows with the same frozen weights, 16 rows per step. Each class
+has `steps(count, seed)`: the seconds of each of `count` steps, after one warm-up step. Rankprobe and Authors
 also have `evaluation()`: the seconds to answer the dev split.
 """
 
@@ -18,28 +18,27 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from rankprobe.backbone import Backbone, Soft
-from rankprobe.runs import create_run
+from rankprobe.backbone import Backbone, PromptInput
+from rankprobe.config.run import RunConfig
+from rankprobe.data.encoding import Encoded
+from rankprobe.evaluation.scoring import evaluate_prompts
 from rankprobe.training import loop
-from rankprobe.training.api import new_learner
-from rankprobe.training.batching import Encoded
-from rankprobe.training.config import RunConfig
-from rankprobe.training.evaluation import evaluate
-from rankprobe.training.manifest import new_manifest
-from rankprobe.training.member import Member
-from rankprobe.training.room import Room
+from rankprobe.training.checkpoints import new_folder, restore, stop
+from rankprobe.training.memory import MicroBatcher
+from rankprobe.training.run_state import RunState
 from rankprobe.training.session import Session, open_session
 
 BATCH = 16
 PROMPT = 100
 NEVER = 10**6
+"""Steps between evaluations: more than any benchmark takes."""
 
 
 def switch(on: bool) -> str:
     return "on" if on else "off"
 
 
-def between(ends: list[float]) -> list[float]:
+def differences(ends: list[float]) -> list[float]:
     return [end - start for start, end in pairwise(ends)]
 
 
@@ -48,12 +47,12 @@ def session_for(settings: dict[str, Any], dtype: str) -> Session:
 
 
 def config_for(settings: dict[str, Any], dtype: str, dropout: bool, seed: int) -> RunConfig:
-    own = {"method": "vanilla", "dtype": dtype, "dropout": dropout, "seed": seed, "eval_every": NEVER}
-    return RunConfig.from_flat({**settings, **own, "batch_size": BATCH, "prompt_length": PROMPT})
+    fixed = {"method": "vanilla", "dtype": dtype, "dropout": dropout, "seed": seed, "eval_every": NEVER}
+    return RunConfig.parse({**settings, **fixed, "batch_size": BATCH, "prompt_length": PROMPT})
 
 
 def network(backbone: Backbone, *, dropout: bool) -> Any:
-    """The same weights in a model as transformers builds it, in float32."""
+    """Return the same weights in the unmodified model of transformers, in float32."""
     config = type(backbone.model.config).from_dict(backbone.model.config.to_dict())
     config.dropout_rate = config.dropout_rate if dropout else 0.0
     model = type(backbone.model)(config)
@@ -62,7 +61,7 @@ def network(backbone: Backbone, *, dropout: bool) -> Any:
 
 
 class Rankprobe:
-    """The loop as a user gets it: noise twin, rank measures and logs included."""
+    """The training loop with default logging: noise twin, rank measures and logs are included."""
 
     def __init__(self, session: Session, settings: dict[str, Any], dtype: str, *, dropout: bool) -> None:
         self.name = f"rankprobe, {dtype}, dropout {switch(dropout)}"
@@ -70,33 +69,34 @@ class Rankprobe:
 
     def steps(self, count: int, seed: int) -> list[float]:
         config, ends = config_for(self.settings, self.dtype, self.dropout, seed), []
-        learner = new_learner(config, self.session)
         with tempfile.TemporaryDirectory() as folder, threadpool_limits(1, user_api="blas"):
-            run = create_run(Path(folder) / "run", new_manifest(config, self.session, learner))
-            member, room = Member(config, self.session, learner, run), Room(self.session, 1)
+            member = RunState(config, self.session, Path(folder) / "run")
+            with new_folder(member, ["run"]):
+                restore(member, None)
+            batcher = MicroBatcher(self.session, 1)
             for step in range(1, count + 2):
-                loop.gradients_for(self.session, [member], step)
-                updates = loop.update([member], step, [])
-                loop.record(self.session, [member], room, step, updates, [])
+                loop.forward_backward(self.session, step, [member])
+                member.update(step)
+                loop.evaluate_and_record(self.session, [member], batcher, step)
                 ends.append(time.perf_counter())
             self.tokens = [self._tokens(member.rows(step)) for step in range(2, count + 2)]
-            member.stop("interrupted")
-        return between(ends)
+            stop(member, "interrupted")
+        return differences(ends)
 
     def _tokens(self, rows: list[int]) -> int:
-        """Encoder tokens of a batch, its padding included."""
+        """Return the encoder tokens of a batch, including padding."""
         return len(rows) * (PROMPT + max(self.session.train.lengths[row] for row in rows))
 
     def evaluation(self) -> float:
         backbone = self.session.backbone
-        soft = Soft(backbone.vocabulary()[:PROMPT])
+        prompt = PromptInput(backbone.vocabulary()[:PROMPT])
         start = time.perf_counter()
-        evaluate(self.session.exam, backbone, [soft], BATCH)
+        evaluate_prompts(self.session.eval_set, backbone, [prompt], BATCH)
         return time.perf_counter() - start
 
 
 class Peft:
-    """PEFT's prompt tuning at its defaults in transformers' Trainer: rows shuffled, padded per batch."""
+    """PEFT's prompt tuning with its defaults in transformers' Trainer: shuffled rows, padded per batch."""
 
     def __init__(self, session: Session, *, bf16: bool, dropout: bool) -> None:
         import peft
@@ -110,14 +110,14 @@ class Peft:
             self.model = peft.get_peft_model(network(session.backbone, dropout=dropout), config)
         self.collate = DataCollatorForSeq2Seq(session.backbone.tokenizer)
         pairs = zip(session.train.sources, session.train.targets, strict=True)
-        self.rows = [{"input_ids": [*map(int, one)], "labels": [*map(int, other)]} for one, other in pairs]
+        self.rows = [{"input_ids": [*map(int, ids)], "labels": [*map(int, target)]} for ids, target in pairs]
 
     def steps(self, count: int, seed: int) -> list[float]:
         from transformers import PrinterCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments, TrainerCallback
 
         ends = []
 
-        class Watch(TrainerCallback):
+        class Timer(TrainerCallback):
             def on_step_end(self, *_: Any, **__: Any) -> None:
                 ends.append(time.perf_counter())
 
@@ -140,19 +140,19 @@ class Peft:
                 arguments,
                 train_dataset=self.rows,  # type: ignore[arg-type]
                 data_collator=self.collate,
-                callbacks=[Watch()],
+                callbacks=[Timer()],
             )
             trainer.remove_callback(PrinterCallback)
             trainer.train()
-        return between(ends)
+        return differences(ends)
 
 
 class Authors:
-    """What the released DPT code does in a step and an evaluation, written anew.
+    """A reimplementation of one step and one evaluation of the released DPT code.
 
-    Texts are tokenised each time they are met and padded to 256 tokens, targets to 128; dropout is on;
-    P = A·B with b = 10; AdamW, linear schedule, gradients clipped to norm 1; the dev split is answered by
-    `generate` up to 128 tokens, every epoch. Its data loader's four worker processes are left out.
+    Texts are tokenised at every use and padded to 256 tokens, targets to 128; dropout is on; P = A·B with
+    b = 10; AdamW with a linear schedule; gradients are clipped to norm 1; every epoch, `generate` answers the
+    dev split with up to 128 tokens. The four worker processes of its data loader are omitted.
     """
 
     SOURCE, TARGET = 256, 128
@@ -161,8 +161,8 @@ class Authors:
         self.name = "the authors' loop, fp32"
         self.session = session
         self.model = network(session.backbone, dropout=True)
-        embedding = session.backbone.d_model
-        self.factors = [nn.Parameter(torch.randn(PROMPT, 10)), nn.Parameter(torch.randn(10, embedding))]
+        d = session.backbone.d_model
+        self.factors = [nn.Parameter(torch.randn(PROMPT, 10)), nn.Parameter(torch.randn(10, d))]
 
     def steps(self, count: int, seed: int) -> list[float]:
         from transformers import get_linear_schedule_with_warmup
@@ -180,25 +180,31 @@ class Authors:
             schedule.step()
             optimizer.zero_grad()
             ends.append(time.perf_counter())
-        return between(ends)
+        return differences(ends)
 
     @torch.no_grad()
-    def evaluation(self, longest: int = TARGET) -> float:
-        """`longest`: tokens to generate, 128 in that code; a trained prompt ends its answers earlier."""
-        data = self.session.exam.data
+    def evaluation(self, max_new_tokens: int = TARGET) -> float:
+        """Return the seconds of an evaluation.
+
+        Args:
+            max_new_tokens: 128 in the released code; with a trained prompt, the answers end earlier.
+        """
+        data = self.session.eval_set.data
         self.model.eval()
         start = time.perf_counter()
         for first in range(0, len(data), BATCH):
             embeds, mask, _ = self._batch(data, list(range(first, min(first + BATCH, len(data)))))
-            answers = self.model.generate(inputs_embeds=embeds, attention_mask=mask, max_new_tokens=longest)
+            answers = self.model.generate(
+                inputs_embeds=embeds, attention_mask=mask, max_new_tokens=max_new_tokens
+            )
             self.session.backbone.tokenizer.batch_decode(answers, skip_special_tokens=True)
         return time.perf_counter() - start
 
     def _batch(self, data: Encoded, rows: list[int]) -> tuple[Tensor, Tensor, Tensor]:
         tokenizer, task = self.session.backbone.tokenizer, self.session.task
         examples = [data.examples[row] for row in rows]
-        sources = [task.source(each.fields) for each in examples]
-        targets = [task.target(each, self.session.exam.targets) for each in examples]
+        sources = [task.source(example.fields) for example in examples]
+        targets = [task.target(example, self.session.eval_set.targets) for example in examples]
         padded = {"padding": "max_length", "truncation": True, "return_tensors": "pt"}
         source = tokenizer(sources, max_length=self.SOURCE, **padded)
         target = tokenizer(targets, max_length=self.TARGET, **padded)

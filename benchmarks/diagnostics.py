@@ -1,9 +1,8 @@
-"""What measuring costs: `python benchmarks/diagnostics.py` (or `make bench`).
+"""The cost of rank measures and noise twin: `python benchmarks/diagnostics.py` (or `make bench`).
 
-Trains the probe on a T5-Small with random weights and times, step by step in one process, the training
-proper (forward, backward, update), the rank measures and the log (spectra every 50 steps, as by default),
-and the noise twin. Prints means over the steps and their ratios to the training. Checkpoints come once an
-epoch and are not in it.
+Trains the probe on a T5-Small with random weights. In each step it times the training (forward, backward,
+update), the diagnostics (rank measures and logs, spectra every 50 steps as by default), and the noise twin.
+Prints means over the steps and their ratios to the training. Checkpoints, once per epoch, are not included.
 """
 
 from __future__ import annotations
@@ -18,12 +17,10 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from rankprobe.bundled import FOLDER
-from rankprobe.runs import create_run
+from rankprobe.config.run import RunConfig
 from rankprobe.training import loop
-from rankprobe.training.api import new_learner
-from rankprobe.training.config import RunConfig
-from rankprobe.training.manifest import new_manifest
-from rankprobe.training.member import Member
+from rankprobe.training.checkpoints import new_folder, restore
+from rankprobe.training.run_state import RunState
 from rankprobe.training.session import Session, open_session
 
 PARTS = ("training", "diagnostics", "twin")
@@ -36,18 +33,19 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def measure(session: Session, config: RunConfig, steps: int, folder: Path) -> dict[str, list[float]]:
-    """Seconds of each part of each step, after two steps of warm-up."""
-    learner = new_learner(config, session)
-    run = create_run(folder / "run", new_manifest(config, session, learner))
-    member = Member(config, session, learner, run)
+    """Return the seconds of each part of each step, after two warm-up steps."""
+    member = RunState(config, session, folder / "run")
+    with new_folder(member, ["run"]):
+        restore(member, None)
+    twin, member.twin = member.twin, None
     times: dict[str, list[float]] = {part: [] for part in PARTS}
     for step in range(1, steps + 3):
-        training = seconds(lambda step=step: loop.gradients_for(session, [member], step))
-        size, row = member.gradient_size(), {}
-        training += seconds(lambda step=step, row=row: row.update(learner.update(step)))
-        twin = seconds(lambda step=step, size=size: member.update_twin(step, size))
-        diagnostics = seconds(lambda step=step, row=row: member.recorder.record(step, row, []))
-        for part, value in zip(PARTS, (training, diagnostics, twin), strict=True):
+        training = seconds(lambda step=step: loop.forward_backward(session, step, [member]))
+        training += seconds(lambda step=step: member.update(step))
+        norm = member.row["grad_norm_P"]
+        twins = seconds(lambda step=step, norm=norm: twin.update(step, norm)) if twin else 0.0
+        diagnostics = seconds(lambda step=step: member.record(step))
+        for part, value in zip(PARTS, (training, diagnostics, twins), strict=True):
             times[part].append(value)
     return {part: values[2:] for part, values in times.items()}
 
@@ -59,13 +57,13 @@ def main() -> None:
     parser.add_argument("--data", default="bundled")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--steps", type=int, default=100)
-    given = parser.parse_args()
-    config = RunConfig.from_flat({**vars(given), "steps": given.steps + 2})
+    args = parser.parse_args()
+    config = RunConfig.parse({**vars(args), "steps": args.steps + 2})
     session = open_session([config])
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1, user_api="blas"):
-        times = measure(session, config, given.steps, Path(folder))
+        times = measure(session, config, args.steps, Path(folder))
     mean = {part: statistics.fmean(values) for part, values in times.items()}
-    print(f"{session.backbone.label}, {given.dtype}, {session.splits['train'].label}, {given.steps} steps")
+    print(f"{session.backbone.label}, {args.dtype}, {session.splits['train'].label}, {args.steps} steps")
     for part in PARTS:
         share = 100 * mean[part] / mean["training"]
         print(f"{part:12s} {1000 * mean[part]:9.2f} ms/step   {share:6.2f} % of the training")

@@ -1,8 +1,8 @@
 """Peak memory of a training step for T5-Base's shape: `python benchmarks/memory.py` (or `make bench`).
 
-Each contender takes three steps in a process of its own; the peak is the kernel's (resident memory). Beside
-ours: the bytes of tensors, without weights, that `activation_bytes` counts for a batch of the longest texts.
-The heap keeps freed memory in pieces (`backbone/allocator.py`), so resident memory grows by more.
+Each program takes three steps in its own process; the peak is the resident memory that the kernel reports.
+For rankprobe it also prints `activation_bytes`: the bytes of tensors, without weights, for a batch of the
+longest texts. Resident memory grows by more, because the heap keeps freed memory (`backbone/allocator.py`).
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import Any
 from contenders import BATCH, PROMPT, Peft, Rankprobe, config_for
 
 from rankprobe.bundled import FOLDER
-from rankprobe.training.room import activation_bytes
+from rankprobe.training.memory import activation_bytes
 from rankprobe.training.session import open_session
 
 RECOMPUTING = {"gradient_checkpointing": True}
 
 
 def peak(name: str, settings: dict[str, Any]) -> tuple[float, float | None]:
-    """GiB of resident memory at the most, in this process, and those that our estimate counts."""
+    """Return the peak resident memory of this process in GiB, and our estimate for a pass in GiB."""
     kind, precision, *more = name.split(", ")
     ours, dropout = kind == "rankprobe", "dropout" in more
-    own = settings | (RECOMPUTING if "gradient checkpointing" in more else {})
-    session = open_session([config_for(own, precision if ours else "float32", dropout and ours, 0)])
+    settings = settings | (RECOMPUTING if "gradient checkpointing" in more else {})
+    session = open_session([config_for(settings, precision if ours else "float32", dropout and ours, 0)])
     if ours:
-        Rankprobe(session, own, precision, dropout=dropout).steps(3, seed=0)
+        Rankprobe(session, settings, precision, dropout=dropout).steps(3, seed=0)
     else:
         Peft(session, bf16=precision == "bf16", dropout=True).steps(3, seed=0)
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", default=str(FOLDER / "tiny"))
     parser.add_argument("--data", default="bundled")
     settings = vars(parser.parse_args())
-    print(f"peak resident memory, {settings['model']}, 16 rows a step")
+    print(f"peak resident memory, {settings['model']}, 16 rows per step")
     for name in (
         "PEFT + Trainer, fp32",
         "PEFT + Trainer, bf16",
@@ -52,8 +52,8 @@ def main() -> None:
         "rankprobe, bfloat16, gradient checkpointing",
     ):
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            resident, counted = pool.apply(peak, (name, settings))
-        tensors = "" if counted is None else f"   estimate for a pass {counted:5.1f} GiB"
+            resident, estimate = pool.apply(peak, (name, settings))
+        tensors = "" if estimate is None else f"   estimate for a pass {estimate:5.1f} GiB"
         print(f"{name:48s} {resident:5.1f} GiB{tensors}", flush=True)
 
 

@@ -1,7 +1,7 @@
-"""How long one waits for commands that only read: `python benchmarks/startup.py` (or `make bench`).
+"""The time of commands that only read: `python benchmarks/startup.py` (or `make bench`).
 
-Makes 1,000 finished runs of 1,600 steps each out of one short one, in a temporary folder, and times commands
-as a user starts them. Prints the median of three, and the slowest.
+Copies one short run into 1,000 finished runs of 1,600 steps in a temporary folder, and times commands as a
+user starts them. Prints the median and the maximum of three.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from rankprobe.config.run import RunConfig
 from rankprobe.training.api import train
-from rankprobe.training.config import RunConfig
 
 STEPS = 1600
 REPEATS = 3
 
 
 def lengthen(path: Path, count: int) -> None:
-    """Repeat the rows of a log until it has one per step."""
+    """Repeat the rows of a log until it has one row per step."""
     log = pd.read_parquet(path)
     rows = pd.concat([log] * (count // len(log) + 1), ignore_index=True).head(count)
     rows["step"] = range(count) if path.stem == "steps" else rows["step"]
@@ -35,7 +35,7 @@ def lengthen(path: Path, count: int) -> None:
 
 def many_runs(folder: Path, count: int) -> Path:
     settings = {"model": "random:tiny", "prompt_length": 100, "steps": 32, "batch_size": 2, "eval_every": 16}
-    first = train(RunConfig.from_flat(settings), runs_dir=folder / "one", name="run").path
+    first = train(RunConfig.parse(settings), runs_dir=folder / "one", name="run").path
     lengthen(first / "steps.parquet", STEPS + 1)
     for number in range(count):
         run = folder / "runs" / f"run-{number:04d}"
@@ -58,12 +58,12 @@ def seconds(command: list[str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1000)
-    given = parser.parse_args()
+    args = parser.parse_args()
     command = [sys.executable, "-m", "rankprobe"]
     print("rankprobe --help".ljust(40), seconds([*command, "--help"]), flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        runs = str(many_runs(Path(folder), given.runs))
-        what = f"{given.runs} runs of {STEPS} steps"
+        runs = str(many_runs(Path(folder), args.runs))
+        what = f"{args.runs} runs of {STEPS} steps"
         load = f"import rankprobe; print(len(rankprobe.load_runs({runs!r}).steps))"
         plot = [*command, "plot", "fig3", "--runs-dir", runs, "--output", folder]
         print(

@@ -1,4 +1,4 @@
-"""The errors a user may meet. Each message says what came, what was expected, and what to do next."""
+"""The errors a user may see. Each message says what was given, what was expected, and what to do next."""
 
 from __future__ import annotations
 
@@ -7,31 +7,35 @@ from difflib import get_close_matches
 
 
 class RankprobeError(Exception):
-    """Bad input: the request cannot be carried out as it stands. The command line exits with 2."""
+    """The input is wrong, so the request cannot be carried out. The command line exits with 2."""
 
     exit_code = 2
 
 
 class RunFailed(RankprobeError):
-    """A run started and could not go on; its logs stay on disk. The command line exits with 1."""
+    """A run started and failed; its logs stay on disk. The command line exits with 1."""
 
     exit_code = 1
 
 
+class ColumnTaken(RunFailed):
+    """A hook returned a column whose name is already in use."""
+
+
 class RunInterrupted(RankprobeError):
-    """A run stopped on request (Ctrl-C, SIGTERM, SIGHUP, SIGUSR1, …) after a checkpoint; exit code 130."""
+    """A signal (Ctrl-C, SIGTERM, SIGHUP, SIGUSR1, …) stopped a run, after a checkpoint; exit code 130."""
 
     exit_code = 130
 
 
-SHOWN = 40
-"""How many valid names an error lists at most."""
+MAX_LISTED = 40
+"""The largest number of valid names that an error lists."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> RankprobeError:
-    """An error for a name outside a known set, with the nearest valid name first."""
+    """Return an error for a name that is not in `known`; it suggests the nearest valid name first."""
     names = sorted(known)
     close = get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     hint = f"; did you mean '{close[0]}'?" if close else ""
-    shown = names if len(names) <= SHOWN else [*names[:SHOWN], "…"]
-    return RankprobeError(f"unknown {kind} {name!r}{hint} (valid: {', '.join(shown)})")
+    listed = names if len(names) <= MAX_LISTED else [*names[:MAX_LISTED], "…"]
+    return RankprobeError(f"unknown {kind} {name!r}{hint} (valid: {', '.join(listed)})")

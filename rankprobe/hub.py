@@ -1,4 +1,4 @@
-"""The Hugging Face hub, asked politely: the local cache first, then one quick question, then the download."""
+"""The Hugging Face hub: try the local cache first, then ask the hub one quick question, then download."""
 
 from __future__ import annotations
 
@@ -17,66 +17,67 @@ TIMEOUT = 10
 """Seconds to wait for the hub's first answer."""
 
 SECRET = re.compile(r"(?<=://)[^/\s@]+(?=@)|hf_[A-Za-z0-9]{30,}")
-"""A login inside an address, or a token of the hub; clients and servers may repeat them in their errors."""
+"""A login in a web address, or a hub token; clients and servers may repeat them in their error messages."""
 
 
 _LOADING = threading.RLock()
 
 
 def one_at_a_time(load: Callable[Arguments, Found]) -> Callable[Arguments, Found]:
-    """Let the threads of a process load one after another.
+    """Make the threads of a process call `load` one after another.
 
-    The first imports from transformers, its switches and torch's global random state do not work in several
-    threads at once.
+    First imports from transformers, its global switches, and torch's global random state are not thread-safe.
     """
 
     @wraps(load)
-    def waiting(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Found:
+    def load_alone(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Found:
         with _LOADING:
             return load(*args, **kwargs)
 
-    return waiting
+    return load_alone
 
 
 @one_at_a_time
 def from_hub(load: Callable[[bool], Found], what: str, hub_id: str, *, dataset: bool, offline: str) -> Found:
-    """What `load(local_files_only)` gives: from the cache if it is there, else from the hub.
+    """Return `load(local_files_only)`, from the cache if possible, else from the hub.
 
-    Without a network the clients retry for a minute before they give up; one question decides sooner.
+    Without a network, the client libraries retry for a minute before they fail. One quick question to the hub
+    finds out sooner.
 
     Args:
-        load: called with True (cache only), then, if that fails and the hub answers, with False.
-        what: for messages, as `model` or `tokenizer`.
+        load: called with True (cache only); if that fails and the hub answers, called with False.
+        what: names the thing in messages, for example `model` or `tokenizer`.
         hub_id: the repository.
         dataset: whether it is a dataset repository.
-        offline: what a user without network can do instead.
+        offline: the end of a message: what a user without network can do instead.
 
     Raises:
-        RankprobeError: not in the cache, and the hub does not answer or has no such repository.
+        RankprobeError: the repository is not in the cache, and the hub does not answer or does not have it.
     """
-    if "://" in hub_id or "@" in hub_id:  # not repeated: it may hold a password or a token
+    if "://" in hub_id or "@" in hub_id:  # not repeated in the message: it may contain a password or a token
         raise RankprobeError(
-            f"the {what} is a web address or has an @; expected a hub id, and a token in HF_TOKEN; {offline}"
+            f"{what} is a web address or has an @; expected a hub id; set the token as HF_TOKEN; {offline}"
         )
     try:
         return load(True)
     except OSError:
-        _ask(what, hub_id, dataset, offline)
+        _check_hub(what, hub_id, dataset, offline)
     except ValueError as error:
-        raise _cannot(what, hub_id, error, offline) from None
+        raise _load_error(what, hub_id, error, offline) from None
     try:
         return load(False)
     except RankprobeError:
         raise
-    except Exception as error:  # the HTTP client's own classes differ between versions of the hub's library
-        raise _cannot(what, hub_id, error, offline) from error
+    except Exception as error:  # the classes of HTTP errors differ between versions of huggingface_hub
+        raise _load_error(what, hub_id, error, offline) from error
 
 
-def _cannot(what: str, hub_id: str, error: Exception, offline: str) -> RankprobeError:
+def _load_error(what: str, hub_id: str, error: Exception, offline: str) -> RankprobeError:
     return RankprobeError(f"{what} '{hub_id}' cannot be loaded ({first_line(error)}); {offline}")
 
 
-def _ask(what: str, hub_id: str, dataset: bool, offline: str) -> None:
+def _check_hub(what: str, hub_id: str, dataset: bool, offline: str) -> None:
+    """Raise an error if the hub does not answer, or does not have the repository."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
@@ -85,7 +86,7 @@ def _ask(what: str, hub_id: str, dataset: bool, offline: str) -> None:
         (api.dataset_info if dataset else api.model_info)(hub_id, timeout=TIMEOUT)
     except (RepositoryNotFoundError, HFValidationError):
         raise RankprobeError(f"{what} '{hub_id}' is not on the hub, or is private; {offline}") from None
-    except Exception as error:  # the HTTP client's own classes, again
+    except Exception as error:  # as above: the classes of HTTP errors differ between versions
         raise RankprobeError(
             f"{what} '{hub_id}' is not in the cache and the hub cannot be reached ({first_line(error)}); "
             f"{offline}"
@@ -93,31 +94,27 @@ def _ask(what: str, hub_id: str, dataset: bool, offline: str) -> None:
 
 
 def cached_commit(hub_id: str) -> str | None:
-    """The commit whose `config.json` the cache gives for a model; None if it has none."""
+    """Return the commit of the model's cached `config.json`; None if it is not in the cache."""
     path = cached_file(hub_id, "config.json")
     return path.parent.name if path else None
 
 
 def cached_file(hub_id: str, name: str) -> Path | None:
-    """Where the cache has a file of a model or adapter; None if it has none, or for what is no hub id."""
+    """Return the path of a cached file of a model or adapter.
+
+    None if the file is not in the cache, or `hub_id` is not a valid hub id.
+    """
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
-        found = try_to_load_from_cache(hub_id, name)
+        path = try_to_load_from_cache(hub_id, name)
     except HFValidationError:
         return None
-    return Path(found) if isinstance(found, str) else None
-
-
-def names_in_places(place: str) -> list[tuple[str, str]]:
-    """The ways to read `PLACE:NAME` as a place and a name, the shortest name first; both may have colons."""
-    parts = place.split(":")
-    ways = [(":".join(parts[:at]), ":".join(parts[at:])) for at in range(len(parts) - 1, 0, -1)]
-    return [(head, name) for head, name in ways if head]
+    return Path(path) if isinstance(path, str) else None
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's text, without its full stop, and with *** for passwords and tokens."""
+    """Return the first line of an error message without its full stop; passwords and tokens become ***."""
     text = str(error).strip()
     return SECRET.sub("***", text.splitlines()[0].rstrip(".")) if text else type(error).__name__

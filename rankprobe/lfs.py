@@ -1,4 +1,4 @@
-"""Git LFS pointers: the small text files that a clone without git-lfs leaves in place of the real files."""
+"""Git LFS pointers: small text files that a clone without git-lfs has in place of the real files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def check_lfs(path: str | Path) -> None:
-    """Refuse a file that is a Git LFS pointer; a file that cannot be opened is left to its reader.
+    """Raise an error if a file is a Git LFS pointer. A file that cannot be opened is ignored here.
 
     Raises:
-        RankprobeError: it is one.
+        RankprobeError: the file is a Git LFS pointer.
     """
     try:
         with Path(path).open("rb") as file:
@@ -26,7 +26,7 @@ def check_lfs(path: str | Path) -> None:
 
 
 def check_lfs_folder(folder: str | Path, patterns: Sequence[str]) -> None:
-    """`check_lfs` for the files of a folder whose names match one of the patterns."""
+    """`check_lfs` for each file of a folder whose name matches one of the glob patterns."""
     for pattern in patterns:
         for path in sorted(Path(folder).glob(pattern)):
             check_lfs(path)

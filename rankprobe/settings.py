@@ -1,4 +1,4 @@
-"""What every config section shares: strictness, readable errors, and one flat name per setting."""
+"""The base class of all config sections, with readable validation errors, and helpers that read settings."""
 
 from __future__ import annotations
 
@@ -14,29 +14,34 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.lfs import check_lfs
 
-STRATEGIES = ("auto", "balanced", "balanced_low_0", "sequential")
-"""Ways to fill the GPUs, by their names in transformers; what does not fit goes to memory, then to disk."""
-
 NEUTRAL = ("device", "device_map", "gradient_checkpointing", "checkpoint_every")
-"""Settings that change nothing in a finished run but rounding. A run's id does not depend on them."""
+"""Settings that change a finished run by rounding at most. A run's id does not depend on them."""
 
 HARMLESS = (*NEUTRAL, "rank_every", "spectrum_every")
-"""Settings that change no result of a run: the neutral ones, and how often a result is written down."""
+"""Settings that change no result of a run: the neutral ones, and how often a result is logged."""
 
-LIMIT = re.compile(r"(cpu|\d+)=(\d+(?:\.\d+)?[KMG]i?B)")
+
+RENAMED_SETTINGS = {
+    "form": "template",
+    "answers": "scoring",
+    "warmup": "warmup_ratio",
+    "vocabulary": "init_vocab_size",
+}
+"""Settings that had another name in earlier versions and in manifests of format 1 and 2."""
 
 
 class Settings(BaseModel):
-    """A frozen config section that refuses unknown keys and names the nearest valid one."""
+    """A frozen config section. It refuses unknown keys and suggests the nearest valid one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
-        """Validate `values`; a problem is a `RankprobeError` of one line.
+        """Validate `values`.
 
         Raises:
-            RankprobeError: an unknown key (with the nearest valid one), or a value out of range.
+            RankprobeError: a key is unknown (the message suggests the nearest valid one), or a value is out
+                of range. The message is one line.
         """
         try:
             return cls.model_validate(values)
@@ -45,12 +50,12 @@ class Settings(BaseModel):
 
 
 def explain(error: ValidationError, section: type[Settings]) -> RankprobeError:
-    """The first problem of a pydantic error as one line: the setting, what came, what was expected."""
+    """Describe the first problem of a pydantic error in one line: setting, value, expected value."""
     problems = error.errors()
-    problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
+    problem = next((item for item in problems if item["type"] == "extra_forbidden"), problems[0])
     *sections, leaf = [str(part) for part in problem["loc"]] or [section.__name__]
     if problem["type"] == "extra_forbidden":
-        return unknown("setting", leaf, _within(section, sections).model_fields)
+        return unknown("setting", leaf, _subsection(section, sections).model_fields)
     if problem["type"] == "value_error":
         return RankprobeError(str(problem.get("ctx", {}).get("error")))
     key = " ".join([*sections, leaf]) if leaf == "name" else leaf
@@ -61,82 +66,55 @@ def explain(error: ValidationError, section: type[Settings]) -> RankprobeError:
     return RankprobeError(f"{key} is {problem['input']!r}; expected {expected}")
 
 
-def _within(section: type[Settings], path: list[str]) -> type[Settings]:
-    """The config class that stands at `path` below `section`."""
+def _subsection(section: type[Settings], path: list[str]) -> type[Settings]:
+    """Return the config class at `path` inside `section`."""
     for name in path:
-        below = section.model_fields[name].annotation
-        section = below if isinstance(below, type) and issubclass(below, Settings) else section
+        inner = section.model_fields[name].annotation
+        section = inner if isinstance(inner, type) and issubclass(inner, Settings) else section
     return section
 
 
 def absolute(value: str) -> str:
-    """`value` as an absolute path where it names something on disk, else unchanged.
+    """Return `value` as an absolute path if it exists on disk, else unchanged.
 
-    A config is saved with its run, and a resume may start in another folder.
+    A config is saved with its run, and the run may be resumed from another working directory.
     """
     return str(Path(value).resolve()) if Path(value).exists() else value
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
-    """The table in a TOML file; `what` names the file in messages, as `config`.
+    """Return the content of a TOML file. `what` says in messages which file it is, for example `config`.
 
     Raises:
-        RankprobeError: it cannot be read, is a Git LFS pointer, or is no TOML.
+        RankprobeError: the file cannot be read, is a Git LFS pointer, or is not TOML.
     """
     check_lfs(path)
     try:
         raw = path.read_bytes()
         if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
-            raise ValueError("its text is UTF-16, and TOML is UTF-8; save it as UTF-8")
+            raise ValueError("it is UTF-16; save it as UTF-8")
         return tomllib.loads(raw.decode("utf-8-sig"))
     except OSError as error:
         raise RankprobeError(f"{what} '{path}' cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:  # besides TOML's own: no UTF-8, or a number too long
-        raise RankprobeError(f"{what} '{path}' is no TOML: {error}") from None
-
-
-def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config tree as one flat mapping, the names being those of flags and frame columns.
-
-    A leaf keeps its own name; a leaf called `name` takes its section's.
-
-    >>> flatten({"seed": 1, "task": {"name": "cb", "data": "hub"}})
-    {'seed': 1, 'task': 'cb', 'data': 'hub'}
-    """
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat.update({key if leaf == "name" else leaf: item for leaf, item in value.items()})
-        else:
-            flat[key] = value
-    return flat
+    except (ValueError, RecursionError) as error:  # TOML errors, not UTF-8, or a number with too many digits
+        raise RankprobeError(f"{what} '{path}' is not TOML: {error}") from None
 
 
 def default_dtype(device: str) -> str | None:
-    """The default dtype of frozen weights on a device; None for `auto`, which is no device yet.
+    """Return the default dtype of frozen weights on a device; None for `auto`, which is resolved later.
 
-    A GPU multiplies bfloat16 several times faster. Prompts and optimizer state are float32 everywhere.
+    A GPU multiplies bfloat16 several times faster. Prompts and optimizer state are always float32.
     """
     if device == "auto":
         return None
     return "bfloat16" if device.startswith("cuda") else "float32"
 
 
-def placement(device_map: str) -> dict[str, Any]:
-    """What `from_pretrained` is told of a device map: a strategy, or limits such as `0=20GiB,cpu=8GiB`.
+def file_name_splits(text: str) -> list[tuple[str, str]]:
+    """Return all ways to split `FILE:NAME` into a file and a name, shortest name first.
 
-    Limits are per GPU number and for `cpu`. A device without one is not used, and the rest goes to disk.
-
-    Raises:
-        RankprobeError: neither of them.
+    Both parts may contain colons.
     """
-    if device_map in STRATEGIES:
-        return {"device_map": device_map}
-    limits = [LIMIT.fullmatch(each.strip()) for each in device_map.split(",")]
-    memory = {int(each[1]) if each[1] != "cpu" else "cpu": each[2] for each in limits if each}
-    if len(memory) < len(limits):
-        raise RankprobeError(
-            f"device_map is '{device_map}'; expected {', '.join(STRATEGIES)}, or limits such as "
-            "0=20GiB,cpu=8GiB (GPU number or cpu, each once)"
-        )
-    return {"device_map": "auto", "max_memory": memory}
+    parts = text.split(":")
+    splits = [(":".join(parts[:i]), ":".join(parts[i:])) for i in range(len(parts) - 1, 0, -1)]
+    return [(file, name) for file, name in splits if file]

@@ -1,6 +1,6 @@
-"""Text that users choose (names of runs, labels, files, tasks), written so that it is shown as it is.
+"""Escape text that users choose (run ids, labels, file names, task names) so that it is shown literally.
 
-One function per place where text is shown: `plain` for terminals and figures, `markdown`, `latex`.
+One function per output format: `plain` for terminals and figures, `markdown`, `latex`.
 """
 
 from __future__ import annotations
@@ -9,72 +9,73 @@ import re
 import unicodedata
 
 HIDDEN = ("Cc", "Cs", "Zl", "Zp")
-"""Unicode categories without a sign of their own: controls, lone surrogates, line and paragraph breaks."""
+"""Unicode categories of invisible characters: controls, surrogates, line separators, paragraph separators."""
 
 OVERRIDES = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
-"""Unicode directions that change how the text after them is ordered."""
+"""Bidirectional classes of characters that change the order in which the following text is displayed."""
 
 MARKUP = re.compile(r"[\\`*\[\]<>|~$&{}]|(?<![^\W_])_|_(?![^\W_])")
-"""What Markdown would act on. An underscore between letters is none, so that names stay readable."""
+"""Characters with a meaning in Markdown. An underscore between letters has no meaning and stays as it is."""
 
 LATIN_LOOK = "ALPHA BETA EPSILON ZETA ETA IOTA KAPPA MU NU OMICRON RHO TAU CHI".split()
-"""Greek capitals (and small omicron) that LaTeX has no command for."""
+"""Greek capitals without a LaTeX command, because they look like Latin capitals."""
 
 LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\^{}", "`": r"\textasciigrave{}",
     "<": r"\ensuremath{<}", ">": r"\ensuremath{>}",
-    "[": "{[}", "]": "{]}", "*": "{*}",  # the end of a table's row would take them for its arguments
+    "[": "{[}", "]": "{]}", "*": "{*}",  # after the \\ of a table row, LaTeX reads them as its arguments
 }  # fmt: skip
-"""What LaTeX would act on, and how it is written instead."""
+"""LaTeX's special characters and their escaped forms."""
 
 
 def plain(text: object) -> str:
-    r"""`text` on one line, each character without a sign of its own as its Python escape.
+    r"""Return `text` as one line, with each invisible character replaced by its Python escape.
 
     >>> plain("a\x1b[1mb\nc")
     'a\\x1b[1mb\\nc'
     """
-    shown = str(text)
-    if shown.isprintable():
-        return shown
-    return "".join(_escaped(each) if _is_hidden(each) else each for each in shown)
+    characters = str(text)
+    if characters.isprintable():
+        return characters
+    return "".join(_escape(c) if _is_hidden(c) else c for c in characters)
 
 
 def plain_lines(text: object) -> str:
-    """The same for a text of several lines, which it keeps."""
+    """Apply `plain` to each line of a text; the line breaks stay."""
     return "\n".join(map(plain, str(text).split("\n")))
 
 
 def markdown(text: object) -> str:
-    r"""`text` for Markdown, also within a cell of a table.
+    r"""Escape `text` for Markdown, including table cells.
 
     >>> markdown("t5_x, _a_ | *b*")
     't5_x, \\_a\\_ \\| \\*b\\*'
     """
-    return MARKUP.sub(lambda found: f"\\{found[0]}", plain(text))
+    return MARKUP.sub(lambda match: f"\\{match[0]}", plain(text))
 
 
 def latex(text: object) -> str:
-    r"""`text` for LaTeX, also within a cell of a table; Greek letters are set in math.
+    r"""Escape `text` for LaTeX, including table cells; Greek letters become math symbols.
 
     >>> latex("50% of σ_1")
     '50\\% of \\ensuremath{\\sigma}\\_1'
     """
-    found = "".join(LATEX.get(each) or _greek(each) for each in plain(text))
-    return re.sub(r"([-'])(?=\1)", r"\1{}", found)  # two of them would be set as a dash or a quotation mark
+    escaped = "".join(LATEX.get(c) or _greek(c) for c in plain(text))
+    return re.sub(r"([-'])(?=\1)", r"\1{}", escaped)  # LaTeX turns -- into a dash and '' into a quote
 
 
-def _is_hidden(letter: str) -> bool:
-    return unicodedata.category(letter) in HIDDEN or unicodedata.bidirectional(letter) in OVERRIDES
+def _is_hidden(character: str) -> bool:
+    return unicodedata.category(character) in HIDDEN or unicodedata.bidirectional(character) in OVERRIDES
 
 
-def _escaped(letter: str) -> str:
-    return letter.encode("unicode_escape", "surrogatepass").decode("ascii")
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
-def _greek(letter: str) -> str:
-    found = re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER (\w+)", unicodedata.name(letter, ""))
-    if not found or found[2] == "OMICRON" or (found[1] == "CAPITAL" and found[2] in LATIN_LOOK):
-        return letter
-    name = "lambda" if found[2] == "LAMDA" else found[2].lower()
-    return rf"\ensuremath{{\{name if found[1] == 'SMALL' else name.capitalize()}}}"
+def _greek(character: str) -> str:
+    """The LaTeX command of a Greek letter; any other character, or a letter without a command, unchanged."""
+    match = re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER (\w+)", unicodedata.name(character, ""))
+    if not match or match[2] == "OMICRON" or (match[1] == "CAPITAL" and match[2] in LATIN_LOOK):
+        return character
+    name = "lambda" if match[2] == "LAMDA" else match[2].lower()
+    return rf"\ensuremath{{\{name if match[1] == 'SMALL' else name.capitalize()}}}"

@@ -12,12 +12,18 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from shapes import check_shapes
 
 mpl.use("Agg")
 
+check_shapes()  # before the rooms are imported
+
 from rankprobe.backbone import load_backbone
-from rankprobe.training.config import RunConfig
-from rankprobe.training.interrupt import ASKED_TWICE, FROM_CLUSTERS
+from rankprobe.config import RunConfig
+from rankprobe.interrupt import CLUSTER_SIGNALS, USER_SIGNALS
+from rankprobe.training.checkpoints import new_folder, restore
+from rankprobe.training.run_state import RunState
+from rankprobe.training.session import Session, open_session
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 QUICK = {
@@ -34,7 +40,15 @@ QUICK = {
 def quick(**settings) -> RunConfig:
     """A config that trains in about a second."""
     without_prompt = {"prompt_length": 0} if settings.get("method") == "finetune" else {}
-    return RunConfig.from_flat({**QUICK, **without_prompt, **settings})
+    return RunConfig.parse({**QUICK, **without_prompt, **settings})
+
+
+def started(config: RunConfig, folder: Path, session: Session | None = None) -> RunState:
+    """A run before its first step, in the folder `run` below `folder`."""
+    state = RunState(config, session or open_session([config]), folder / "run")
+    with new_folder(state, ["run"]):
+        restore(state, None)
+    return state
 
 
 def assert_equal_runs(one, other):
@@ -74,7 +88,7 @@ def t5_tokenizer():
 @pytest.fixture
 def usual_signals():
     """Stop signals act as in a fresh process: nohup and `&` ignore some, and Ray in this process handles one."""
-    usual = dict.fromkeys((*ASKED_TWICE, *FROM_CLUSTERS), signal.SIG_DFL)
+    usual = dict.fromkeys((*USER_SIGNALS, *CLUSTER_SIGNALS), signal.SIG_DFL)
     usual[signal.SIGINT] = signal.default_int_handler
     before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield

@@ -1,4 +1,4 @@
-"""The hub over the real client, against a server on loopback that serves one data set and one model."""
+"""The real hub client, against a local server that serves one data set and one model."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves `files` (path → bytes); `faults` maps a path's end to what goes wrong there."""
+    """Serves `files` (path → bytes); `faults` maps the end of a path to the fault at that path."""
 
     daemon_threads = True
 
     def __init__(self, files):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.faults, self.asked = files, {}, []
+        self.files, self.faults, self.requests = files, {}, []
 
     @property
     def url(self):
@@ -48,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, body):
         hub, path = self.server, self.path.split("?")[0]
-        hub.asked.append((self.command, path))
+        hub.requests.append((self.command, path))
         fault = next((fault for end, fault in hub.faults.items() if path.endswith(end)), None)
         if callable(fault):
             fault = fault()
@@ -112,7 +112,7 @@ def hub(files):
 
 
 def rankprobe(hub, cache: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """The command in a process of its own, with an empty cache and the server as its hub."""
+    """Run the command in another process, with an empty cache and the server as its hub."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
     url = hub if isinstance(hub, str) else hub.url
     environment |= {
@@ -131,7 +131,7 @@ QUICK = ["--steps", "2", "--prompt-length", "4", "--batch-size", "4"]
 TRAIN = ["probe", "--data", "hub", "--model", "someone/small", "--name", "one", *QUICK]
 
 
-def test_data_and_model_from_the_hub_then_without_it(hub, tmp_path):
+def test_data_and_model_from_the_hub_then_from_the_cache(hub, tmp_path):
     fetched = rankprobe(hub, tmp_path, "data", "fetch", "--task", "cb")
     assert fetched.stdout == "cb: 12 train, 12 validation\n", fetched.stderr
     done = rankprobe(hub, tmp_path, *TRAIN)
@@ -139,10 +139,10 @@ def test_data_and_model_from_the_hub_then_without_it(hub, tmp_path):
     manifest = json.loads((tmp_path / "runs/one/manifest.json").read_text())
     assert manifest["backbone"]["revision"] == COMMIT
     assert manifest["data"]["origin"]["train"] == f"{HUB_ID}@{HUB_REVISION}"
-    asked = len(hub.asked)
+    requests = len(hub.requests)
     again = rankprobe(hub, tmp_path, *TRAIN, "--overwrite")
     assert again.returncode == 0, again.stderr
-    assert len(hub.asked) == asked  # the cache was enough
+    assert len(hub.requests) == requests  # everything came from the cache
 
 
 @pytest.mark.parametrize(
@@ -161,18 +161,18 @@ def test_failures_give_one_line(hub, tmp_path, faults, expected):
     assert done.stderr.splitlines()[-1].startswith(expected), done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()
-    hub.faults.clear()  # and nothing half-read stays in the cache
+    hub.faults.clear()  # no partial file stays in the cache
     assert rankprobe(hub, tmp_path, *TRAIN).returncode == 0
 
 
-def test_a_hub_that_is_busy_for_a_moment_is_asked_again(hub, tmp_path):
+def test_a_busy_hub_is_asked_again(hub, tmp_path):
     answers = iter([503, 503])
     hub.faults["train-00000-of-00001.parquet"] = lambda: next(answers, None)
     done = rankprobe(hub, tmp_path, *TRAIN)
     assert done.returncode == 0, done.stderr
 
 
-def test_no_route(tmp_path):
+def test_an_unreachable_hub(tmp_path):
     done = rankprobe("http://127.0.0.1:9", tmp_path, *TRAIN)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 import rankprobe as rp
+from rankprobe.config.run import RunConfig
 from rankprobe.tasks import get_task, load_split
-from rankprobe.training.config import RunConfig
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 FIGURES = ROOT / "figures"
 
 
@@ -36,7 +37,7 @@ def test_python_examples_run(tmp_path, monkeypatch, capsys):
 
 def test_the_config_file_is_valid():
     file, _ = blocks("toml")
-    config = RunConfig.from_flat({}, base=tomllib.loads(file))
+    config = RunConfig.parse(tomllib.loads(file))
     assert config.method.name == "dpt"
 
 
@@ -93,6 +94,38 @@ def test_every_flag_in_the_readme_exists(capsys, monkeypatch):
 def test_every_link_leads_somewhere(page):
     links = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text())
     assert [link for link in links if "://" not in link and not ((ROOT / page).parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "tests/README.md"])
+def test_files_and_headings_that_a_page_names_exist(page):
+    text = (ROOT / page).read_text()
+    for path in re.findall(r"`((?:tests|experiments|benchmarks|rankprobe)/[\w/]+\.(?:py|toml))`", text):
+        assert (ROOT / path).exists(), path
+    headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= headings
+
+
+def test_contributing_names_what_exists():
+    for path in re.findall(r"`((?:\w+/)+\w+\.py)`", CONTRIBUTING):
+        assert (ROOT / path).exists() or (ROOT / "rankprobe" / path).exists(), path
+    definitions = re.findall(r"`(\w+)`\s+\(`((?:\w+/)+\w+\.py)`\)", CONTRIBUTING)
+    assert len(definitions) > 15
+    for name, path in definitions:
+        source = (ROOT / "rankprobe" / path).read_text()
+        assert re.search(rf"^(?:def|class) {name}\b|^{name}\b.*=", source, flags=re.MULTILINE), (name, path)
+
+
+def test_contributing_has_the_floors_of_the_import_contract():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    expected = {
+        room.strip().removeprefix("rankprobe."): floor
+        for floor, layer in enumerate(reversed(layers), start=1)
+        for room in layer.split("|")
+    }
+    rows = re.findall(r"^\| (\d+) \| ([^|]+) \|", CONTRIBUTING, flags=re.MULTILINE)
+    written = {name: int(floor) for floor, rooms in rows for name in re.findall(r"`(\w+)(?:/|\.py)`", rooms)}
+    assert written == expected
 
 
 def test_the_gallery_shows_all_its_pictures_tables_and_specs():

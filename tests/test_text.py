@@ -1,4 +1,4 @@
-"""Names are shown as they are: what a terminal, a figure, Markdown or LaTeX would act on is written out."""
+"""Names are shown literally: characters with a meaning in terminals, Markdown or LaTeX are escaped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rankprobe.text import latex, markdown, plain, plain_lines
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"),
+    ("name", "expected"),
     [
         ("cb $x_1$ 50% σ 中 \\n", "cb $x_1$ 50% σ 中 \\n"),
         ("a\x1b[31mred\x1b[0m", "a\\x1b[31mred\\x1b[0m"),
@@ -19,17 +19,17 @@ from rankprobe.text import latex, markdown, plain, plain_lines
         ("[bold]x[/] :cat:", "[bold]x[/] :cat:"),
     ],
 )
-def test_plain_text_has_no_character_without_a_sign(name, shown):
-    assert plain(name) == shown
+def test_plain_escapes_invisible_characters(name, expected):
+    assert plain(name) == expected
     plain(name).encode()
 
 
-def test_lines_of_a_table_stay_lines():
+def test_plain_lines_keeps_line_breaks():
     assert plain_lines("a\nb\x07") == "a\nb\\x07"
 
 
 @pytest.mark.parametrize(
-    ("name", "written"),
+    ("name", "expected"),
     [
         ("t5_x-base (v1.1)", "t5_x-base (v1.1)"),
         ("a|b", "a\\|b"),
@@ -39,12 +39,12 @@ def test_lines_of_a_table_stay_lines():
         ("two\nrows", "two\\\\nrows"),
     ],
 )
-def test_markdown(name, written):
-    assert markdown(name) == written
+def test_markdown(name, expected):
+    assert markdown(name) == expected
 
 
 @pytest.mark.parametrize(
-    ("name", "written"),
+    ("name", "expected"),
     [
         ("t5_x & 50% #1 {a} $b$", "t5\\_x \\& 50\\% \\#1 \\{a\\} \\$b\\$"),
         ("a\\b~c^d", "a\\textbackslash{}b\\textasciitilde{}c\\^{}d"),
@@ -54,5 +54,5 @@ def test_markdown(name, written):
         ("rankprobe's own - x", "rankprobe's own - x"),
     ],
 )
-def test_latex(name, written):
-    assert latex(name) == written
+def test_latex(name, expected):
+    assert latex(name) == expected

@@ -16,7 +16,7 @@ import pandas as pd
 from rankprobe import RunConfig, load_runs
 from rankprobe.bundled import BACKBONES, FOLDER
 from rankprobe.prompts import METHODS
-from rankprobe.sweeps import MOST, grid, pack, sweep
+from rankprobe.sweeps import MAX_MEMBERS, grid, pack, sweep
 from rankprobe.tasks import TASKS
 
 HERE = Path(__file__).parent
@@ -56,7 +56,7 @@ def score_table(runs: pd.DataFrame, prefixed: dict[str, dict[str, float]]) -> pd
     """Per task: what needs no reading, the untrained prompt, the last score of each method, the prefix."""
     rows = []
     for task, part in runs.groupby("task", observed=True):
-        metric, majority = part["metric"].iloc[0], part["majority"].iloc[0]
+        metric, majority = part["metric"].iloc[0], part["baseline"].iloc[0]
         by_method = {method: _spread(each["last"]) for method, each in part.groupby("method", observed=True)}
         rows.append(
             {
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--no-training", action="store_true", help="only read the runs there are")
     given = parser.parse_args()
     if not given.no_training:
-        sweep(pack(plan(), most=MOST), runs_dir=given.runs_dir)
+        sweep(pack(plan(), max_members=MAX_MEMBERS), runs_dir=given.runs_dir)
     frames = load_runs(given.runs_dir)
     found = {size: json.loads((HERE / f"{size}_scores.json").read_text()) for size in BACKBONES}
     runs = complete(frames.runs)

@@ -79,7 +79,9 @@ def asked(say: Speaker, name: str) -> tuple[str, str, int]:
     """A task's source text without prefix, the answer as text, and its class id."""
     task = TASKS[name]
     while True:
-        lessons = [lesson for e in task.examples(WRITERS[name](say), name) for lesson in task.lessons(e)]
+        lessons = [
+            lesson for e in task.examples(WRITERS[name](say), name) for lesson in task.training_examples(e)
+        ]
         if lessons:
             lesson = say.one(lessons)
             return task.source(lesson.fields), task.target(lesson, "words"), lesson.label

@@ -17,7 +17,7 @@ import torch
 from experiments.miniature.rows import WRITERS
 from experiments.pretrain.corpus import ANSWERS, prefixed, speaker, with_prefix
 from rankprobe.bundled import BACKBONES, FOLDER
-from rankprobe.tasks import TASKS, load_split, majority_scores, score
+from rankprobe.tasks import TASKS, baseline_scores, load_split, score
 
 HERE = Path(__file__).parent
 
@@ -60,7 +60,7 @@ def scores(model: Any, pieces: Any) -> dict[str, dict[str, float]]:
         given = answers(model, pieces, [with_prefix(name, task.source(e.fields), options) for e in examples])
         labels = dict(zip(options, task.labels, strict=True)) if options else {}
         found = score(task, examples, [labels.get(text, text) for text in given], "words")
-        majority = majority_scores(task, examples, "words")
+        majority = baseline_scores(task, examples, "words")
         table[name] = found.values | {f"majority_{metric}": value for metric, value in majority.items()}
     return table
 

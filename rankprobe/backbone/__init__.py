@@ -1,6 +1,17 @@
 """What is frozen: loading a model, splicing prompts into its forward pass, scoring, decoding.
 
-No forked model code: Hugging Face models are used through `inputs_embeds`.
+Hugging Face models are used through `inputs_embeds`; no model code is copied.
+
+    load          a model and its tokenizer, from the bundle, the hub, a folder, or random
+    check         whether a model can be used: its logits from embeddings equal those from token ids
+    base          Backbone: the model as the rest of rankprobe sees it
+    device_map    where accelerate puts the parts of a large model
+    splice        the only code that joins P to a model
+    score         losses and answers of K prompts in one pass
+    decoding      greedy decoding, in whichever way a model supports
+    positions     how many tokens a model takes
+    fast_layers   faster layers for T5
+    offload       models larger than one device
 """
 
 from rankprobe.backbone.base import Backbone
@@ -9,17 +20,18 @@ from rankprobe.backbone.device import chosen_device, chosen_dtype
 from rankprobe.backbone.dropout import MemberDropout
 from rankprobe.backbone.fingerprint import fingerprint
 from rankprobe.backbone.load import check_model, load_backbone, location
+from rankprobe.backbone.offload import is_fetched, refetch_weights
 from rankprobe.backbone.positions import check_fits
 from rankprobe.backbone.score import TextBatch, check_prompt_matters, decode, label_logits, likeliest, losses
 from rankprobe.backbone.shapes import SHAPES
-from rankprobe.backbone.splice import Soft, splice
-from rankprobe.backbone.spread import fetching_again, is_fetched
+from rankprobe.backbone.splice import PromptInput, splice
+from rankprobe.backbone.training_mode import training_mode
 
 __all__ = [
     "SHAPES",
     "Backbone",
     "MemberDropout",
-    "Soft",
+    "PromptInput",
     "TextBatch",
     "check_fits",
     "check_model",
@@ -27,7 +39,6 @@ __all__ = [
     "chosen_device",
     "chosen_dtype",
     "decode",
-    "fetching_again",
     "fingerprint",
     "is_fetched",
     "label_logits",
@@ -36,5 +47,7 @@ __all__ = [
     "location",
     "losses",
     "recomputing",
+    "refetch_weights",
     "splice",
+    "training_mode",
 ]

@@ -1,4 +1,4 @@
-"""Keeping memory between steps instead of returning it to the system after each."""
+"""Keeps freed memory between steps instead of returning it to the system."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ PARAMETERS = {
 def keep_memory() -> None:
     """Let glibc reuse freed memory of any size.
 
-    By default it gives blocks over 32 MB back at once and asks for new ones, which the system fills with
-    zeros, page by page: up to a third of a training step. A parameter that the user has set in the
-    environment stays. Other systems have other allocators, and nothing is done there.
+    By default glibc returns blocks over 32 MB at once and requests new ones, which the system fills with
+    zeros page by page: up to a third of a training step. Parameters that the user has set in the environment
+    are kept. On other systems nothing is done.
     """
     if not sys.platform.startswith("linux"):
         return

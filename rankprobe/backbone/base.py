@@ -2,53 +2,20 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from rankprobe.backbone.spread import runs_on, values
+from rankprobe.backbone.offload import runs_on, values
+from rankprobe.backbone.tokenizers import unknown_id
 
 Decoding = Literal["padded", "grouped", "uncached"]
 """How a model decodes a batch: all rows together, padded on the left; in groups of rows of equal length; or
 without a cache, each step computing the whole sequence again. An encoder-decoder is never `grouped`."""
-
-
-def unknown_id(tokenizer: Any) -> int:
-    """See `Backbone.unknown_id`."""
-    unknown = tokenizer.unk_token_id
-    return -1 if unknown is None or unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id) else unknown
-
-
-def loses_characters(tokenizer: Any, texts: Iterable[str]) -> Iterator[bool]:
-    """For each text, whether the tokenizer leaves out a letter, number or sign of it without a trace.
-
-    Tokenizers of byte pairs do so with what they do not know if they have neither all bytes nor an unknown
-    piece.
-    """
-    known, lost = set[str](), set[str]()
-    for text in texts:
-        characters = set(text)
-        if new := characters - known:
-            lost |= _dropped(tokenizer, new)
-            known |= new
-        yield not lost.isdisjoint(characters)
-
-
-def _dropped(tokenizer: Any, characters: Iterable[str]) -> set[str]:
-    """Those for which there is no piece; blanks, marks and controls are not counted."""
-    seen = sorted(each for each in characters if unicodedata.category(each)[0] in "LNPS")
-    if not seen:
-        return set()
-    special, pieces = set(tokenizer.all_special_ids), tokenizer(seen, add_special_tokens=False).input_ids
-    return {
-        each
-        for each, ids in zip(seen, pieces, strict=True)
-        if special.isdisjoint(ids) and not tokenizer.decode(ids).strip()
-    }
 
 
 @dataclass(frozen=True)
@@ -115,13 +82,13 @@ class Backbone:
         """
         return values(self.model.get_input_embeddings(), "weight")
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """The embeddings (…, d) that the model itself feeds for token ids (…), with every scale applied."""
+    def embed(self, ids: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
+        """The embeddings that the model computes for token ids, including its scales."""
         rows = self.model.get_input_embeddings()(ids)
         return rows if self.embed_scale == 1 else rows * self.embed_scale
 
-    def embed_words(self, ids: Sequence[int]) -> Tensor:
-        """`embed` of token ids, (ids, d), on the CPU in the prompt's dtype."""
+    def embed_words(self, ids: Sequence[int]) -> Float[Tensor, "ids d"]:
+        """`embed` on the CPU, in the dtype of the prompt."""
         rows = self.embed(torch.tensor(list(ids), dtype=torch.long, device=self.device))
         return rows.detach().to("cpu", self.prompt_dtype)
 
@@ -157,13 +124,13 @@ class Backbone:
         special = set(self.tokenizer.all_special_ids)
         return [i for i in range(min(len(self.tokenizer), self.n_rows)) if i not in special]
 
-    def vocabulary(self, most: int | None = None) -> Tensor:
-        """What the model feeds for real pieces, (pieces, d), on the CPU in the prompt's dtype.
+    def vocabulary(self, max_pieces: int | None = None) -> Float[Tensor, "pieces d"]:
+        """The embeddings of vocabulary pieces in the tokenizer's order, on the CPU, in the prompt's dtype.
 
         Args:
-            most: only that many pieces, the first ones in the tokenizer's order; unset: all.
+            max_pieces: only the first ones; default: all.
         """
-        return self.embed_words(self.piece_ids[:most])
+        return self.embed_words(self.piece_ids[:max_pieces])
 
     def n_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.model.parameters())

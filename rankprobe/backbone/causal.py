@@ -1,4 +1,4 @@
-"""Decoder-only models: prompt, text and answer stand in one sequence."""
+"""Decoder-only models: prompt, text and answer form one sequence."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from rankprobe.backbone.base import Backbone
 
 
 def answer_logits(backbone: Backbone, embeds: Tensor, mask: Tensor, answers: Tensor) -> Tensor:
-    """Logits (R, L, vocabulary) of each answer position, teacher-forced.
+    """Logits (R, L, V) of each answer position, with teacher forcing.
 
-    Each answer follows its own text, and padding comes last. No token before it sees it, so it is not masked:
-    with a sliding window, a masked row may see nothing, which eager attention turns to NaN in float64.
+    Each answer follows its own text directly; padding comes last. Padding is not masked, because no token
+    before it attends to it: with a sliding window, a masked row may attend to nothing, which gives NaN in
+    float64.
 
     Args:
         backbone: the decoder-only model.
         embeds: (R, n + T, d), prompt and text, padded on the right.
-        mask: (R, n + T), 1 where there is something.
+        mask: (R, n + T), 1 on real tokens.
         answers: (R, L) token ids, any id on padding.
     """
     places = mask.sum(1, keepdim=True) + torch.arange(answers.shape[1], device=mask.device)
@@ -42,7 +43,7 @@ def arguments(backbone: Backbone) -> frozenset[str]:
 
 
 def padded_left(embeds: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows (R, S, d) that were padded on the right, padded on the left: decoding goes on from the end."""
+    """Move the padding of rows (R, S, d) and of their mask from the right to the left."""
     places = torch.arange(mask.shape[1], device=mask.device) - (mask.shape[1] - mask.sum(1, keepdim=True))
     index = places % mask.shape[1]
     moved = embeds.gather(1, index.unsqueeze(-1).expand_as(embeds))

@@ -1,6 +1,6 @@
-"""Checks of a newly loaded model: can a soft prompt be joined to it, how does it embed, how does it decode?
+"""Checks of a newly loaded model: does it take a soft prompt, how does it embed, how does it decode?
 
-No model is known by its name here: each is run on a short text, and its logits decide.
+Models are not recognised by name. Each one is run on a short text, and its logits decide.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from torch import Tensor
 
 from rankprobe.backbone.base import Backbone, Decoding
 from rankprobe.backbone.decoding import decoder_inputs, next_logits, row_groups
+from rankprobe.backbone.offload import refetch_weights
 from rankprobe.backbone.score import TextBatch, label_logits
-from rankprobe.backbone.splice import Soft, splice
-from rankprobe.backbone.spread import fetching_again
+from rankprobe.backbone.splice import PromptInput, splice
 from rankprobe.errors import RankprobeError
 from rankprobe.hub import first_line
 
 TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-"""The largest `difference` of logits that count as equal, by the type of the weights.
+"""The largest `difference` between logits that count as equal, by dtype of the weights.
 
-Some models compute parts in float32 whatever their type. The order of sums depends on padding and, in a
-mixture of experts, on which tokens an expert gets. Wrong embeddings or positions usually give 0.1 or more."""
+Some models compute parts in float32 in any case. The order of sums depends on padding and, in a mixture of
+experts, on the tokens of an expert. Wrong embeddings or positions usually give 0.1 or more."""
 
 SHORT, LONG = 3, 8
-"""Tokens of the two texts that a model is run on."""
+"""Tokens of the two texts of `short_batch`."""
 
 OTHERS = "use a model like T5, GPT-2 or Llama"
 
@@ -58,7 +58,7 @@ def examined(backbone: Backbone) -> Backbone:
         problem = f"needs token ids, so no soft prompt can be joined to it ({first_line(error)})"
         raise refusal(backbone, problem) from error
     if looks_ahead(scaled, batch):
-        raise refusal(backbone, "sees tokens that are still to come, so it cannot answer by going on")
+        raise refusal(backbone, "attends to later tokens, so it cannot generate an answer")
     if apart > tolerance(backbone):
         raise refusal(
             backbone,
@@ -72,13 +72,13 @@ def _check_start(backbone: Backbone, batch: TextBatch) -> None:
     try:
         decoder_inputs(backbone, batch.labels)
     except Exception as error:
-        problem = f"gives its answers no first token ({first_line(error)})"
+        problem = f"has no start token for its decoder ({first_line(error)})"
         way_out = "set decoder_start_token_id in its config.json"
         raise refusal(backbone, problem, way_out) from error
 
 
 def short_batch(backbone: Backbone) -> TextBatch:
-    """Two texts of real tokens and answers to them; the shorter text is padded with real tokens, too."""
+    """Two texts with answers. The padding of the shorter text consists of real tokens too."""
     pieces = backbone.piece_ids or list(range(backbone.n_rows))
     spaced = torch.tensor(pieces[:: max(1, len(pieces) // 64)], device=backbone.device)
     ids = spaced[torch.arange(2 * LONG, device=spaced.device) * 5 % len(spaced)].view(2, LONG)
@@ -86,13 +86,13 @@ def short_batch(backbone: Backbone) -> TextBatch:
     mask[0, SHORT:] = 0
     labels = ids.flip(1)[:, :3].clone()
     end = backbone.tokenizer.eos_token_id
-    if end is not None and end < backbone.n_rows:  # else the tokenizer will be refused
+    if end is not None and end < backbone.n_rows:  # otherwise `check_tokenizer` refuses it later
         labels[:, -1] = end
     return TextBatch([2], [LONG], [3], ids, mask, labels)
 
 
 def logits_of_ids(backbone: Backbone, batch: TextBatch) -> Tensor:
-    """Logits (L, vocabulary) of the first row's labels, from token ids and without padding."""
+    """Logits (L, V) of the labels of the first row, from token ids and without padding."""
     source, labels = batch.input_ids[:1][batch.attention_mask[:1] == 1][None], batch.labels[:1]
     if backbone.causal:
         ids = torch.cat([source, labels], dim=1)
@@ -107,9 +107,9 @@ def logits_of_ids(backbone: Backbone, batch: TextBatch) -> Tensor:
 
 
 def _with_scale(backbone: Backbone, batch: TextBatch, expected: Tensor) -> tuple[Backbone, float]:
-    """The backbone with the scale whose logits are nearest to `expected`, and how far they are from it.
+    """The backbone with the scale whose logits are nearest to `expected`, and their `difference`.
 
-    Where a norm follows the embedding, the scale hardly matters: of equally near ones the first is taken.
+    If a norm follows the embedding, the scale hardly matters; the first of similarly near scales is used.
     """
     found = []
     for scale in scales(backbone):
@@ -122,7 +122,7 @@ def _with_scale(backbone: Backbone, batch: TextBatch, expected: Tensor) -> tuple
 
 
 def scales(backbone: Backbone) -> Iterator[float]:
-    """Factors that a model may apply to its embeddings: 1, any `embed_scale` in its modules, √d."""
+    """Scales that a model may apply to its embeddings: 1, the `embed_scale` of its modules, √d."""
     yield 1.0
     named = {getattr(module, "embed_scale", None) for module in backbone.model.modules()}
     yield from (float(scale) for scale in named if isinstance(scale, int | float))
@@ -130,28 +130,28 @@ def scales(backbone: Backbone) -> Iterator[float]:
 
 
 def logits(backbone: Backbone, batch: TextBatch) -> Tensor:
-    """Logits (R, L, vocabulary) of the labels, with an empty prompt."""
+    """Logits (R, L, V) of the labels, with an empty prompt."""
     return label_logits(backbone, [_empty(backbone)], batch)
 
 
 def looks_ahead(backbone: Backbone, batch: TextBatch) -> bool:
-    """Whether a decoder's logits of a token depend on a later one, as in encoders.
+    """Whether a decoder's logits at one token depend on a later token, as in encoders.
 
-    The gradient tells: it is exactly zero where there is no dependence, whatever the rounding. It is taken
-    through rows that are no words, as those of a soft prompt: that this is possible is what training needs.
+    The gradient decides: it is exactly zero without a dependence, whatever the rounding. It is taken with
+    respect to rows that are not embeddings of words, like those of a soft prompt.
 
     Raises:
-        RankprobeError: it is not.
+        RankprobeError: the model gives no gradient, so it cannot be trained through.
     """
     seen = 2
     rows = backbone.embed(batch.input_ids).mean(0).requires_grad_()
     try:
-        with torch.enable_grad(), fetching_again(backbone.model):
+        with torch.enable_grad(), refetch_weights(backbone.model):
             if backbone.causal:
-                # A clone is no leaf: some models scale their input in place.
+                # A clone, because some models scale their input in place.
                 found = backbone.model(inputs_embeds=rows[None].clone(), use_cache=False).logits[0, :seen]
             else:
-                found = label_logits(backbone, [Soft(rows)], batch)
+                found = label_logits(backbone, [PromptInput(rows)], batch)
             (slope,) = torch.autograd.grad(found.float().logsumexp(-1).sum(), rows)
     except Exception as error:
         raise refusal(backbone, f"cannot be trained through ({first_line(error)})") from error
@@ -159,13 +159,13 @@ def looks_ahead(backbone: Backbone, batch: TextBatch) -> bool:
 
 
 def _decoding(backbone: Backbone, batch: TextBatch) -> Decoding:
-    """The first way of decoding that gives the teacher-forced logits; the last one is always right."""
+    """The first way of decoding whose logits equal the teacher-forced ones; the last one always does."""
     expected = logits(backbone, batch)
     *quick, last = get_args(Decoding)
     for decoding in quick:
         try:
             apart = difference(_stepwise(replace(backbone, decoding=decoding), batch), expected)
-        except Exception:  # a model that cannot go on from its cache, or not from embeddings
+        except Exception:  # a model that cannot continue from its cache, or not from embeddings
             continue
         if apart <= tolerance(backbone):
             return decoding
@@ -173,7 +173,7 @@ def _decoding(backbone: Backbone, batch: TextBatch) -> Decoding:
 
 
 def _stepwise(backbone: Backbone, batch: TextBatch) -> Tensor:
-    """Logits (R, L, vocabulary) of the labels, step by step as in decoding."""
+    """Logits (R, L, V) of the labels, computed step by step as in decoding."""
     embeds, mask = splice(backbone, [_empty(backbone)], batch.rows, batch.input_ids, batch.attention_mask)
     found, groups = [], row_groups(backbone, mask)
     for rows in groups:
@@ -185,9 +185,9 @@ def _stepwise(backbone: Backbone, batch: TextBatch) -> Tensor:
 
 
 def difference(found: Tensor, expected: Tensor) -> float:
-    """The mean distance of logits, as a share of their own typical distance from their median; ∞ for NaN.
+    """Mean absolute difference of logits, relative to the median deviation of `expected`; ∞ for NaN.
 
-    A median, as some models give single tokens logits of −∞ or near it.
+    The median, because some models give a few tokens logits of −∞ or near it.
     """
     found, expected = found.double().cpu(), expected.double().cpu()
     deviations = (expected - expected.median()).abs()
@@ -200,8 +200,8 @@ def tolerance(backbone: Backbone) -> float:
     return TOLERANCE[backbone.embedding_dtype]
 
 
-def _empty(backbone: Backbone) -> Soft:
-    return Soft(torch.zeros(0, backbone.d_model))
+def _empty(backbone: Backbone) -> PromptInput:
+    return PromptInput(torch.zeros(0, backbone.d_model))
 
 
 def refusal(backbone: Backbone, problem: str, way_out: str = OTHERS) -> RankprobeError:

@@ -1,4 +1,4 @@
-"""Gradient checkpointing: activations of each block are computed again in the backward pass."""
+"""Gradient checkpointing: the backward pass recomputes the activations of each block."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from rankprobe.errors import RankprobeError
 
 @contextmanager
 def recomputing(model: Any) -> Iterator[None]:
-    """Inside this context the blocks of `model` keep no activations, and gradients are the same.
+    """Inside this context the blocks of `model` save no activations; gradients are the same.
 
-    transformers recomputes in training mode only; so the blocks alone are put into it, not the dropouts
-    inside them. Its own switch would also hook the embeddings, for good.
+    transformers recomputes only in training mode, so the blocks are set to it, but not the dropout modules
+    inside. Its own switch would also add a permanent hook to the embeddings.
+
+    Raises:
+        RankprobeError: the model has no blocks that can recompute.
     """
     from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -37,7 +40,7 @@ def recomputing(model: Any) -> Iterator[None]:
 
 
 def _recomputed(block: Any, function: Callable[..., Any], *inputs: Any) -> Any:
-    """`checkpoint` of a block that computes as outside training: some drop out by their own `training`."""
+    """`checkpoint` of a block that computes in evaluation mode: some apply dropout if `training` is set."""
 
     def compute(*inputs: Any) -> Any:
         block.training = False

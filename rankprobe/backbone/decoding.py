@@ -1,7 +1,7 @@
-"""Greedy decoding, step by step: every model that trains on `inputs_embeds` can answer.
+"""Greedy decoding, step by step, for every model that takes `inputs_embeds`.
 
-`generate` of transformers takes no `inputs_embeds` for some models, and it needs padding on the left, which
-others do not support. Here a model decodes in the fastest way that gives its own teacher-forced logits.
+transformers' `generate` does not take `inputs_embeds` for some models, and needs padding on the left, which
+other models do not support. Here a model decodes in the fastest way that gives its teacher-forced logits.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ IGNORED = -100
 """Label id of padding, as in Hugging Face models."""
 
 Step = Callable[[Tensor], Tensor]
-"""Logits (R, vocabulary) of the next token after the tokens (R, t) that were chosen so far."""
+"""From the tokens (R, t) chosen so far to the logits (R, V) of the next token."""
 
 
 def decoder_inputs(backbone: Backbone, labels: Tensor) -> Tensor:
-    """What an encoder-decoder's decoder reads to predict `labels` (R, L): the labels, one place to the right.
+    """The decoder input (R, L) of an encoder-decoder for `labels` (R, L): the labels shifted to the right.
 
-    The model's own method decides; one without it reads its start token first.
+    The model's own method is used if it has one; otherwise the start token comes first.
     """
     model = backbone.model
     if hasattr(model, "prepare_decoder_input_ids_from_labels"):
         return model.prepare_decoder_input_ids_from_labels(labels=labels)
     start = torch.full_like(labels[:, :1], model.generation_config.decoder_start_token_id)
-    return torch.cat([start, labels[:, :-1].clamp(min=0)], dim=1)  # any token does on padding
+    return torch.cat([start, labels[:, :-1].clamp(min=0)], dim=1)  # padding may be any token
 
 
 @torch.no_grad()
 def greedy(backbone: Backbone, embeds: Tensor, mask: Tensor, limit: int) -> list[list[int]]:
-    """The likeliest token at each step, up to the end-of-sequence token, which is left out.
+    """The most likely token at each step, up to the end-of-sequence token, which is left out.
 
     Args:
         backbone: the model.
         embeds: (R, n + T, d), prompt and text, padded on the right.
-        mask: (R, n + T), 1 where there is something.
-        limit: tokens of the longest answer.
+        mask: (R, n + T), 1 on real tokens.
+        limit: the most tokens of an answer.
     """
     answers: list[list[int]] = [[] for _ in range(len(mask))]
     for rows in row_groups(backbone, mask):
@@ -54,7 +54,7 @@ def greedy(backbone: Backbone, embeds: Tensor, mask: Tensor, limit: int) -> list
 
 
 def row_groups(backbone: Backbone, mask: Tensor) -> list[Tensor]:
-    """The numbers of rows that are decoded together."""
+    """Groups of row indices that are decoded together."""
     if backbone.decoding != "grouped":
         return [torch.arange(len(mask), device=mask.device)]
     lengths = mask.sum(1)
@@ -72,7 +72,7 @@ def _answers(backbone: Backbone, step: Step, rows: int, limit: int) -> list[list
 
 
 def next_logits(backbone: Backbone, embeds: Tensor, mask: Tensor) -> Step:
-    """How to continue prompts and texts, in the backbone's way of decoding. Arguments: as for `greedy`."""
+    """A function that continues prompts and texts, by `backbone.decoding`. Arguments: as for `greedy`."""
     if not backbone.causal:
         return _encoder_decoder(backbone, embeds, mask, cached=backbone.decoding != "uncached")
     if backbone.decoding == "uncached":
@@ -81,7 +81,7 @@ def next_logits(backbone: Backbone, embeds: Tensor, mask: Tensor) -> Step:
 
 
 def _encoder_decoder(backbone: Backbone, embeds: Tensor, mask: Tensor, *, cached: bool) -> Step:
-    """The text is encoded once."""
+    """Encode the text once, then decode."""
     model, names, kept = backbone.model, arguments(backbone), dict[str, Any]()
     encoded = model.get_encoder()(inputs_embeds=embeds, attention_mask=mask)
     end = torch.full_like(mask[:, :1], backbone.tokenizer.eos_token_id)
@@ -103,16 +103,16 @@ def _encoder_decoder(backbone: Backbone, embeds: Tensor, mask: Tensor, *, cached
 
 
 def _causal(backbone: Backbone, embeds: Tensor, mask: Tensor, decoding: Decoding) -> Step:
-    """With what the model keeps between steps: keys and values, or the state of a recurrent model."""
+    """Decode with the cache of the model: keys and values, or the state of a recurrent model."""
     names, kept = arguments(backbone), dict[str, Any]()
     last = {"logits_to_keep": 1} if "logits_to_keep" in names else {}
     embeds, mask = padded_left(embeds, mask)
 
     def places(tokens: Tensor, width: int) -> dict[str, Tensor]:
-        """Which places of the whole sequence hold a token, and positions of the last `width` of them."""
+        """The mask of the whole sequence, and the positions of its last `width` tokens."""
         whole = torch.cat([mask, torch.ones_like(tokens)], dim=1)
         known = {"attention_mask": whole, "position_ids": (whole.cumsum(1) - 1).clamp(min=0)[:, -width:]}
-        if decoding == "grouped":  # no padding, and some recurrent models take no mask for a single token
+        if decoding == "grouped":  # no padding; some recurrent models accept no mask for a single token
             del known["attention_mask"]
         return {name: tensor for name, tensor in known.items() if name in names}
 
@@ -128,15 +128,17 @@ def _causal(backbone: Backbone, embeds: Tensor, mask: Tensor, decoding: Decoding
 
 
 def _causal_uncached(backbone: Backbone, embeds: Tensor, mask: Tensor) -> Step:
-    """Padding stays on the right, where it changes nothing."""
+    """Decode without a cache; padding stays on the right, where it has no effect."""
 
     def step(tokens: Tensor) -> Tensor:
-        answers = torch.cat([tokens, torch.zeros_like(mask[:, :1])], dim=1)  # what comes last is not seen
+        answers = torch.cat(
+            [tokens, torch.zeros_like(mask[:, :1])], dim=1
+        )  # no logits depend on the last token
         return answer_logits(backbone, embeds, mask, answers)[:, -1]
 
     return step
 
 
 def _carried(output: Any, names: frozenset[str]) -> dict[str, Any]:
-    """What a step passes to the next one (a cache or a state): every output that is also an argument."""
+    """The cache or state for the next step: every output that is also an argument."""
     return {name: output[name] for name in output if name in names}

@@ -1,4 +1,4 @@
-"""Which device a backbone computes on, and in which dtype its frozen weights are kept there."""
+"""The device of a backbone, and the dtype of its frozen weights there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DEVICES = ("cpu", "cuda", "mps")
 
 
 def chosen_device(device: str, dtype: str | None = None) -> str:
-    """`device`, or for `auto` the fastest kind here: CUDA, then MPS (which has no float64), then the CPU."""
+    """`device`; for `auto`, CUDA if available, else MPS (which has no float64), else the CPU."""
     if device != "auto":
         return device
     if torch.cuda.is_available():
@@ -21,7 +21,7 @@ def chosen_device(device: str, dtype: str | None = None) -> str:
 
 
 def chosen_dtype(dtype: str | None, device: str, device_map: str | None = None) -> str:
-    """`dtype`, or where it is None the default of the device; a device map fills GPUs first."""
+    """`dtype`; for None, the default of the device. A device map fills GPUs first."""
     if dtype is not None:
         return dtype
     on_gpu = device_map is not None and torch.cuda.is_available()
@@ -29,10 +29,10 @@ def chosen_dtype(dtype: str | None, device: str, device_map: str | None = None) 
 
 
 def check_device(device: str) -> None:
-    """Make sure that a device can be used.
+    """Check that a device can be used.
 
     Raises:
-        RankprobeError: it cannot.
+        RankprobeError: it does not exist, or torch cannot allocate memory on it.
     """
     try:
         if torch.device(device).type not in DEVICES:

@@ -1,4 +1,4 @@
-"""Dropout in a cohort: each member draws its own masks, the ones it would draw alone."""
+"""Dropout in a cohort: each member draws the masks that it would draw alone."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from torch.overrides import TorchFunctionMode
 class MemberDropout(TorchFunctionMode):
     """Inside this context, `dropout` draws each member's mask from that member's generator.
 
-    The backbone's rows lie member after member. A mask drawn for the whole batch from one stream would
-    tie a member's noise to its neighbours; here it depends on its own generator and on its own padded
-    length only, so a member trains in a cohort exactly as it does alone.
+    The rows of the batch are ordered by member. A mask for the whole batch from one generator would make the
+    noise of a member depend on the others. Here it depends only on the member's generator and padded length,
+    so a member trains in a cohort exactly as it does alone.
 
     Args:
         generators: K generators on the backbone's device.
@@ -50,7 +50,7 @@ class MemberDropout(TorchFunctionMode):
         return input.mul_(mask) if inplace else input * mask
 
     def _mask(self, input: Tensor, member: int, p: float) -> Tensor:
-        """Member's mask over its rows of (R, T, d) states or (R, heads, T, T) attention weights."""
+        """The mask of a member over its rows of (R, T, d) states or (R, heads, T, T) attention weights."""
         full = [self.rows[member], *input.shape[1:]]
         sequence_axes = (2, 3) if input.dim() == 4 else (1,)
         own = list(full)

@@ -1,4 +1,4 @@
-"""Proof that a frozen backbone stayed frozen."""
+"""The checksum of a backbone, which shows that frozen weights did not change."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import torch
 
 from rankprobe.backbone.base import Backbone
-from rankprobe.backbone.spread import values
+from rankprobe.backbone.offload import values
 
 
 def fingerprint(backbone: Backbone) -> str:

@@ -22,9 +22,9 @@ from rankprobe.backbone.base import Backbone
 from rankprobe.backbone.causal import arguments
 from rankprobe.backbone.check import examined, refusal
 from rankprobe.backbone.device import check_device, chosen_device, chosen_dtype
-from rankprobe.backbone.fast import quicken
+from rankprobe.backbone.fast_layers import fast_layers
+from rankprobe.backbone.offload import is_offloaded, offload
 from rankprobe.backbone.shapes import SHAPES, T5_ROWS, skeleton
-from rankprobe.backbone.spread import is_spread, spread
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.hub import Found, cached_commit, first_line, from_hub, one_at_a_time
 from rankprobe.lfs import check_lfs_folder
@@ -63,7 +63,7 @@ def load_backbone(
         seed: of the weights of `random:` backbones; others ignore it.
         device: a torch device, or `auto`: CUDA, else MPS, else the CPU.
         device_map: instead of `device`, how accelerate spreads the weights over several; see
-            `settings.placement`.
+            `settings.parse_device_map`.
 
     Raises:
         RankprobeError: unknown or unreachable model, tokenizer or device, a model that cannot be spliced,
@@ -101,8 +101,8 @@ def prepared(backbone: Backbone, device: str | None = "cpu") -> Backbone:
     backbone.model.requires_grad_(False).eval()
     if device is not None:
         backbone.model.to(device)
-    if not is_spread(backbone.model):  # else accelerate's hooks hold on to the plain layers
-        quicken(backbone.model)
+    if not is_offloaded(backbone.model):  # else accelerate's hooks hold on to the plain layers
+        fast_layers(backbone.model)
     if backbone.device.type == "cpu":
         keep_memory()
     return examined(backbone)
@@ -134,7 +134,7 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype, device_ma
 
     def load(local_files_only: bool) -> Any:
         load_here = partial(load_all, local_files_only)
-        return spread(load_here, device_map) if device_map else load_here()
+        return offload(load_here, device_map) if device_map else load_here()
 
     def load_all(local: bool, **placed: Any) -> Any:
         config = AutoConfig.from_pretrained(folder, local_files_only=local, trust_remote_code=False)

@@ -1,7 +1,7 @@
-"""Whether a prompt, a text and an answer fit into a model: it is run at that length.
+"""Checks that prompt, text and answer fit into a model, by running it at that length.
 
-A config is no guide: T5's names a limit that does not exist, rotary positions work beyond theirs, and limits
-have many names.
+Configs are not reliable: that of T5 names a limit that does not exist, rotary positions work beyond the
+limit, and limits have many names.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from torch.overrides import TorchFunctionMode
 
 from rankprobe.backbone.base import Backbone
 from rankprobe.backbone.score import TextBatch, label_logits
-from rankprobe.backbone.splice import Soft
+from rankprobe.backbone.splice import PromptInput
 from rankprobe.errors import RankprobeError
 from rankprobe.hub import first_line
 
 
 class TooLong(IndexError):
-    """A table of positions ended: it has `limit` positions, and `length` were needed."""
+    """A position table has `limit` positions, but the input needs `length`."""
 
     def __init__(self, limit: int, length: int) -> None:
         super().__init__(f"{limit} positions, and {length} were needed")
@@ -29,9 +29,9 @@ class TooLong(IndexError):
 
 
 class CheckedTables(TorchFunctionMode):
-    """Inside this context a look-up beyond the end of a table raises `TooLong`.
+    """Inside this context a look-up beyond the end of an embedding table raises `TooLong`.
 
-    On a GPU the look-up itself would leave the process without a working device.
+    On a GPU the look-up itself would make the device unusable for the process.
     """
 
     def __torch_function__(
@@ -62,7 +62,7 @@ def check_fits(backbone: Backbone, n: int, text: int, answer: int) -> None:
     shorter = "give a smaller --max-source-length or --prompt-length"
     try:
         with CheckedTables():
-            label_logits(backbone, [Soft(torch.zeros(n, backbone.d_model))], batch)
+            label_logits(backbone, [PromptInput(torch.zeros(n, backbone.d_model))], batch)
     except TooLong as error:
         if not backbone.causal and error.length == answer:
             raise RankprobeError(

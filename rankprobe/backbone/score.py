@@ -1,4 +1,4 @@
-"""What a prompt is trained on and chosen by: the loss of target texts, and greedily decoded answers."""
+"""Losses and answers of K prompts in one pass."""
 
 from __future__ import annotations
 
@@ -7,35 +7,41 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
 from rankprobe.backbone.base import Backbone
 from rankprobe.backbone.causal import answer_logits
 from rankprobe.backbone.decoding import IGNORED, decoder_inputs, greedy
-from rankprobe.backbone.splice import Soft, splice
+from rankprobe.backbone.splice import PromptInput, splice
 from rankprobe.errors import RankprobeError
 
 
 @dataclass(frozen=True)
 class TextBatch:
-    """Rows of text for K members, member after member.
+    """R rows of text of K members, member after member.
 
-    `rows`: K counts. `source_lengths`, `target_lengths`: K padded lengths, those that each member's rows
-    would have alone. `input_ids` and `attention_mask` (R, T); `labels` (R, L) padded with `IGNORED`.
+    Attributes:
+        rows: the number of rows of each member.
+        source_lengths, target_lengths: the padded lengths that each member's rows would have alone.
+        input_ids, attention_mask: the source texts, padded on the right.
+        labels: the target texts, padded with `IGNORED`.
     """
 
     rows: Sequence[int]
     source_lengths: Sequence[int]
     target_lengths: Sequence[int]
-    input_ids: Tensor
-    attention_mask: Tensor
-    labels: Tensor
+    input_ids: Int[Tensor, "R T"]
+    attention_mask: Int[Tensor, "R T"]
+    labels: Int[Tensor, "R L"]
 
 
-def label_logits(backbone: Backbone, softs: Sequence[Soft], batch: TextBatch) -> Tensor:
-    """Logits (R, L, vocabulary) of each label position, teacher-forced."""
-    embeds, mask = splice(backbone, softs, batch.rows, batch.input_ids, batch.attention_mask)
+def label_logits(
+    backbone: Backbone, prompt_inputs: Sequence[PromptInput], batch: TextBatch
+) -> Float[Tensor, "R L V"]:
+    """Logits of each label position, with teacher forcing."""
+    embeds, mask = splice(backbone, prompt_inputs, batch.rows, batch.input_ids, batch.attention_mask)
     if backbone.causal:
         return answer_logits(backbone, embeds, mask, batch.labels.clamp(min=0))
     shifted = decoder_inputs(backbone, batch.labels)
@@ -45,13 +51,12 @@ def label_logits(backbone: Backbone, softs: Sequence[Soft], batch: TextBatch) ->
     return output.logits
 
 
-def losses(backbone: Backbone, softs: Sequence[Soft], batch: TextBatch) -> list[Tensor]:
-    """Each member's loss: mean cross-entropy over the label tokens of its own rows (paper, equation 6).
+def losses(backbone: Backbone, prompt_inputs: Sequence[PromptInput], batch: TextBatch) -> list[Tensor]:
+    """The loss of each member: mean cross-entropy over the label tokens of its rows (paper, equation 6).
 
-    The members share the forward pass and nothing else, so the gradient of a loss reaches only that
-    member's prompt.
+    Members share only the forward pass, so the gradient of a loss reaches that member's prompt alone.
     """
-    logits = _widened(label_logits(backbone, softs, batch))
+    logits = _widened(label_logits(backbone, prompt_inputs, batch))
     members = zip(logits.split(list(batch.rows)), batch.labels.split(list(batch.rows)), strict=True)
     return [
         functional.cross_entropy(member.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
@@ -60,20 +65,25 @@ def losses(backbone: Backbone, softs: Sequence[Soft], batch: TextBatch) -> list[
 
 
 def _widened(logits: Tensor) -> Tensor:
-    """Logits in float32 at least: sums of log-probabilities in bfloat16 would lose what they compare."""
+    """Logits in float32 or float64: sums of log-probabilities in bfloat16 are too coarse to compare."""
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
 @torch.no_grad()
 def decode(
-    backbone: Backbone, softs: Sequence[Soft], batch: TextBatch, max_new_tokens: int | Sequence[int]
+    backbone: Backbone,
+    prompt_inputs: Sequence[PromptInput],
+    batch: TextBatch,
+    max_new_tokens: int | Sequence[int],
 ) -> list[list[str]]:
-    """Greedy answers, K lists of texts, special tokens dropped.
+    """Decode greedily; returns K lists of texts without special tokens.
 
-    At most `max_new_tokens` long, for each member its own if there are several.
+    `max_new_tokens`: the most tokens of an answer, for all members or for each.
     """
-    embeds, mask = splice(backbone, softs, batch.rows, batch.input_ids, batch.attention_mask)
-    limits = [max_new_tokens] * len(softs) if isinstance(max_new_tokens, int) else list(max_new_tokens)
+    embeds, mask = splice(backbone, prompt_inputs, batch.rows, batch.input_ids, batch.attention_mask)
+    limits = (
+        [max_new_tokens] * len(prompt_inputs) if isinstance(max_new_tokens, int) else list(max_new_tokens)
+    )
     tokens = greedy(backbone, embeds, mask, max(limits))
     members = np.repeat(limits, list(batch.rows)).tolist()
     kept = [row[:limit] for row, limit in zip(tokens, members, strict=True)]
@@ -85,22 +95,22 @@ def decode(
 @torch.no_grad()
 def likeliest(
     backbone: Backbone,
-    softs: Sequence[Soft],
+    prompt_inputs: Sequence[PromptInput],
     batch: TextBatch,
     candidates: Sequence[Sequence[Sequence[int]]],
 ) -> list[int]:
-    """For each of the R rows, the number of the candidate answer with the highest log-likelihood.
+    """For each of the R rows, the index of the candidate answer with the highest log-likelihood.
 
-    The log-likelihood is the sum over the answer's tokens, its end included, not divided by their number
-    (as T5's rank classification). An encoder-decoder encodes the text once.
+    The log-likelihood is the sum over the tokens of the answer and its end token, not divided by their number
+    (as in T5's rank classification). An encoder-decoder encodes the text once.
 
     Args:
         backbone: the frozen model.
-        softs: K, what each member gives to the input.
+        prompt_inputs: K prompts.
         batch: the rows; its labels are not used.
-        candidates: token ids of each candidate, per row; rows may have different numbers of them.
+        candidates: for each row, the token ids of its candidates; their number may differ between rows.
     """
-    embeds, mask = splice(backbone, softs, batch.rows, batch.input_ids, batch.attention_mask)
+    embeds, mask = splice(backbone, prompt_inputs, batch.rows, batch.input_ids, batch.attention_mask)
     model = backbone.model
     encoded = None if backbone.causal else model.get_encoder()(inputs_embeds=embeds, attention_mask=mask)
     most = max(map(len, candidates))
@@ -126,15 +136,15 @@ def likeliest(
 
 
 @torch.no_grad()
-def check_prompt_matters(backbone: Backbone, prompt: Tensor, batch: TextBatch) -> None:
-    """Fail unless the prompt changes the logits: a prompt that is silently ignored trains nothing.
+def check_prompt_matters(backbone: Backbone, prompt: Float[Tensor, "n d"], batch: TextBatch) -> None:
+    """Check that the prompt changes the logits; a model that ignores it would train nothing.
 
     Raises:
         RankprobeError: logits with and without `prompt` are equal.
     """
     first = (batch.input_ids[:1], batch.attention_mask[:1], batch.labels[:1])
     one = TextBatch([1], batch.source_lengths[:1], batch.target_lengths[:1], *first)
-    with_it, without = (label_logits(backbone, [Soft(P)], one) for P in (prompt, prompt[:0]))
+    with_it, without = (label_logits(backbone, [PromptInput(P)], one) for P in (prompt, prompt[:0]))
     if torch.equal(with_it, without):
         raise RankprobeError(
             f"model '{backbone.name}' gives the same logits with and without the prompt, so nothing "

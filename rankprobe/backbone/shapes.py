@@ -17,11 +17,11 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 def skeleton(shape: str, rows: int = T5_ROWS, **special: Any) -> Any:
-    """An encoder-decoder of this shape, newly initialised on torch's default device.
+    """A new T5 model of this shape with random weights, on torch's default device.
 
     Args:
         shape: a name from `SHAPES`.
-        rows: of the embedding.
+        rows: number of embedding rows.
         special: ids of special tokens, by their names in `T5Config`.
     """
     from transformers import T5Config, T5ForConditionalGeneration

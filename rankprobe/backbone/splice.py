@@ -1,4 +1,4 @@
-"""The one place where a soft prompt meets a model."""
+"""Joins soft prompts to the input of a model. No other module does."""
 
 from __future__ import annotations
 
@@ -6,56 +6,57 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from rankprobe.backbone.base import Backbone
 
 
-class Soft(NamedTuple):
-    """What a member gives to the input: a prompt P (n, d), and a shift (s, d) of the text's embeddings."""
+class PromptInput(NamedTuple):
+    """The part of a member in the input: a prompt, and a shift of the embeddings of the text."""
 
-    P: Tensor
-    shift: Tensor | None = None
+    P: Float[Tensor, "n d"]
+    shift: Float[Tensor, "s d"] | None = None
 
 
 def splice(
     backbone: Backbone,
-    softs: Sequence[Soft],
+    prompt_inputs: Sequence[PromptInput],
     rows: Sequence[int],
-    input_ids: Tensor,
-    attention_mask: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Prepend each member's prompt to its rows of text, in embedding space; T5's on the encoder side.
+    input_ids: Int[Tensor, "R T"],
+    attention_mask: Int[Tensor, "R T"],
+) -> tuple[Float[Tensor, "R _ d"], Int[Tensor, "R _"]]:
+    """Prepend the prompt of each member to the embeddings of its texts (T5: on the encoder side).
 
-    A member's shift is added to the embeddings of the first s positions of its text.
+    The shift of a member is added to the embeddings of the first s positions of its texts.
 
     Args:
         backbone: the frozen model.
-        softs: K, one per member of the cohort; n is the same for all and may be 0.
-        rows: K counts; the first `rows[0]` rows of text belong to member 0, and so on.
-        input_ids: (R, T) with R = sum(rows), padded on the right.
-        attention_mask: (R, T), 1 on real tokens.
+        prompt_inputs: K prompts of the same length n, which may be 0.
+        rows: K counts with sum R; the first `rows[0]` texts belong to member 0, and so on.
+        input_ids: padded on the right.
+        attention_mask: 1 on real tokens.
 
     Returns:
-        `inputs_embeds` (R, n + T, d) in the backbone's dtype and the mask (R, n + T). Positions need no
-        care: the model counts them itself, and the prompt is simply the first n tokens.
+        `inputs_embeds` in the dtype of the backbone, and the attention mask. The model counts positions from
+        the first prompt token.
     """
     text = backbone.embed(input_ids)
     soft = torch.cat(
         [
             each.P.to(text.device, text.dtype).expand(count, -1, -1)
-            for each, count in zip(softs, rows, strict=True)
+            for each, count in zip(prompt_inputs, rows, strict=True)
         ]
     )
-    if any(each.shift is not None for each in softs):
-        parts = zip(softs, text.split(list(rows)), strict=True)
+    if any(each.shift is not None for each in prompt_inputs):
+        parts = zip(prompt_inputs, text.split(list(rows)), strict=True)
         text = torch.cat([_shifted(part, each.shift) for each, part in parts])
     ones = attention_mask.new_ones(soft.shape[:2])
     return torch.cat([soft, text], dim=1), torch.cat([ones, attention_mask], dim=1)
 
 
 def _shifted(text: Tensor, shift: Tensor | None) -> Tensor:
-    """Text embeddings (R, T, d) with `shift` (s, d) added to the first positions."""
+    """Text embeddings (R, T, d) with `shift` (s, d) added to the first s positions."""
     if shift is None:
         return text
     covered = min(len(shift), text.shape[1])

@@ -1,6 +1,6 @@
-"""Package data: the miniature tasks, in the layout of the official release, and our own little backbones.
+"""Package data: the miniature tasks, in the layout of the official release, and small pretrained backbones.
 
-What they are, how they were made and what they score: MODEL_CARD.md, beside this file.
+MODEL_CARD.md in this folder describes how they were made and what they score.
 """
 
 from pathlib import Path
@@ -8,4 +8,4 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 
 BACKBONES = ("tiny", "mini")
-"""Each is a folder here that `load_backbone` reads by its name."""
+"""Names that `load_backbone` accepts; each is a subfolder."""

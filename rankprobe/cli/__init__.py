@@ -1,4 +1,4 @@
-"""The front desk: `main` runs a command and turns errors into one or two lines and an exit code."""
+"""The command line: `main` runs a command, and turns errors into one or two lines and an exit code."""
 
 from __future__ import annotations
 
@@ -7,65 +7,77 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from io import TextIOWrapper
+from typing import Any
 
 from rankprobe.errors import RankprobeError, RunInterrupted
+from rankprobe.settings import RENAMED_SETTINGS
 from rankprobe.text import plain, plain_lines
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `rankprobe` command.
 
-    Exits with 0, 1 (a run failed, or the system refused), 2 (bad input) or 130 (stopped on request).
+    Exit codes: 0; 1 (a run failed, or a system error); 2 (bad input); 130 (stopped by a signal).
     """
     import typer
 
     from rankprobe.cli.app import app
 
-    _print_always()
+    _replace_unprintable()
     usage_error: type[Exception] = typer.BadParameter.__mro__[1]
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if "--debug" in given:
-        sys.exit(app(args=[word for word in given if word != "--debug"], standalone_mode=False))
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options: dict[str, Any] = {"prog_name": "rankprobe", "standalone_mode": False}
+    if "--debug" in words:
+        sys.exit(app(args=[word for word in words if word != "--debug"], **options))
     with warnings.catch_warnings():
-        warnings.showwarning = _one_line
+        warnings.showwarning = _print_warning
         try:
-            code = app(args=given or ["--help"], standalone_mode=False)
+            code = app(args=words or ["--help"], **options)
         except RunInterrupted as stopped:
-            code = _say(str(stopped), stopped.exit_code, kind="")
+            code = _print_error(str(stopped), stopped.exit_code, prefix="")
         except RankprobeError as error:
-            code = _say(str(error), error.exit_code)
+            code = _print_error(str(error), error.exit_code)
         except usage_error as error:
-            code = _say(f"{error.format_message()} (see: rankprobe --help)", 2)  # type: ignore[attr-defined]
+            code = _print_error(_usage_message(error), 2)
         except OSError as error:
-            code = _say(str(error), 1)
+            code = _print_error(str(error), 1)
         except KeyboardInterrupt:
             code = 130
         except Exception as error:
-            code = _say(f"{type(error).__name__}: {error} (--debug shows where)", 1)
+            code = _print_error(f"{type(error).__name__}: {error} (--debug shows the traceback)", 1)
     sys.exit(code)
 
 
-def _print_always() -> None:
-    """Replace what a terminal or a locale that is not UTF-8 cannot show, instead of ending the command.
+def _usage_message(error: Any) -> str:
+    """Return the message of a wrong command line, and where to read the right one."""
+    command = error.ctx.command_path if error.ctx else "rankprobe"
+    option = str(getattr(error, "option_name", "")).removeprefix("--").replace("-", "_")
+    if option in RENAMED_SETTINGS:
+        return f"--{option} is named --{RENAMED_SETTINGS[option].replace('_', '-')} now"
+    return f"{error.format_message().rstrip('.')} (see: {command} --help)"
 
-    A way to print it that the user chose, as with PYTHONIOENCODING=ascii:xmlcharrefreplace, stays.
+
+def _replace_unprintable() -> None:
+    """Print ? for characters that the terminal or locale cannot show, instead of raising an error.
+
+    If the user chose another error handler, as in PYTHONIOENCODING=ascii:xmlcharrefreplace, it is kept.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             utf8 = stream.encoding.lower().replace("-", "") == "utf8"
-            # surrogateescape is for the bytes of paths alone; in UTF-8 they are all that is not encoded.
+            # surrogateescape restores the bytes of paths; UTF-8 can encode all other characters.
             if stream.errors == "strict" or (stream.errors == "surrogateescape" and not utf8):
                 stream.reconfigure(errors="replace")
 
 
-def _say(message: str, code: int, kind: str = "error: ") -> int:
-    with suppress(OSError):  # the terminal was closed; the exit code still tells
-        print(f"{kind}{plain_lines(message)}", file=sys.stderr)  # noqa: T201
+def _print_error(message: str, code: int, prefix: str = "error: ") -> int:
+    with suppress(OSError):  # the terminal may be closed; the exit code remains
+        print(f"{prefix}{plain_lines(message)}", file=sys.stderr)  # noqa: T201
     return code
 
 
-def _one_line(
+def _print_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object
 ) -> None:
-    """A warning as one line without the source code around it; nothing is left out."""
+    """Print a warning on one line, without the line of source code that Python adds."""
     print(f"{category.__name__}: {plain(message)}", file=sys.stderr)  # noqa: T201

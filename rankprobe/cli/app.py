@@ -1,4 +1,4 @@
-"""The commands. Each parses, builds, calls the library, and prints."""
+"""The commands. Each parses its arguments, calls the library, and prints the result."""
 
 from __future__ import annotations
 
@@ -10,12 +10,21 @@ from rich.console import Console
 from rich.table import Table
 
 from rankprobe.cli import measure, sweep, table, use
-from rankprobe.cli.options import build_config, with_settings
+from rankprobe.cli.options import RunList, RunsDir, SettingsCommand, build_config, option, with_settings
 from rankprobe.errors import RankprobeError
 from rankprobe.text import plain
 
+TRAIN, USE, MEASURE, SHOW, INFORM = (
+    "Train",
+    "Use trained prompts",
+    "Measure ranks",
+    "Show results",
+    "Tasks, methods, environment",
+)
+"""The panels of `rankprobe --help`."""
+
 app = typer.Typer(
-    help="Measure the intrinsic rank of soft prompts, and see how far a reading can be trusted.",
+    help="Measure the intrinsic rank of soft prompts, and how far a reading can be trusted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -25,21 +34,26 @@ app = typer.Typer(
     },
 )
 
-RunsDir = Annotated[Path, typer.Option(help="Where run folders live")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file of settings; flags override it")]
-Seeds = Annotated[
-    list[int] | None, typer.Option("--seed", help="Repeat it to train several runs in one pass [42]")
+ConfigFile = Annotated[
+    Path | None,
+    option("--config", "TOML file with settings; flags override it", metavar="FILE"),
 ]
-Name = Annotated[str | None, typer.Option(help="Run id; unset: made from the settings")]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue the run if its folder exists")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start over if its folder exists")]
+Seeds = Annotated[
+    list[int] | None,
+    option("--seed", "Random seed; repeat it to train several runs in one pass", default=42, metavar="INT"),
+]
+Name = Annotated[str | None, option("--name", "Run id; unset: made from the settings")]
+Resume = Annotated[bool, option("--resume", "Continue the run if its folder exists", metavar="")]
+Overwrite = Annotated[bool, option("--overwrite", "Start again if its folder exists", metavar="")]
 
 
 @app.callback()
 def debug(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors")] = False,
+    debug: Annotated[
+        bool, option("--debug", "Show the traceback of an error; works with every command", metavar="")
+    ] = False,
 ) -> None:
-    """Options of all commands; `main` acts on them."""
+    """Declare the options of all commands; `main` handles them."""
 
 
 def train(
@@ -51,125 +65,138 @@ def train(
     resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train a soft prompt by any method; see: rankprobe methods."""
+    """Train a soft prompt with any method; list them with: rankprobe methods
+
+    Turn a flag off with --no-FLAG, for example --no-twin.
+    """
     if resume and overwrite:
         raise RankprobeError("--resume and --overwrite exclude each other; give one")
     if name and seed and len(seed) > 1:
-        raise RankprobeError(f"--name {name} fits one run, and there are {len(seed)} seeds; leave it out")
+        raise RankprobeError(f"--name {name} names one run, but there are {len(seed)} seeds; leave it out")
     seeds = [{"seed": s} for s in seed or []] or [{}]
-    configs = [build_config({**settings, **each}, config) for each in seeds]
+    configs = [build_config({**settings, **one}, config) for one in seeds]
     if_exists = "resume" if resume else "overwrite" if overwrite else "error"
     _train(configs, runs_dir, name, if_exists)
 
 
 def _train(configs: list, runs_dir: Path, name: str | None, if_exists: Any) -> None:
-    from rankprobe.cli.progress import Watch
+    from rankprobe.cli.progress import RunProgress
     from rankprobe.cli.show import summary
+    from rankprobe.evaluation.load import on_this_machine
     from rankprobe.training.api import train_cohort
-    from rankprobe.training.session import on_this_machine
 
     console = Console()
-    here = on_this_machine(configs[0]).backbone
-    where = f"training on {here.device_map or here.device}, weights of the backbone in {here.dtype}"
-    with Watch(console, several=len(configs) > 1, start=where) as watch:
+    config = on_this_machine(configs[0])
+    start = f"training on {config.device_map or config.device}, backbone weights in {config.dtype}"
+    with RunProgress(console, several=len(configs) > 1, start=start) as progress:
         runs = train_cohort(
             configs,
             runs_dir=runs_dir,
             names=[name] if name else None,
             if_exists=if_exists,
-            hooks=[watch],
+            hooks=[progress],
         )
     for run in runs:
         summary(console, run)
 
 
-app.command(name="probe", help="Train the paper's rank probe, with its noise twin beside it.")(
+PROBE_HELP = """Train the paper's rank probe, together with its noise twin.
+
+The noise twin is the same prompt and optimizer, fed Gaussian noise as large as the real gradients.
+Turn a flag off with --no-FLAG, for example --no-twin."""
+app.command(name="probe", help=PROBE_HELP, cls=SettingsCommand, rich_help_panel=TRAIN)(
     with_settings(train, without=("seed",), fixed={"method": "probe"})
 )
-app.command()(with_settings(train, without=("seed",)))
+app.command(cls=SettingsCommand, rich_help_panel=TRAIN)(with_settings(train, without=("seed",)))
+app.command(rich_help_panel=TRAIN)(sweep.sweep)
 
 
-@app.command(name="resume")
-def resume_command(
-    run: Annotated[list[str], typer.Argument(help="Run ids, or paths of run folders.")],
-    runs_dir: RunsDir = Path("runs"),
-) -> None:
-    """Continue runs that were interrupted, killed, or failed."""
-    from rankprobe.cli.progress import Watch
+@app.command(name="resume", rich_help_panel=TRAIN)
+def resume_command(run: RunList, runs_dir: RunsDir = Path("runs")) -> None:
+    """Continue runs that were interrupted or killed, or that failed."""
+    from rankprobe.cli.progress import RunProgress
     from rankprobe.cli.show import summary
     from rankprobe.runs import find_run
     from rankprobe.training.api import resume
 
     console = Console()
-    found = [find_run(name, runs_dir) for name in run]
-    with Watch(console, several=len(found) > 1) as watch:
-        resume(found, hooks=[watch])
-    for each in found:
-        summary(console, each)
+    runs = [find_run(name, runs_dir) for name in run]
+    with RunProgress(console, several=len(runs) > 1) as progress:
+        resume(runs, hooks=[progress])
+    for resumed in runs:
+        summary(console, resumed)
 
 
-app.command(name="eval")(use.evaluate)
-app.command()(use.predict)
-app.command()(use.neighbors)
-app.command()(use.export)
-app.command()(sweep.sweep)
-app.command()(table.table)
-app.command()(measure.analyze)
-app.command()(measure.truncate)
-app.command()(measure.calibrate)
+app.command(name="eval", rich_help_panel=USE)(use.evaluate)
+app.command(rich_help_panel=USE)(use.predict)
+app.command(rich_help_panel=USE)(use.neighbors)
+app.command(rich_help_panel=USE)(use.export)
+app.command(rich_help_panel=MEASURE)(measure.analyze)
+app.command(rich_help_panel=MEASURE)(measure.truncate)
+app.command(rich_help_panel=MEASURE)(measure.calibrate)
 
 
-@app.command()
-def plot(
-    figure: Annotated[
-        list[str] | None,
-        typer.Argument(help="fig1, fig3 … fig9, …; unset: what the runs and sweeps call for."),
-    ] = None,
-    run: Annotated[list[str] | None, typer.Option("--run", help="Only this run; repeatable.")] = None,
-    scale: Annotated[str | None, typer.Option(help="Of the sweep: bundled, or paper.")] = None,
-    look: Annotated[str, typer.Option(help="screen, or paper (serif, column width, PDF).")] = "screen",
-    runs_dir: RunsDir = Path("runs"),
-    output: Annotated[Path, typer.Option(help="Folder for PNG, SVG and provenance.")] = Path("figures"),
-) -> None:
-    """Draw figures from logged runs: the paper's, beside their noise twins, and ours."""
-    from rankprobe.cli.select import frames_for, planned
-    from rankprobe.cli.show import saved
-    from rankprobe.errors import unknown
-    from rankprobe.plots import ALIASES, FIGURES, LOOKS, OF_ONE_RUN, save
-
-    if look not in LOOKS:
-        raise unknown("look", look, LOOKS)
-    asked = figure or [name for name in FIGURES if name in OF_ONE_RUN or name in planned(runs_dir)]
-    names = [ALIASES.get(name, name) for name in asked]
-    for name in names:
-        if name not in FIGURES:
-            raise unknown("figure", name, FIGURES)
-    console, drawn = Console(), list[Path]()
-    for name in names:
-        frames = frames_for(name, runs_dir, run, scale)
-        try:
-            drawn += save(FIGURES[name](frames, look=look), name, frames, output, look)
-        except RankprobeError as error:
-            if figure or frames.steps.empty:
-                raise
-            typer.echo(plain(f"left out: {error}"), err=True)
-    saved(console, drawn)
-
-
-@app.command()
+@app.command(rich_help_panel=SHOW)
 def runs(runs_dir: RunsDir = Path("runs")) -> None:
-    """List runs with their last readings."""
+    """List runs with their scores and ranks."""
     from rankprobe.cli.show import runs_table
     from rankprobe.runs import list_frame
 
     typer.echo(runs_table(list_frame(runs_dir)))
 
 
-@app.command()
+@app.command(rich_help_panel=SHOW)
+def plot(
+    figure: Annotated[
+        list[str] | None,
+        typer.Argument(help="Figures, such as fig3; unset: all figures that the runs and sweeps allow"),
+    ] = None,
+    run: Annotated[list[str] | None, option("--run", "Only this run; repeatable")] = None,
+    scale: Annotated[str | None, option("--scale", "Scale of the sweep: bundled or paper")] = None,
+    look: Annotated[
+        str, option("--look", "screen, or paper (serif, column width, PDF)", default="screen")
+    ] = "screen",
+    runs_dir: RunsDir = Path("runs"),
+    output: Annotated[
+        Path,
+        option("--output", "Folder for the pictures and their provenance", default="figures", metavar="DIR"),
+    ] = Path("figures"),
+) -> None:
+    """Draw figures from logged runs: those of the paper, with noise twins, and ours."""
+    from rankprobe.cli.show import print_paths
+    from rankprobe.errors import unknown
+    from rankprobe.plots import ALIASES, FIGURES, LOOKS, OF_ONE_RUN, save
+    from rankprobe.runs.selection import frames_for, planned_names
+
+    if look not in LOOKS:
+        raise unknown("look", look, LOOKS)
+    planned = planned_names(runs_dir)
+    names = figure or [name for name in FIGURES if name in OF_ONE_RUN or name in planned]
+    names = [ALIASES.get(name, name) for name in names]
+    for name in names:
+        if name not in FIGURES:
+            raise unknown("figure", name, FIGURES)
+    console, paths = Console(), list[Path]()
+    for name in names:
+        frames, missing = frames_for(name, runs_dir, run, scale)
+        table.echo_missing(name, missing)
+        try:
+            paths += save(FIGURES[name](frames, look=look), name, frames, output, look)
+        except RankprobeError as error:
+            if figure or frames.steps.empty:
+                raise
+            typer.echo(plain(f"left out: {error}"), err=True)
+    print_paths(console, paths)
+
+
+app.command(rich_help_panel=SHOW)(table.table)
+
+
+@app.command(rich_help_panel=INFORM)
 def methods() -> None:
-    """List methods and how many numbers each trains at its defaults."""
+    """List methods and how many parameters each trains."""
     from rankprobe.prompts import METHODS
-    from rankprobe.training.count import BACKBONES, trainable_parameters
+    from rankprobe.studies.parameters import BACKBONES, trainable_parameters
 
     table = Table("method", "n", *BACKBONES, "what it trains", box=None, header_style="bold", pad_edge=False)
     for name, (config, _) in METHODS.items():
@@ -180,14 +207,14 @@ def methods() -> None:
 
 
 tasks_app = typer.Typer(help="List tasks, or show one.")
-app.add_typer(tasks_app, name="tasks")
-data_app = typer.Typer(help="Data for machines without network.")
-app.add_typer(data_app, name="data")
+app.add_typer(tasks_app, name="tasks", rich_help_panel=INFORM)
+data_app = typer.Typer(help="Download data, for machines without network.")
+app.add_typer(data_app, name="data", rich_help_panel=INFORM)
 
 
 @tasks_app.callback(invoke_without_command=True)
 def tasks(context: typer.Context) -> None:
-    """List tasks, their labels, metrics and sources; `rankprobe tasks show cb` shows one."""
+    """List tasks with their labels and metrics, or show one task."""
     from rankprobe.tasks import TASKS
 
     if context.invoked_subcommand:
@@ -198,28 +225,35 @@ def tasks(context: typer.Context) -> None:
         table.add_row(task.name, labels, ", ".join(task.metrics))
     console = Console()
     console.print(table)
-    console.print("\neach with --data bundled (miniature), hub, or a folder of the official release")
-    console.print("one of your own: --task FILE.toml or FOLDER; more about one: rankprobe tasks show cb")
+    console.print("\n--data is bundled (our miniature), hub, or a folder with the official release")
+    console.print("a task of your own: --task FILE.toml or --task FOLDER")
+    console.print("show one task: rankprobe tasks show cb")
 
 
 @tasks_app.command()
 def show(
-    task: Annotated[str, typer.Argument(help="A task, or a TOML file or folder of your own.")],
-    data: Annotated[str, typer.Option(help="bundled, bundled-500, hub, or a folder")] = "bundled",
-    targets: Annotated[str, typer.Option(help="digits, words, or one word per label")] = "digits",
-    tokenizer: Annotated[str | None, typer.Option(help="Hub id or folder; unset: that of tiny")] = None,
+    task: Annotated[str, typer.Argument(help="A task, or a TOML file or folder of your own")],
+    data: Annotated[
+        str, option("--data", "bundled, bundled-500, hub, or a folder", default="bundled")
+    ] = "bundled",
+    targets: Annotated[
+        str, option("--targets", "Label texts: digits, words, or one each: yes,no", default="digits")
+    ] = "digits",
+    tokenizer: Annotated[
+        str | None, option("--tokenizer", "Hub id or folder; unset: the tokenizer of tiny")
+    ] = None,
 ) -> None:
-    """Print a task's counts, label balance, majority score, text lengths, and two examples."""
-    from rankprobe.cli.show import task_sheet
+    """Print a task's counts, label balance, baseline, text lengths and two examples."""
+    from rankprobe.cli.show import task_summary
 
-    task_sheet(Console(), task, data, targets, tokenizer)
+    task_summary(Console(), task, data, targets, tokenizer)
 
 
 @data_app.command()
 def fetch(
-    task: Annotated[list[str] | None, typer.Option("--task", help="Repeatable; unset: all.")] = None,
+    task: Annotated[list[str] | None, option("--task", "A task; repeatable; unset: all")] = None,
 ) -> None:
-    """Download SuperGLUE from the hub into the local cache, where runs find it without network."""
+    """Download SuperGLUE from the hub into the local cache, so that runs need no network."""
     from rankprobe.tasks import SPLITS, TASKS, get_task, load_split
 
     for name in task or TASKS:
@@ -227,10 +261,10 @@ def fetch(
         typer.echo(f"{name}: {', '.join(counts)}")
 
 
-@app.command()
+@app.command(rich_help_panel=INFORM)
 def env() -> None:
     """Print versions and hardware, for bug reports."""
-    from rankprobe.training.manifest import machine, versions
+    from rankprobe.runs.provenance import machine, versions
 
     table = Table.grid(padding=(0, 3))
     for name, value in {**versions(), **machine("cpu"), **_accelerators()}.items():

@@ -1,4 +1,4 @@
-"""Lines on a terminal that are shown as they are, whatever names are in them."""
+"""Print lines that may contain names chosen by users."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from rankprobe.text import plain
 
 
 def print_line(console: Console, text: object, style: str = "") -> None:
-    """Print one line without markup, emoji codes, highlighting, wrapping, or control characters."""
+    """Print one line without markup, emoji codes, highlighting or wrapping; escape control characters."""
     console.print(Text(plain(text)), style=style, soft_wrap=True)

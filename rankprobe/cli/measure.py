@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rankprobe.cli.use import Device, RunsDir, Which, checked_which
+from rankprobe.cli.options import Device, RunList, RunsDir, Which, option
+from rankprobe.cli.use import checked_which
 from rankprobe.errors import RankprobeError
-from rankprobe.hub import cached_file, names_in_places
+from rankprobe.hub import cached_file
+from rankprobe.settings import file_name_splits
 from rankprobe.text import plain, plain_lines
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rankprobe.runs import Run
-
-FORMATS = (".csv", ".parquet", ".json")
-PICTURES = (".png", ".svg", ".pdf")
-PANELS = 24
-SHOWN = {
+TABLE_FORMATS = (".csv", ".parquet", ".json")
+PICTURE_FORMATS = (".png", ".svg", ".pdf")
+MAX_PANELS = 24
+COLUMNS = {
     "numerical_rank": "numerical",
     "erank_rv": "effective",
     "stable_rank": "stable",
@@ -33,9 +33,9 @@ SHOWN = {
     "gavish_donoho": "G.-Donoho",
     "permutation_edge": "permutation",
 }
-"""The measures on the terminal; `--output` has all."""
+"""Measures that `analyze` prints, with their column titles; `--output` writes all measures."""
 
-CALIBRATED = {
+CALIBRATION_COLUMNS = {
     "n_positive": "positive σ",
     "n_positive_minus_twin": "minus twin",
     "P_functional": "functional",
@@ -45,111 +45,138 @@ CALIBRATED = {
     "P_energy_95": "energy-95",
     "P_numerical_rank": "numerical",
 }
+"""Readings that `calibrate` prints, with their column titles."""
 
-Output = Annotated[Path | None, typer.Option(help="Write every reading: .csv, .parquet or .json")]
+Output = Annotated[
+    Path | None, option("--output", "Write all readings: .csv, .parquet or .json", metavar="FILE")
+]
 
 
 def analyze(
     prompt: Annotated[
         list[str],
         typer.Argument(
-            help="Runs, files (.npy, .npz, .safetensors, or of torch.save), PEFT adapters, globs of them; "
-            "FILE:NAME where a file has several matrices."
+            help="Runs, files (.npy, .npz, .safetensors, torch.save), PEFT adapters, or glob patterns; "
+            "FILE:NAME for one of several matrices in a file"
         ),
     ],
     output: Output = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the spectra: .png, .svg or .pdf")] = None,
-    directions: Annotated[
-        int | None, typer.Option(min=1, help="Compare the subspaces of so many first directions")
+    plot: Annotated[
+        Path | None, option("--plot", "Draw the spectra: .png, .svg or .pdf", metavar="FILE")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the nulls")] = 0,
+    directions: Annotated[
+        int | None,
+        option("--directions", "Compare the subspaces of this many first directions", metavar="INT", min=1),
+    ] = None,
+    seed: Annotated[int, option("--seed", "Random seed of the nulls", default=0, metavar="INT", min=0)] = 0,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
-    """Measure prompts, each reading beside its null; of runs, also say what the readings mean.
+    """Measure the rank of prompts, and explain the readings of runs.
 
-    Needs no model and no network. On the terminal a reading stands before the same reading of the matrix
-    with its entries in random order, in brackets.
+    The value in brackets is the null: the measure after shuffling the entries of the matrix.
+    Needs no model and no network.
     """
-    from rankprobe.reports import analyze as read
+    from rankprobe.reports import analyze as measure_places
     from rankprobe.reports import findings
+    from rankprobe.runs.replicates import runs_by_replicate
 
-    places = _each_once(place for each in prompt for place in _places(each, runs_dir))
-    _check_output(output, FORMATS)
-    _check_output(plot, PICTURES)
-    table = read(places, seed)
-    typer.echo(_shown(table))
+    places = _without_duplicates(place for text in prompt for place in _resolve(text, runs_dir))
+    _check_output(output, TABLE_FORMATS)
+    _check_output(plot, PICTURE_FORMATS)
+    table = measure_places(places, seed)
+    typer.echo(_format_readings(table))
     if directions:
-        typer.echo(f"\n{_compared(places, directions)}")
-    for runs in _seeds_together(places):
+        typer.echo(f"\n{_format_similarities(places, directions)}")
+    for runs in runs_by_replicate(places):
         typer.echo(f"\n{', '.join(plain(run.id) for run in runs)}")
         for sentence in findings(runs):
             typer.echo(f"  {plain(sentence)}")
     if output:
         _write(table, output)
     if plot:
-        _plot(places, plot)
+        _plot_spectra(places, plot)
 
 
 def truncate(
-    run: Annotated[list[str], typer.Argument(help="Run ids, or paths of run folders.")],
-    k: Annotated[list[int] | None, typer.Option(min=0, help="Directions kept; repeatable; unset: 12")] = None,
+    run: RunList,
+    k: Annotated[
+        list[int] | None,
+        option("--k", "Number of directions to keep; repeatable; unset: 12 values", metavar="INT", min=0),
+    ] = None,
     which: Which = "final",
     device: Device = None,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
-    """Score a trained prompt with only some of its singular directions: the rank that is used.
+    """Score a trained prompt with only k of its singular directions.
 
-    The curves are kept in the run folder; draw them with: rankprobe plot truncation.
+    The curves show which rank the prompt uses. They are saved in the run folder.
+    Draw them with: rankprobe plot truncation
     """
+    from rankprobe.evaluation.truncation import save_truncation
+    from rankprobe.evaluation.truncation import truncate as truncate_run
     from rankprobe.runs import find_run
-    from rankprobe.training.truncate import keep
-    from rankprobe.training.truncate import truncate as cut
 
-    for each in [find_run(name, runs_dir) for name in run]:
-        found = cut(each, ks=k, which=checked_which(which), device=device)
-        keep(each, found)
-        metric = found.curves["metric"].iloc[0]
-        curves = found.curves[found.curves["metric"] == metric]
+    for trained in [find_run(name, runs_dir) for name in run]:
+        result = truncate_run(trained, ks=k, which=checked_which(which), device=device)
+        save_truncation(trained, result)
+        metric = result.curves["metric"].iloc[0]
+        curves = result.curves[result.curves["metric"] == metric]
         name = curves["kept"].str.cat(curves["matrix"], sep=" of ")
         wide = curves.assign(curve=name).pivot(index="k", columns="curve", values="value")
         first = curves.iloc[0]
-        about = f"{each.id}: {first['split']} {metric} with k singular directions, {first['data']}"
-        typer.echo(plain(about))
+        title = f"{trained.id}: {first['split']} {metric} with k singular directions, {first['data']}"
+        typer.echo(plain(title))
         typer.echo(wide[list(dict.fromkeys(name))].to_string(float_format="{:.1f}".format))
-        typer.echo(f"majority {first['majority']:.1f}")
-        for row in found.functional_rank.to_dict("records"):
-            typer.echo(_functional(row))
+        typer.echo(f"baseline {first['baseline']:.1f}")
+        for row in result.functional_rank.to_dict("records"):
+            typer.echo(_format_functional_rank(row))
 
 
 def calibrate(
-    seed: Annotated[list[int] | None, typer.Option(min=0, help="Repeatable [0 1 2]")] = None,
+    seed: Annotated[
+        list[int] | None,
+        option("--seed", "Random seed; repeatable", default="0 1 2", metavar="INT", min=0),
+    ] = None,
     noise: Annotated[
-        float, typer.Option(min=0.001, help="Of the gradient, as a multiple of its size at P = 0")
+        float,
+        option(
+            "--noise",
+            "Gradient noise, relative to the size of the gradient at P = 0",
+            default=5.0,
+            metavar="NUM",
+            min=0.001,
+        ),
     ] = 5.0,
-    learning_rate: Annotated[float, typer.Option(min=0, help="Peak rate, as in runs")] = 0.3,
-    steps: Annotated[int, typer.Option(min=1, help="Optimizer updates")] = 1000,
+    learning_rate: Annotated[
+        float, option("--learning-rate", "Peak learning rate", default=0.3, metavar="NUM", min=0)
+    ] = 0.3,
+    steps: Annotated[int, option("--steps", "Optimizer updates", default=1000, metavar="INT", min=1)] = 1000,
     output: Output = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw probe (ReLU, no gate) and vanilla: .png, .svg or .pdf")
+        Path | None,
+        option(
+            "--plot", "Draw vanilla and the probe with and without ReLU: .png, .svg or .pdf", metavar="FILE"
+        ),
     ] = None,
 ) -> None:
-    """Plant matrices of known rank, train towards them, and see which readings find it.
+    """Test which readings recover a known rank.
 
-    No model: prompts of 100 × 128 are trained on the squared error by the optimizer of runs, with noisy
-    gradients, and on noise alone. Takes about five minutes on one core.
+    Trains prompts (100 × 128) towards matrices of known rank, and on noise alone.
+    No language model: the loss is the squared error, with noise added to its gradient.
+    The optimizer is that of runs. Takes about five minutes on one core.
     """
     import pandas as pd
     from threadpoolctl import threadpool_limits
 
-    from rankprobe.training.calibrate import CONTENDERS, summary
-    from rankprobe.training.calibrate import calibrate as plant
+    from rankprobe.studies.calibration import METHODS, summary
+    from rankprobe.studies.calibration import calibrate as calibrate_methods
 
-    _check_output(output, FORMATS)
-    _check_output(plot, PICTURES)
+    _check_output(output, TABLE_FORMATS)
+    _check_output(plot, PICTURE_FORMATS)
     frames = []
     with threadpool_limits(1):
-        for method in CONTENDERS:
-            frame = plant(
+        for method in METHODS:
+            frame = calibrate_methods(
                 methods=[method],
                 seeds=seed or (0, 1, 2),
                 noise=[noise],
@@ -157,7 +184,7 @@ def calibrate(
                 steps=steps,
             )
             frames.append(frame)
-            typer.echo(f"{_recovered(summary(frame))}\n")
+            typer.echo(f"{_format_recovered(summary(frame))}\n")
     table = pd.concat(frames, ignore_index=True)
     if output:
         _write(table, output)
@@ -169,109 +196,101 @@ def calibrate(
         typer.echo(plain(plot))
 
 
-def _recovered(found: pd.DataFrame) -> str:
-    """Means over seeds, a row per planted rank, under the name of the method; and what noise alone says."""
-    first = found.iloc[0]
+def _format_recovered(means: pd.DataFrame) -> str:
+    """Format means over seeds of one method: a row per planted rank; below, the verdict on noise alone."""
+    first = means.iloc[0]
     name = f"{first['method']}, gate {first['gate']}" if first["gate"] else str(first["method"])
-    shown = {each: label for each, label in CALIBRATED.items() if each in set(found["reading"])}
-    part = found[found["reading"].isin(list(shown))]
-    wide = part.pivot(index="planted", columns="reading", values="recovered")[list(shown)]
-    table = wide.rename(columns=shown).to_string(float_format="{:.1f}".format, na_rep="-")
-    words = part.loc[(part["planted"] == 0) & (part["reading"] == "n_positive"), "verdict"]
-    null = f"\ncount on noise alone: {words.iloc[0]}" if len(words) else ""
+    columns = {k: title for k, title in CALIBRATION_COLUMNS.items() if k in set(means["reading"])}
+    rows = means[means["reading"].isin(list(columns))]
+    wide = rows.pivot(index="planted", columns="reading", values="recovered")[list(columns)]
+    table = wide.rename(columns=columns).to_string(float_format="{:.1f}".format, na_rep="-")
+    verdicts = rows.loc[(rows["planted"] == 0) & (rows["reading"] == "n_positive"), "verdict"]
+    null = f"\ncount on noise alone: {verdicts.iloc[0]}" if len(verdicts) else ""
     return f"{name}, {first['seeds']} seeds, signal-to-noise {1 / first['noise']:.2g}\n{table}{null}"
 
 
-def _functional(row: dict[Any, Any]) -> str:
+def _format_functional_rank(row: dict[Any, Any]) -> str:
     if row["functional_rank"] != row["functional_rank"]:
-        return f"functional rank of {row['matrix']}: none, the score gains nothing on the majority"
+        return f"functional rank of {row['matrix']}: undefined, the score is not above the baseline"
     unsure = f", undefined in {1 - row['defined']:.0%} of resamples" if row["defined"] < 1 else ""
     return (
         f"functional rank of {row['matrix']}: {row['functional_rank']:.0f} "
-        f"({row['low']:.0f}–{row['high']:.0f}{unsure}), the least k that keeps 95 % of the gain over majority"
+        f"({row['low']:.0f}–{row['high']:.0f}{unsure}), the least k that keeps 95 % of the gain over baseline"
     )
 
 
-def _places(given: str, runs_dir: Path) -> list[Path]:
-    """What a word on the command line stands for: a path, a glob of them, the id of a run, a cached adapter.
+def _resolve(text: str, runs_dir: Path) -> list[Path]:
+    """Return the places that an argument names: a path, the matches of a glob, a run id, or a cached adapter.
 
-    `:NAME` at its end stays at the end of each.
+    A `:NAME` at the end is kept at the end of each place.
     """
-    if found := _found(given, runs_dir):
-        return found
-    for head, name in names_in_places(given):
-        if found := _found(head, runs_dir):
-            return [Path(f"{each}:{name}") for each in found]
-    raise RankprobeError(f"no prompt '{given}': no file or folder, no match, no run in '{runs_dir}'")
+    if places := _existing(text, runs_dir):
+        return places
+    for head, name in file_name_splits(text):
+        if places := _existing(head, runs_dir):
+            return [Path(f"{place}:{name}") for place in places]
+    raise RankprobeError(f"no prompt '{text}': no such file or folder, and no such run in '{runs_dir}'")
 
 
-def _each_once(places: Iterable[Path]) -> list[Path]:
-    """The places without those that an earlier one names by another path; a link is a file of its own."""
-    found: dict[Path, Path] = {}
+def _without_duplicates(places: Iterable[Path]) -> list[Path]:
+    """Drop places that name an earlier place by another path. A symbolic link counts as a separate file."""
+    distinct: dict[Path, Path] = {}
     for place in places:
-        found.setdefault(place.parent.resolve() / place.name, place)
-    return list(found.values())
+        distinct.setdefault(place.parent.resolve() / place.name, place)
+    return list(distinct.values())
 
 
-def _found(given: str, runs_dir: Path) -> list[Path]:
+def _existing(text: str, runs_dir: Path) -> list[Path]:
     from rankprobe.runs.exchange import ADAPTER_CONFIG
 
-    path = Path(os.path.expanduser(given))  # noqa: PTH111 - Path's raises where there is no such user
-    if not given:
+    path = Path(os.path.expanduser(text))  # noqa: PTH111 - Path.expanduser raises if there is no such user
+    if not text:
         return []
     if path.exists():
         return [path]
-    # Path.glob takes no absolute pattern.
-    if found := sorted(glob(str(path))):  # noqa: PTH207
-        return [Path(each) for each in found]
-    if (runs_dir / given).is_dir():
-        return [runs_dir / given]
-    return [Path(given)] if cached_file(given, ADAPTER_CONFIG) else []
+    # Path.glob does not accept absolute patterns.
+    if matches := sorted(glob(str(path))):  # noqa: PTH207
+        return [Path(match) for match in matches]
+    if (runs_dir / text).is_dir():
+        return [runs_dir / text]
+    return [Path(text)] if cached_file(text, ADAPTER_CONFIG) else []
 
 
-def _seeds_together(places: list[Path]) -> list[list[Run]]:
-    """The runs among the places, those that differ in their seed only in one group; each run once."""
-    from rankprobe.runs import MANIFEST, Run, replicates_of
-
-    found = {place.resolve(): Run(place) for place in places if (place / MANIFEST).is_file()}
-    return replicates_of(list(found.values()), "eval_every")
-
-
-def _shown(table: pd.DataFrame) -> str:
-    """A line per matrix: each reading, and in brackets that of the shuffled matrix."""
+def _format_readings(table: pd.DataFrame) -> str:
+    """Format one line per matrix: each measure, with that of the shuffled matrix in brackets."""
     import pandas as pd
 
-    part = table[table["measure"].isin(list(SHOWN))]
-    titles = _titles(part[["place", "prompt"]].itertuples(index=False, name=None))
-    rows = []
-    for (place, prompt, matrix), own in part.groupby(["place", "prompt", "matrix"], sort=False):
-        values = own.set_index("measure")
-        n, d = own.iloc[0][["n", "d"]]
+    table = table[table["measure"].isin(list(COLUMNS))]
+    titles = _titles(table[["place", "prompt"]].itertuples(index=False, name=None))
+    lines = []
+    for (place, prompt, matrix), group in table.groupby(["place", "prompt", "matrix"], sort=False):
+        values = group.set_index("measure")
+        n, d = group.iloc[0][["n", "d"]]
         cells = {
-            label: f"{values.at[name, 'value']:.3g} ({values.at[name, 'shuffled']:.3g})"
-            for name, label in SHOWN.items()
+            column: f"{values.at[name, 'value']:.3g} ({values.at[name, 'shuffled']:.3g})"
+            for name, column in COLUMNS.items()
         }
         title = titles[str(place), str(prompt)]
-        rows.append({"prompt": title, "matrix": matrix, "n × d": f"{n} × {d}", **cells})
-    return plain_lines(pd.DataFrame(rows).to_string(index=False))
+        lines.append({"prompt": title, "matrix": matrix, "n × d": f"{n} × {d}", **cells})
+    return plain_lines(pd.DataFrame(lines).to_string(index=False))
 
 
-def _compared(places: list[Path], directions: int) -> str:
-    """φ and principal angles between the prompts, beside what random subspaces share."""
+def _format_similarities(places: list[Path], directions: int) -> str:
+    """Format φ and the principal angles between prompts, next to what random subspaces share."""
     from rankprobe.rank import similarities
     from rankprobe.reports import read_matrices
 
-    named = [each for place in places for each in read_matrices(place) if each.matrix == "P"]
-    titles = _titles((each.place, each.prompt) for each in named)
-    matrices = {titles[each.place, each.prompt]: each.values for each in named}
-    if len(matrices) < 2:
-        raise RankprobeError("--directions compares prompts, and there is one; give more")
-    table = similarities(matrices, directions).to_string(index=False, float_format="{:.3g}".format)
+    read = [matrix for place in places for matrix in read_matrices(place) if matrix.matrix == "P"]
+    titles = _titles((matrix.place, matrix.prompt) for matrix in read)
+    prompts = {titles[matrix.place, matrix.prompt]: matrix.values for matrix in read}
+    if len(prompts) < 2:
+        raise RankprobeError("--directions compares prompts, but there is only one; give more")
+    table = similarities(prompts, directions).to_string(index=False, float_format="{:.3g}".format)
     return plain_lines(table)
 
 
 def _titles(prompts: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """A title for each prompt of a place: as few of the last parts of its path as tell it from the others."""
+    """Return a distinct title for each (place, prompt): the fewest last parts of its path that are needed."""
     keys = list(dict.fromkeys(prompts))
     titles = {key: _title(*key, parts=0) for key in keys}
     for parts in range(1, max((len(Path(place).absolute().parts) for place, _ in keys), default=0) + 1):
@@ -281,7 +300,7 @@ def _titles(prompts: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
 
 
 def _title(place: str, prompt: str, parts: int) -> str:
-    """The last parts of a path and the name of the prompt, which is left out where it is the file's stem."""
+    """Return the last `parts` parts of the path, and the prompt's name if it is not the stem of the file."""
     from rankprobe.runs.exchange import split_place
 
     name = split_place(place)[1]
@@ -292,15 +311,15 @@ def _title(place: str, prompt: str, parts: int) -> str:
     return f"{file} {prompt}"
 
 
-def _plot(places: list[Path], plot: Path) -> None:
+def _plot_spectra(places: list[Path], plot: Path) -> None:
     from rankprobe.plots import save_figure, spectra
     from rankprobe.reports import read_matrices
 
-    named = [each for place in places for each in read_matrices(place) if each.matrix != "P_rows"]
-    if len(named) > PANELS:
-        raise RankprobeError(f"{len(named)} spectra do not fit one figure; give at most {PANELS} matrices")
-    titles = _titles((each.place, each.prompt) for each in named)
-    panels = [(f"{titles[each.place, each.prompt]}, {each.matrix}", each.values) for each in named]
+    read = [matrix for place in places for matrix in read_matrices(place) if matrix.matrix != "P_rows"]
+    if len(read) > MAX_PANELS:
+        raise RankprobeError(f"{len(read)} spectra do not fit one figure; give at most {MAX_PANELS} matrices")
+    titles = _titles((matrix.place, matrix.prompt) for matrix in read)
+    panels = [(f"{titles[matrix.place, matrix.prompt]}, {matrix.matrix}", matrix.values) for matrix in read]
     save_figure(spectra(panels), plot)
     typer.echo(plain(plot))
 
@@ -320,8 +339,8 @@ def _write(table: pd.DataFrame, path: Path) -> None:
 
 
 def _check_output(path: Path | None, formats: tuple[str, ...]) -> None:
-    """Refuse before the work what could not be written after it."""
+    """Raise an error before the work starts if its result could not be written."""
     if path is not None and path.exists():
         raise RankprobeError(f"'{path}' exists; choose another name")
     if path is not None and path.suffix not in formats:
-        raise RankprobeError(f"'{path}' ends in no known format; expected {', '.join(formats)}")
+        raise RankprobeError(f"'{path}' has no known format; expected {', '.join(formats)}")

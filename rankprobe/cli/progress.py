@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a live line on a terminal, else a line per evaluation."""
+"""The progress of runs: a live line on a terminal, otherwise one line per evaluation."""
 
 from __future__ import annotations
 
@@ -15,17 +15,25 @@ from rankprobe.cli.lines import print_line
 from rankprobe.text import plain
 
 if TYPE_CHECKING:
-    from rankprobe.training.recorder import StepRecord
+    from rankprobe.runs.step_record import StepRecord
+
+LINES_PER_RUN = 20
 
 
-LINES = 20
+class RunProgress:
+    """A training hook that shows step, loss, dev score with its baseline, and positive entries of σ.
 
-
-class Watch:
-    """A hook that shows step, loss, dev score, majority rate, and positive entries with the twin's."""
+    The positive entries are followed by those of the noise twin.
+    """
 
     def __init__(self, console: Console, *, several: bool, start: str = "") -> None:
-        """`several` runs are named in their lines, one is not; `start` is printed before the first line."""
+        """Create the display.
+
+        Args:
+            console: where to print.
+            several: whether several runs train at once; if so, the live lines contain the run id.
+            start: a line to print before the first step.
+        """
         self.console = console
         self.start = start
         self.several = several
@@ -41,7 +49,7 @@ class Watch:
         )
         self.tasks: dict[str, TaskID] = {}
         self.dev: dict[str, str] = {}
-        self.said: dict[str, int] = {}
+        self.last_printed: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         self.live.start()
@@ -57,7 +65,7 @@ class Watch:
             self.live.stop()
 
     def __call__(self, record: StepRecord) -> None:
-        """Show a step; a terminal that was closed, or a full disk behind it, does not end the run."""
+        """Show a step. If the output fails (a closed terminal, a full disk), the run goes on."""
         with suppress(OSError):
             self._show(record)
 
@@ -67,41 +75,41 @@ class Watch:
             self.start = ""
         if record.evals:
             self.dev[record.run_id] = _dev(record.evals)
-        parts = (_loss(record.row), self.dev.get(record.run_id, ""), _signs(record.row))
+        parts = (_loss(record.row), self.dev.get(record.run_id, ""), _positive(record.row))
         facts = self._printable("  ".join(part for part in parts if part))
         if record.run_id not in self.tasks:
             name = self._printable(plain(record.run_id)) if self.several else ""
             self.tasks[record.run_id] = self.live.add_task(name, total=record.total_steps, facts="")
         self.live.update(self.tasks[record.run_id], completed=record.step, facts=facts)
-        if record.evals and not self.console.is_terminal and self._line_due(record):
-            self.said[record.run_id] = record.step
+        if record.evals and not self.console.is_terminal and self._is_line_due(record):
+            self.last_printed[record.run_id] = record.step
             name = self._printable(plain(record.run_id))
             print_line(self.console, f"{name}  step {record.step}/{record.total_steps}  {facts}")
 
     def _printable(self, text: str) -> str:
-        """The text with ? for what the console's encoding does not have."""
+        """Replace characters that the console's encoding does not have by ?."""
         return text.encode(self.console.encoding, "replace").decode(self.console.encoding)
 
-    def _line_due(self, record: StepRecord) -> bool:
-        """About `LINES` plain lines a run, whatever its length: always the first and the last."""
+    def _is_line_due(self, record: StepRecord) -> bool:
+        """Return whether to print a line: the first, the last, and about `LINES_PER_RUN` in all."""
         ended = record.step == record.total_steps
-        last = self.said.get(record.run_id)
-        return ended or last is None or record.step - last >= record.total_steps / LINES
+        last = self.last_printed.get(record.run_id)
+        return ended or last is None or record.step - last >= record.total_steps / LINES_PER_RUN
 
 
 def _dev(evals: Sequence[Mapping[str, Any]]) -> str:
-    """The score to report: of all dev rows, or of the held-back half."""
+    """Return the score to report, of all dev rows or of the held-back half, with its baseline."""
     metric = evals[0]["metric"]
     held_back = [row for row in evals if row["split"] == "report" and row["metric"] == metric]
     row, rows = (held_back[0], "held-back half of dev") if held_back else (evals[0], "dev")
-    return f"{rows} {row['value']:.1f} (majority {row['majority']:.1f})"
+    return f"{rows} {row['value']:.1f} (baseline {row['baseline']:.1f})"
 
 
 def _loss(row: Mapping[str, Any]) -> str:
     return f"loss {row['loss']:.3f}" if "loss" in row else ""
 
 
-def _signs(row: Mapping[str, Any]) -> str:
+def _positive(row: Mapping[str, Any]) -> str:
     if "n_positive" not in row:
         return ""
     if "twin_n_positive" not in row:

@@ -1,4 +1,4 @@
-"""What commands print: summaries and tables of runs."""
+"""Print summaries and tables of runs, and the summary of a task."""
 
 from __future__ import annotations
 
@@ -15,7 +15,16 @@ from rich.console import Console
 
 from rankprobe.cli.lines import print_line
 from rankprobe.errors import RankprobeError
-from rankprobe.runs import HALF, Frames, Run, is_half, load_runs, reported, reported_majority, scored_rows
+from rankprobe.runs import (
+    HALF,
+    Frames,
+    Run,
+    is_half,
+    load_runs,
+    reported,
+    reported_baseline,
+    scored_data_labels,
+)
 from rankprobe.text import plain_lines
 
 READINGS = {
@@ -27,14 +36,18 @@ READINGS = {
 
 
 def summary(console: Console, run: Run) -> None:
-    """What a run found: each reading beside its null, each score beside the majority's."""
+    """Print the results of a run: each reading next to its null, each score next to its baseline.
+
+    Raises:
+        RankprobeError: the run has no steps that can be read.
+    """
     frames = load_runs(run.path.parent, only=[run.id])
     if frames.runs.empty or frames.steps.empty:
-        raise RankprobeError(f"{run.path} has no steps that can be read, so there is nothing to sum up")
+        raise RankprobeError(f"{run.path} has no steps that can be read; train it again")
     row, first, last = frames.runs.iloc[0], frames.steps.iloc[0], frames.steps.iloc[-1]
     readings = [
-        (name, _change(first, last, column), _twin_change(first, last, column, row.get("twin_lost")))
-        for column, name in READINGS.items()
+        (label, _change(first, last, column), _twin_change(first, last, column, row.get("twin_lost")))
+        for column, label in READINGS.items()
         if column in frames.steps
     ]
     lines = [
@@ -53,28 +66,27 @@ def summary(console: Console, run: Run) -> None:
 
 
 def _scores(frames: Frames, row: pd.Series) -> list[tuple[str, str, str]]:
-    """The scores to report beside the majority's, and what the choice of the best prompt did to them."""
+    """Return (label, scores, baselines) lines, and say which rows the best prompt was selected on."""
     start = "initial" if row.get("init") == "saved" else "untrained"
-    chosen = f"best {row['best']:.1f} at step {row['best_step']:.0f}, last {row['last']:.1f}"
-    nulls = f"{start} {row['untrained']:.1f}, majority {row['majority']:.1f}"
-    outside = "answers outside labels"
+    selected = f"best {row['best']:.1f} at step {row['best_step']:.0f}, last {row['last']:.1f}"
+    nulls = f"{start} {row['untrained']:.1f}, baseline {row['baseline']:.1f}"
     if not is_half(frames.runs).iloc[0]:
         return [
-            (f"dev {row['metric']}", chosen, nulls),
-            ("", "(best was chosen on the rows it is reported on, last was not)", ""),
-            (outside, f"{row['last_invalid']:.0f} of {row['last_n']:.0f}", ""),
+            (f"dev {row['metric']}", selected, nulls),
+            ("", "(best was selected on these rows, so it is biased upwards; last was not)", ""),
+            ("invalid answers", f"{row['last_invalid']:.0f} of {row['last_n']:.0f}", ""),
         ]
     best, last = (_score(reported(frames.runs, score).iloc[0]) for score in ("best", "last"))
-    majority = _score(reported_majority(frames.runs).iloc[0])
+    baseline = _score(reported_baseline(frames.runs).iloc[0])
     lines = [
-        (HALF, f"at the best step {best}, last {last}", f"{row['metric']}, majority {majority}"),
-        ("the half that chooses", chosen, nulls),
+        (HALF, f"at the best step {best}, last {last}", f"{row['metric']}, baseline {baseline}"),
+        ("selection half of dev", selected, nulls),
     ]
     evals = frames.evals
-    own = evals[(evals["split"] == "report") & (evals["metric"] == row["metric"])] if len(evals) else evals
-    if len(own):
-        end = own[own["step"] == own["step"].max()].iloc[0]
-        lines.append((outside, f"{end['n_invalid']:.0f} of {end['n_examples']:.0f}", ""))
+    report = evals[(evals["split"] == "report") & (evals["metric"] == row["metric"])] if len(evals) else evals
+    if len(report):
+        end = report[report["step"] == report["step"].max()].iloc[0]
+        lines.append(("invalid answers", f"{end['n_invalid']:.0f} of {end['n_examples']:.0f}", ""))
     return lines
 
 
@@ -85,12 +97,12 @@ def _score(value: float) -> str:
 def _data(run: Run) -> str:
     data = run.manifest["data"]
     note = " (ours, not SuperGLUE)" if data["source"] == "bundled" else f" from {data['source']}"
-    cut = f", {data['n_cut']} rows cut beyond their long field" if data.get("n_cut") else ""
-    return f"{data['label']}{note}, {data['n_train']} train, {data['n_validation']} dev{cut}"
+    truncated = f", {data['n_cut']} rows truncated beyond their long field" if data.get("n_cut") else ""
+    return f"{data['label']}{note}, {data['n_train']} train, {data['n_validation']} dev{truncated}"
 
 
 def _weights(row: pd.Series) -> str:
-    warning = ": no reading of a language model" if row["random_weights"] else ""
+    warning = ": random weights, so not a result about a language model" if row["random_weights"] else ""
     return f"{row['model_label']}, {row['dtype']} on {row['device']}{warning}"
 
 
@@ -101,7 +113,7 @@ def _change(first: pd.Series, last: pd.Series, column: str, prefix: str = "") ->
 
 
 def _twin_change(first: pd.Series, last: pd.Series, column: str, lost: Any) -> str:
-    """The same of the noise twin, or the step at which it diverged."""
+    """Return the change of the noise twin's column, or the step at which the twin diverged."""
     if f"twin_{column}" in last and not pd.isna(lost):
         return f"noise twin diverged at step {lost:.0f}"
     return _change(first, last, f"twin_{column}", "noise twin ")
@@ -114,14 +126,14 @@ def _number(value: Any) -> str:
 
 
 def runs_table(runs: pd.DataFrame) -> str:
-    """One line per run, with the readings of its last logged step; never wrapped or shortened.
+    """Return one line per run, with the readings of its last logged step; lines are not wrapped or shortened.
 
-    Scores are those to report, and `data` says where they are of the held-back half of dev.
+    The scores are the reported ones. If they are those of the held-back half of dev, column `data` says so.
     """
     if runs.empty:
-        return "no runs yet; train one: rankprobe probe"
+        return "no runs yet; train one with: rankprobe probe"
     scores = {name: reported(runs, name) for name in ("best", "last")}
-    runs = runs.assign(data_label=scored_rows(runs), majority=reported_majority(runs), **scores)
+    runs = runs.assign(data_label=scored_data_labels(runs), baseline=reported_baseline(runs), **scores)
     rows = [
         {
             "run": run["run_id"],
@@ -131,7 +143,7 @@ def runs_table(runs: pd.DataFrame) -> str:
             "step": f"{run['step']}/{run['total_steps']}",
             "positive (twin)": _with_twin(run, "n_positive"),
             "erank (twin)": _with_twin(run, "P_erank_rv"),
-            **{name: _number(run.get(name)) for name in ("best", "last", "majority")},
+            **{name: _number(run.get(name)) for name in ("best", "last", "baseline")},
         }
         for run in runs.to_dict("records")
     ]
@@ -147,53 +159,47 @@ def _with_twin(last: Mapping[Any, Any], column: str) -> str:
     return _number(last[column]) + (f" ({_number(twin)})" if pd.notna(twin) else "")
 
 
-def saved(console: Console, paths: list[Path]) -> None:
+def print_paths(console: Console, paths: list[Path]) -> None:
     for path in paths:
         print_line(console, path)
 
 
-def task_sheet(console: Console, name: str, data: str, targets: str, tokenizer: str | None) -> None:
-    """A task as it will be trained on: how much there is, how it is spread, how it reads."""
-    from rankprobe.backbone.base import loses_characters, unknown_id
+def task_summary(console: Console, name: str, data: str, targets: str, tokenizer: str | None) -> None:
+    """Print a task as a run would use it: counts, label balance, text lengths, baseline and two examples."""
     from rankprobe.backbone.load import load_tokenizer
-    from rankprobe.tasks import SPLITS, get_task, load_split, majority_scores
+    from rankprobe.backbone.tokenizers import loses_characters, unknown_id
+    from rankprobe.tasks import SPLITS, baseline_scores, get_task, load_split
 
     task = get_task(name)
     task.check_targets(targets)
-    pieces = load_tokenizer(tokenizer or "tiny")
-    splits = {split: load_split(task, split, data) for split in SPLITS}
+    tok = load_tokenizer(tokenizer or "tiny")
+    splits = {name: load_split(task, name, data) for name in SPLITS}
     lines: list[tuple[str, str]] = []
-    for split, each in splits.items():
-        examples = each.examples
-        lines.append((split, f"{len(examples):,} examples, {each.origin}"))
+    for split_name, split in splits.items():
+        examples = split.examples
+        lines.append((split_name, f"{len(examples):,} examples, {split.origin}"))
         if task.labels:
             counts = Counter(task.labels[example.label] for example in examples)
-            lines.append(
-                (
-                    "",
-                    ", ".join(
-                        f"{label} {counts[label]:,} ({counts[label] / len(examples):.0%})"
-                        for label in task.labels
-                    ),
-                )
+            balance = (
+                f"{name} {counts[name]:,} ({counts[name] / len(examples):.0%})" for name in task.labels
             )
-        texts = [task.source(e.fields) for e in examples]
-        ids = pieces(texts).input_ids
-        lengths = np.array([len(each) for each in ids])
+            lines.append(("", ", ".join(balance)))
+        texts = [task.source(example.fields) for example in examples]
+        ids_per_text = tok(texts).input_ids
+        lengths = np.array([len(ids) for ids in ids_per_text])
         quantiles = np.quantile(lengths, (0, 0.5, 0.95, 1)).round().astype(int).tolist()
-        lines.append(("  source tokens", "least {}, median {}, 95 % {}, most {}".format(*quantiles)))
-        cut = zip(ids, loses_characters(pieces, texts), strict=True)
-        if unknown := sum(lost or unknown_id(pieces) in each for each, lost in cut):
+        lines.append(("  source tokens", "min {}, median {}, 95th percentile {}, max {}".format(*quantiles)))
+        pairs = zip(ids_per_text, loses_characters(tok, texts), strict=True)
+        if unknown := sum(lost or unknown_id(tok) in ids for ids, lost in pairs):
             share = f"{unknown:,} rows ({unknown / len(examples):.0%})"
             lines.append(("", f"{share} with text that the tokenizer cannot represent"))
     lines += [("note", note) for note in task.targets_note(targets)]
-    majority = majority_scores(task, splits["validation"].examples, targets)
-    lines.append(
-        ("without reading", ", ".join(f"{metric} {value:.1f}" for metric, value in majority.items()))
-    )
-    lessons = (lesson for example in splits["train"].examples for lesson in task.lessons(example))
-    for lesson in islice(lessons, 2):
-        lines += [("source", task.source(lesson.fields)), ("target", task.target(lesson, targets))]
+    baselines = baseline_scores(task, splits["validation"].examples, targets)
+    scores = ", ".join(f"{metric} {value:.1f}" for metric, value in baselines.items())
+    lines.append(("baseline", f"{scores} (validation, without reading the texts)"))
+    rows = splits["train"].examples
+    for example in islice((e for row in rows for e in task.training_examples(row)), 2):
+        lines += [("source", task.source(example.fields)), ("target", task.target(example, targets))]
     print_line(console, splits["train"].label, style="bold")
     for label, value in lines:
         print_line(console, f"  {label:<16} {value}".rstrip())

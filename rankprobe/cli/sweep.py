@@ -1,4 +1,4 @@
-"""The command that trains whole experiments: sweep."""
+"""The command that trains experiments: sweep."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import typer
 from rich.console import Console
 
 from rankprobe.cli.lines import print_line
+from rankprobe.cli.options import RunsDir, option
 from rankprobe.errors import RankprobeError, RunFailed, unknown
 from rankprobe.text import plain
 
 if TYPE_CHECKING:
+    from rankprobe.config.run import RunConfig
     from rankprobe.sweeps import Cohort, Engine
-    from rankprobe.training.config import RunConfig
 
 ENGINES = ("local", "ray")
 
@@ -24,49 +25,65 @@ ENGINES = ("local", "ray")
 def sweep(
     spec: Annotated[list[Path], typer.Argument(help="Experiments: TOML files, such as experiments/*.toml")],
     scale: Annotated[
-        str | None, typer.Option(help="bundled (runs here), paper (T5, SuperGLUE) [bundled]")
+        str | None,
+        option("--scale", "bundled (small, runs here) or paper (T5, SuperGLUE)", default="bundled"),
     ] = None,
     change: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Another value: data=~/superglue, seed=[1,2]; repeatable"),
+        option(
+            "--set",
+            "Override a setting: data=~/superglue, seed=[1,2]; repeatable",
+            metavar="SETTING=VALUE",
+        ),
     ] = None,
-    runs_dir: Annotated[Path, typer.Option(help="Where run folders live")] = Path("runs"),
+    runs_dir: RunsDir = Path("runs"),
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be trained; train nothing")
+        bool, option("--dry-run", "Print what would be trained, and stop", metavar="")
     ] = False,
-    shard: Annotated[str, typer.Option(help="Only part i of n, as 2/4: for job arrays")] = "1/1",
-    cohort: Annotated[int, typer.Option(min=1, help="Runs in one pass, if memory allows")] = 16,
-    engine: Annotated[str, typer.Option(help="local, or ray")] = "local",
-    address: Annotated[str | None, typer.Option(help="Of a Ray cluster; unset: this machine")] = None,
-    cpus: Annotated[float, typer.Option(min=0, help="Ray: processors of a cohort")] = 1,
-    gpus: Annotated[float | None, typer.Option(min=0, help="Ray: GPUs of a cohort [1 if any]")] = None,
+    shard: Annotated[
+        str, option("--shard", "Train only part i of n, for job arrays", default="1/1", metavar="i/n")
+    ] = "1/1",
+    cohort: Annotated[
+        int, option("--cohort", "Most runs in one pass, if memory allows", default=16, metavar="INT", min=1)
+    ] = 16,
+    engine: Annotated[str, option("--engine", "local or ray", default="local")] = "local",
+    address: Annotated[
+        str | None, option("--address", "HOST:PORT of a Ray cluster, or auto; unset: this machine")
+    ] = None,
+    cpus: Annotated[
+        float, option("--cpus", "CPUs per cohort, with Ray", default=1, metavar="NUM", min=0)
+    ] = 1,
+    gpus: Annotated[
+        float | None, option("--gpus", "GPUs per cohort, with Ray; unset: 1 if any", metavar="NUM", min=0)
+    ] = None,
 ) -> None:
-    """Train every run of one or more experiments, as many as fit in one pass; the same command goes on.
+    """Train all runs of experiments; give the command again to continue.
 
-    Finished runs are kept, interrupted and killed ones continued, failed ones tried once more.
+    Finished runs are kept, interrupted and killed runs continue, failed runs are tried again once.
     """
     from rankprobe import sweeps
-    from rankprobe.training.exam import task_of
+    from rankprobe.data.eval_set import task_of
 
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
-    changes = dict(_change(each) for each in change or [])
+    overrides = dict(_parse_override(text) for text in change or [])
     specs = {path: sweeps.load_spec(path) for path in spec}
-    experiments = {path.stem: sweeps.configs_of(each, scale, changes) for path, each in specs.items()}
-    every = {config.run_id: config for configs in experiments.values() for config in configs}
-    for task in {(config.task.name, config.task.targets): config.task for config in every.values()}.values():
-        task_of(task).check_targets(task.targets)  # what is wrong is found before anything is written
-    cohorts = sweeps.shard(sweeps.pack(list(every.values()), most=cohort), shard)
-    cut = {
-        config.run_id for path, each in specs.items() if each.truncate for config in experiments[path.stem]
+    experiments = {path.stem: sweeps.configs_of(one, scale, overrides) for path, one in specs.items()}
+    all_configs = {config.run_id: config for configs in experiments.values() for config in configs}
+    for config in {(config.task, config.targets): config for config in all_configs.values()}.values():
+        task_of(config).check_targets(config.targets)  # before anything is written
+    cohorts = sweeps.shard(sweeps.pack(list(all_configs.values()), max_members=cohort), shard)
+    to_truncate = {
+        config.run_id for path, one in specs.items() if one.truncate for config in experiments[path.stem]
     }
     console = Console()
     if dry_run:
-        _show(console, experiments, cohorts, runs_dir)
+        _print_plan(console, experiments, cohorts, runs_dir)
         return
-    for path, each in specs.items():
-        _write_plan(path, each, scale, change or [], experiments[path.stem], runs_dir)
-    _train(console, experiments, cohorts, runs_dir, cut, _engine(engine, address, cpus, gpus, every))
+    for path, one in specs.items():
+        _write_plan(path, one, scale, change or [], experiments[path.stem], runs_dir)
+    chosen_engine = _engine(engine, address, cpus, gpus, all_configs)
+    _train(console, experiments, cohorts, runs_dir, to_truncate, chosen_engine)
 
 
 def _train(
@@ -74,14 +91,16 @@ def _train(
     experiments: dict[str, list[RunConfig]],
     cohorts: list[Cohort],
     runs_dir: Path,
-    cut: set[str],
+    to_truncate: set[str],
     engine: Engine,
 ) -> None:
-    from rankprobe.cli.board import Board
+    from rankprobe.cli.sweep_progress import SweepProgress
     from rankprobe.sweeps import sweep
 
-    with Board(console, experiments, cohorts, runs_dir) as board:
-        outcome = sweep(cohorts, runs_dir=runs_dir, cut=cut, engine=engine, done=board.cohort_done)
+    with SweepProgress(console, experiments, cohorts, runs_dir) as progress:
+        outcome = sweep(
+            cohorts, runs_dir=runs_dir, to_truncate=to_truncate, engine=engine, done=progress.cohort_done
+        )
     count = sum(map(len, cohorts))
     print_line(
         console,
@@ -93,11 +112,11 @@ def _train(
         typer.echo(f"{elsewhere} are being trained by another process")
     if outcome.failed:
         reasons = "\n".join(dict.fromkeys(outcome.failed.values()))
-        raise RunFailed(f"{len(outcome.failed)} of {count} runs did not finish, tried twice:\n{reasons}")
+        raise RunFailed(f"{len(outcome.failed)} of {count} runs failed in two attempts:\n{reasons}")
 
 
 def _engine(
-    name: str, address: str | None, cpus: float, gpus: float | None, every: dict[str, RunConfig]
+    name: str, address: str | None, cpus: float, gpus: float | None, configs: dict[str, RunConfig]
 ) -> Engine:
     from rankprobe.sweeps import in_this_process
 
@@ -105,50 +124,50 @@ def _engine(
         return in_this_process
     from rankprobe.sweeps.cluster import on_ray
 
-    devices = {config.backbone.device for config in every.values()}
-    on_cuda = any(each.startswith("cuda") for each in devices)
-    # What `auto` is decided on the node: it has a GPU where the cohort was given one.
-    wanted = gpus if gpus is not None else 1.0 if on_cuda else None if "auto" in devices else 0.0
-    return on_ray(address=address, cpus=cpus, gpus=wanted)
+    devices = {config.device for config in configs.values()}
+    on_cuda = any(device.startswith("cuda") for device in devices)
+    # The node resolves `auto`: it sees a GPU if its cohort was given one.
+    per_cohort = gpus if gpus is not None else 1.0 if on_cuda else None if "auto" in devices else 0.0
+    return on_ray(address=address, cpus=cpus, gpus=per_cohort)
 
 
-def _show(
+def _print_plan(
     console: Console, experiments: dict[str, list[RunConfig]], cohorts: list[Cohort], runs_dir: Path
 ) -> None:
-    """The plan: how many runs of each experiment there are, and which cohorts are still to be trained."""
-    from rankprobe.cli.board import Board, describe
+    """Print how many runs each experiment has, and the cohorts that are not yet finished."""
+    from rankprobe.cli.sweep_progress import SweepProgress, describe
+    from rankprobe.config.folders import run_folder
     from rankprobe.sweeps import is_finished
-    from rankprobe.training.folders import run_folder
 
-    console.print(Board(console, experiments, cohorts, runs_dir).table().renderables[0])
+    console.print(SweepProgress(console, experiments, cohorts, runs_dir).table().renderables[0])
     for cohort in cohorts:
-        left = [config for config in cohort if not is_finished(run_folder(config, runs_dir))]
-        if left:
-            first = left[0]
-            n, steps = first.method.prompt_length, first.training.steps
-            length = f"{steps} steps" if steps else f"{first.training.epochs} epochs"
-            about = f"{describe(left)}: {first.backbone.model}, {first.task.data}, n = {n}, {length}"
-            typer.echo(plain(about))
+        unfinished = [config for config in cohort if not is_finished(run_folder(config, runs_dir))]
+        if unfinished:
+            first = unfinished[0]
+            n, steps = first.method.prompt_length, first.steps
+            length = f"{steps} steps" if steps else f"{first.epochs} epochs"
+            line = f"{describe(unfinished)}: {first.model}, {first.data}, n = {n}, {length}"
+            typer.echo(plain(line))
 
 
 def _write_plan(
     path: Path, spec: Any, scale: str | None, changes: list[str], configs: list[RunConfig], runs_dir: Path
 ) -> None:
+    from rankprobe.config.folders import run_folder
     from rankprobe.runs import Plan, write_plan
     from rankprobe.sweeps import chosen_scale
-    from rankprobe.training.folders import run_folder
 
-    named = chosen_scale(spec, scale)
+    scale_name = chosen_scale(spec, scale)
     words = ["rankprobe", "sweep", str(path)]
-    words += ["--scale", named] if named else []
+    words += ["--scale", scale_name] if scale_name else []
     words += [word for change in changes for word in ("--set", change)]
     words += ["--runs-dir", str(runs_dir)]
     ids = [run_folder(config, runs_dir).name for config in configs]
-    write_plan(Plan(path.stem, named, spec.title, spec.draws, shlex.join(words), ids), runs_dir)
+    write_plan(Plan(path.stem, scale_name, spec.title, spec.draws, shlex.join(words), ids), runs_dir)
 
 
-def _change(text: str) -> tuple[str, Any]:
-    """`name=value`, the value as TOML, or as text where it is none."""
+def _parse_override(text: str) -> tuple[str, Any]:
+    """Parse `name=value`, with the value as TOML if it is TOML, else as text."""
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise RankprobeError(f"--set is '{text}'; expected NAME=VALUE, such as --set seed=1")

@@ -7,37 +7,55 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankprobe.cli.use import RunsDir
+from rankprobe.cli.options import RunsDir, option
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.text import plain
 
 if TYPE_CHECKING:
     from rankprobe.runs import Frames
 
-Format = Annotated[str, typer.Option(help="terminal, markdown, latex or csv")]
-Score = Annotated[str, typer.Option(help="last, or best (by dev score, as in the paper)")]
+Format = Annotated[str, option("--format", "terminal, markdown, latex or csv", default="terminal")]
+Score = Annotated[
+    str,
+    option("--score", "last, or best (by dev score, as in the paper)", default="last"),
+]
 Where = Annotated[
     list[str] | None,
-    typer.Option(help="Only runs with it: learning_rate=0.3; repeatable; a setting twice: either value"),
+    option(
+        "--where",
+        "Only runs with this value: learning_rate=0.3; repeatable",
+        metavar="SETTING=VALUE",
+    ),
 ]
-Output = Annotated[Path | None, typer.Option(help="Write it there instead of on the terminal")]
+Output = Annotated[Path | None, option("--output", "Write the table to this file", metavar="FILE")]
 
 
 def table(
-    name: Annotated[str, typer.Argument(help="table1, table2, table3, table4")],
+    name: Annotated[str, typer.Argument(help="table1, table2, table3 or table4")],
     format: Format = "terminal",
     score: Score = "last",
     where: Where = None,
     output: Output = None,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
-    """Print one of the paper's tables from logged runs, its own numbers below ours where they compare.
+    """Print a table of the paper from logged runs.
 
-    Scores (table1; table4: residual prompts of 10 tokens), splits (table2), deviations over seeds (table3).
+    table1: scores. table2: sizes of the splits. table3: deviations over seeds.
+    table4: scores of residual prompts of 10 tokens.
+    Comparable numbers of the paper are printed below ours.
+    If --where names a setting twice, either value matches.
     """
-    from rankprobe.cli.select import frames_for
+    from rankprobe.runs.selection import frames_for
 
-    print_table(frames_for(name, runs_dir), name, format, score, where, output)
+    frames, missing = frames_for(name, runs_dir)
+    echo_missing(name, missing)
+    print_table(frames, name, format, score, where, output)
+
+
+def echo_missing(name: str, commands: list[str]) -> None:
+    """Print the commands that train the missing runs of a figure or table."""
+    for command in commands:
+        typer.echo(plain(f"{name}: runs are missing; train them with: {command}"), err=True)
 
 
 def print_table(
@@ -51,7 +69,8 @@ def print_table(
     """Print a table of `frames`, or write it to `output`.
 
     Raises:
-        RankprobeError: unknown names, a malformed `where`, `output` exists, or the table cannot be made.
+        RankprobeError: a name is unknown, `where` is malformed, `output` exists, or the runs do not give this
+            table.
     """
     from rankprobe.reports import TABLES, render
     from rankprobe.runs.files import write_atomically
@@ -60,7 +79,7 @@ def print_table(
         raise unknown("table", name, TABLES)
     if output is not None and output.exists():
         raise RankprobeError(f"'{output}' exists; choose another name")
-    text = render(TABLES[name](frames, score, _settings(where or [])), format)
+    text = render(TABLES[name](frames, score, _parse_where(where or [])), format)
     if output is None:
         typer.echo(text, nl=False)
         return
@@ -69,14 +88,14 @@ def print_table(
     typer.echo(plain(output))
 
 
-def _settings(where: list[str]) -> dict[str, list[str]]:
-    """Each setting with the values it may have."""
-    found: dict[str, list[str]] = {}
-    for each in where:
-        name, equals, value = each.partition("=")
+def _parse_where(conditions: list[str]) -> dict[str, list[str]]:
+    """Return each setting with the values it may have."""
+    values: dict[str, list[str]] = {}
+    for condition in conditions:
+        name, equals, value = condition.partition("=")
         if not name or not equals or not value:
             raise RankprobeError(
-                f"--where is '{each}'; expected SETTING=VALUE, such as --where learning_rate=0.3"
+                f"--where is '{condition}'; expected SETTING=VALUE, such as --where learning_rate=0.3"
             )
-        found.setdefault(name.replace("-", "_"), []).append(value)
-    return found
+        values.setdefault(name.replace("-", "_"), []).append(value)
+    return values

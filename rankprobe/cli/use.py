@@ -10,35 +10,34 @@ from typing import Annotated, Any
 
 import typer
 
+from rankprobe.cli.options import Device, Run, RunList, RunsDir, Which, option
 from rankprobe.errors import RankprobeError
 from rankprobe.lfs import POINTER
 from rankprobe.text import plain, plain_lines
 
-RunsDir = Annotated[Path, typer.Option(help="Where run folders live")]
-OneRun = Annotated[str, typer.Argument(help="Run id, or path of a run folder.")]
-Which = Annotated[str, typer.Option(help="final, or best (by dev score)")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, …; unset: where the run was trained")]
-
 
 def evaluate(
-    run: Annotated[list[str], typer.Argument(help="Run ids, or paths of run folders.")],
-    task: Annotated[str | None, typer.Option(help="Another task; unset: the run's own")] = None,
-    data: Annotated[str | None, typer.Option(help="Other rows; unset: the run's own")] = None,
-    split: Annotated[str, typer.Option(help="validation or train")] = "validation",
-    answers: Annotated[str | None, typer.Option(help="greedy, rank or both; unset: the run's own")] = None,
+    run: RunList,
+    task: Annotated[str | None, option("--task", "Another task; unset: the task of the run")] = None,
+    data: Annotated[str | None, option("--data", "Other data; unset: the data of the run")] = None,
+    split: Annotated[str, option("--split", "validation or train", default="validation")] = "validation",
+    scoring: Annotated[
+        str | None, option("--scoring", "greedy, rank or both; unset: as in the training")
+    ] = None,
     which: Which = "final",
     ensemble: Annotated[
-        bool, typer.Option("--ensemble", help="Add the majority vote (ties: the first run given)")
+        bool,
+        option("--ensemble", "Also score the majority vote of all runs (ties: the first run)", metavar=""),
     ] = False,
     device: Device = None,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
-    """Score trained prompts, on their own task or another, alone or by majority vote."""
+    """Score trained prompts on their own task or another one."""
+    from rankprobe.evaluation.evaluate import evaluate_runs
     from rankprobe.runs import find_run
-    from rankprobe.training.using import evaluate_runs
 
     _check("split", split, ("validation", "train"))
-    found = evaluate_runs(
+    scores = evaluate_runs(
         [find_run(name, runs_dir) for name in run],
         which=checked_which(which),
         split=split,
@@ -46,66 +45,76 @@ def evaluate(
         device=device,
         task=task,
         data=data,
-        answers=answers,
+        scoring=scoring,
     )
-    typer.echo(plain_lines(found.to_string(index=False, float_format="{:.1f}".format)))
+    typer.echo(plain_lines(scores.to_string(index=False, float_format="{:.1f}".format)))
 
 
 def predict(
-    run: OneRun,
+    run: Run,
     which: Which = "final",
-    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Unset: as in the run's training")] = None,
+    max_new_tokens: Annotated[
+        int | None,
+        option("--max-new-tokens", "Longest answer; unset: as in the training", metavar="INT", min=1),
+    ] = None,
     device: Device = None,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
-    """Answer texts from standard input, one a line, with a trained prompt.
+    """Answer texts from standard input, one per line.
 
-    A line is a source text, or a row of the task in JSON, with or without its label.
+    A line is a source text, or a row of the task in JSON (a label is not needed).
     """
+    from rankprobe.evaluation.prediction import predict as answer
     from rankprobe.runs import find_run
-    from rankprobe.training.using import predict as answer
 
-    found = find_run(run, runs_dir)
-    requests = [(found, text) for text in _texts(sys.stdin)]
+    trained = find_run(run, runs_dir)
+    requests = [(trained, text) for text in _read_requests(sys.stdin)]
     if not requests:
-        raise RankprobeError("standard input has no lines; expected a text on each")
+        raise RankprobeError("standard input is empty; expected one text per line")
     for text in answer(requests, which=checked_which(which), max_new_tokens=max_new_tokens, device=device):
         typer.echo(text)
 
 
 def neighbors(
-    run: OneRun,
-    count: Annotated[int, typer.Option(min=1, help="Pieces per prompt token")] = 5,
-    metric: Annotated[str, typer.Option(help="cosine or euclidean")] = "cosine",
+    run: Run,
+    count: Annotated[
+        int, option("--count", "Tokens to print per prompt token", default=5, metavar="INT", min=1)
+    ] = 5,
+    metric: Annotated[str, option("--metric", "cosine or euclidean", default="cosine")] = "cosine",
     which: Which = "final",
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
-    """Print the vocabulary pieces nearest to each prompt token."""
+    """Print the vocabulary tokens nearest to each prompt token."""
+    from rankprobe.evaluation.neighbors import neighbors as nearest
     from rankprobe.runs import find_run
-    from rankprobe.training.trained import neighbors as nearest
 
     _check("metric", metric, ("cosine", "euclidean"))
-    found: Any = nearest(find_run(run, runs_dir), which=checked_which(which), count=count, metric=metric)
-    for token, part in found.groupby("token"):
-        pairs = zip(part["piece"], part[metric], strict=True)
+    table: Any = nearest(find_run(run, runs_dir), which=checked_which(which), count=count, metric=metric)
+    for token, rows in table.groupby("token"):
+        pairs = zip(rows["piece"], rows[metric], strict=True)
         typer.echo(plain(f"{token:>4}  " + "  ".join(f"{piece} {value:.2f}" for piece, value in pairs)))
 
 
 def export(
-    run: OneRun,
-    place: Annotated[Path, typer.Argument(help="A folder to make (peft), or a file such as p.npy.")],
-    to: Annotated[str, typer.Option(help="peft, npy or safetensors")] = "peft",
+    run: Run,
+    place: Annotated[Path, typer.Argument(help="A new folder (peft), or a new file such as p.npy")],
+    to: Annotated[str, option("--to", "Format: peft, npy or safetensors", default="peft")] = "peft",
     which: Which = "final",
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
-    """Write a trained prompt where other tools read it, such as a PEFT adapter."""
+    """Write a trained prompt as a PEFT adapter, or as a .npy or .safetensors file."""
+    from rankprobe.evaluation.export import export_run
     from rankprobe.runs import find_run
-    from rankprobe.training.trained import export_run
 
     typer.echo(plain(export_run(find_run(run, runs_dir), place, to, which=checked_which(which))))
 
 
-def _texts(lines: Iterable[str]) -> Iterable[Any]:
+def _read_requests(lines: Iterable[str]) -> Iterable[Any]:
+    """Yield each line as a text, or as a mapping if it is JSON.
+
+    Raises:
+        RankprobeError: a line is empty, is not UTF-8, or is damaged JSON; or the input is a Git LFS pointer.
+    """
     number = 1
     try:
         for line in lines:
@@ -118,11 +127,11 @@ def _texts(lines: Iterable[str]) -> Iterable[Any]:
             yield json.loads(text) if text.startswith("{") else text
             number += 1
     except (ValueError, RecursionError) as error:
-        raise RankprobeError(f"line {number}: neither text in UTF-8 nor a row in JSON ({error})") from None
+        raise RankprobeError(f"line {number} is neither UTF-8 text nor a row in JSON ({error})") from None
 
 
 def checked_which(which: str) -> Any:
-    """`which`, if it names a prompt of a run."""
+    """Return `which` if it is `final` or `best`, else raise a RankprobeError."""
     _check("which", which, ("final", "best"))
     return which
 

@@ -1,10 +1,16 @@
-"""Frames in, figures out: each function returns a matplotlib Figure. Nothing here trains or reads a model."""
+"""Frames in, figures out: each function returns a matplotlib Figure. Nothing here trains or loads a model.
+
+Figures: averages (fig1, fig4), emergence (fig3, fig9), bottleneck (fig5, fig8), lengths (fig6, fig7),
+truncation, nulls (grid, controls), used (used, length), calibration, spectra.
+Shared parts: curves (from runs to points), groups (from runs to panels), scores and marks (what a panel
+draws), panels and legend (layout), style, save.
+"""
 
 from rankprobe.plots.averages import fig1, fig4
 from rankprobe.plots.bottleneck import fig5, fig8
 from rankprobe.plots.calibration import calibration
 from rankprobe.plots.emergence import fig3, fig9
-from rankprobe.plots.groups import Group, groups
+from rankprobe.plots.groups import Group, group_runs
 from rankprobe.plots.lengths import fig6, fig7
 from rankprobe.plots.nulls import controls, grid
 from rankprobe.plots.save import save, save_figure
@@ -28,13 +34,16 @@ FIGURES = {
     "used": used,
     "length": length,
 }
-"""What `rankprobe plot` can draw from logged runs; the paper's by its numbers. Each takes `look=`."""
+"""The figures that `rankprobe plot` draws from logged runs; fig1 to fig9 are numbered as in the paper.
+
+Each function takes frames and `look=`.
+"""
 
 OF_ONE_RUN = ("fig3", "fig9", "truncation")
-"""Those that say something of a single run; the others compare runs, and an experiment says which."""
+"""Figures that are informative for a single run. The others compare the runs of an experiment."""
 
 ALIASES = {"fig10": "fig5", "fig11": "fig6", "fig12": "fig7", "fig13": "fig8", "fig14": "fig8"}
-"""The paper's figures that are another one on another model: one function draws a panel of each."""
+"""Figures of the paper that repeat another figure for another model. One function draws all models."""
 
 __all__ = [
     "ALIASES",
@@ -53,7 +62,7 @@ __all__ = [
     "fig8",
     "fig9",
     "grid",
-    "groups",
+    "group_runs",
     "length",
     "save",
     "save_figure",

@@ -1,4 +1,4 @@
-"""Scores averaged over tasks: the paper's Figure 1, and Figure 4 for few shots."""
+"""Scores averaged over tasks: the paper's Figure 1, and Figure 4 with few shots."""
 
 from __future__ import annotations
 
@@ -8,139 +8,155 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rankprobe.bundled.paper import TASKS
-from rankprobe.plots.curves import Score, average, kinds, named, over_tasks, points, scored
-from rankprobe.plots.groups import signed
-from rankprobe.plots.legend import finish, seeds
-from rankprobe.plots.marks import compact, dots, lines, log_axis, majority, score_label
-from rankprobe.plots.panels import blocks, panels, room_for_rows
-from rankprobe.plots.scores import curves_over, or_error, paper_values, score_panel, star
+from rankprobe.paper import TASKS
+from rankprobe.plots.curves import (
+    Score,
+    curve_points,
+    name_curves,
+    on_common_tasks,
+    scored_runs,
+    split_for_averages,
+    task_average,
+)
+from rankprobe.plots.legend import finish_figure, seeds_note
+from rankprobe.plots.marks import draw_baselines, draw_dots, each_curve, log_axis, score_label, short_count
+from rankprobe.plots.panels import fit_row_labels, panel_blocks, panels
+from rankprobe.plots.save import attach_run_ids
+from rankprobe.plots.scores import draw_curves, draw_paper_star, draw_score_panel, paper_values, require_runs
 from rankprobe.plots.style import style
 from rankprobe.runs import Frames
 
-LETTERS = 22
-"""In a line of a row's name, at most."""
+LABEL_LETTERS = 22
+"""Maximum number of letters in a line of a row's label."""
 
-SHOWN = ("wic", "cb", "rte", "copa")
-"""Tasks with a panel of their own in fig4, where there are runs of them (ours; those of Figures 5 and 6)."""
+FIG4_TASKS = ("wic", "cb", "rte", "copa")
+"""Tasks with a panel of their own in fig4, if they have runs. The choice is ours, after Figures 5 and 6."""
 
 
 def fig1(frames: Frames, *, score: Score = "last", look: str = "screen") -> Figure:
-    """Average score over tasks, a row per method with what it trains, a panel per model.
+    """Average score over tasks: a panel per model, a row per method with its number of trained parameters.
 
-    Source: Xiao et al. (2023), Figure 1. Averaged are runs on all training rows, over the tasks that every
-    method has; what lacks one of them is left out. Miniature tasks and others have panels of their own. The
-    paper's average, where the runs can stand beside it, is over the same tasks.
+    Source: Xiao et al. (2023), Figure 1. The average is over the tasks that every method has, from runs on
+    all training rows; runs that lack one of these tasks are left out. Miniature tasks have panels of their
+    own. Where runs are comparable with the paper, the paper's average is over the same tasks.
 
     Raises:
         RankprobeError: no finished runs, or no task that all methods have.
     """
-    runs = scored(frames, score)
-    runs = named(frames, runs[runs["shots"].isna()]) if len(runs) else runs
-    whole = [over_tasks(part) for _, _, part in kinds(runs)] if len(runs) else []
+    runs = scored_runs(frames, score)
+    runs = name_curves(frames, runs[runs["shots"].isna()]) if len(runs) else runs
+    averaged = [on_common_tasks(part) for _, _, part in split_for_averages(runs)] if len(runs) else []
     needs = "finished runs of the same tasks for every method, on all training rows"
-    kept = pd.concat(whole) if whole else runs
-    kept = named(frames, or_error(kept, "fig1", needs, "rankprobe sweep experiments/table1_superglue.toml"))
-    drawn = []
-    with style(look) as page:
-        found = kinds(kept)
-        figure, grid = panels(len(found), page)
-        for axes, (model, of, part) in zip(grid, found, strict=True):
-            drawn.append(_rows(axes, part))
-            axes.set_title(f"{model}\nmean of {part['data_label'].nunique()} {of}")
+    command = "rankprobe sweep experiments/table1_superglue.toml"
+    runs = name_curves(
+        frames, require_runs(pd.concat(averaged) if averaged else runs, "fig1", needs, command)
+    )
+    points = []
+    with style(look) as sizes:
+        parts = split_for_averages(runs)
+        figure, all_axes = panels(len(parts), sizes)
+        for axes, (model, kind, part) in zip(all_axes, parts, strict=True):
+            points.append(_draw_rows(axes, part))
+            axes.set_title(f"{model}\nmean of {part['data_label'].nunique()} {kind}")
             axes.set_xlabel(score_label(part["metric"], score))
-        finish(figure, page, seeds(drawn, "bar") + "; in brackets: trained parameters")
-        room_for_rows(figure, grid, page)
-    return signed(figure, kept["run_id"])
+        note = seeds_note(points, "bar") + "; in brackets: trained parameters"
+        finish_figure(figure, sizes, note, methods=runs["method"].cat.categories)
+        fit_row_labels(figure, all_axes, sizes)
+    return attach_run_ids(figure, runs["run_id"])
 
 
-def _rows(axes: Axes, runs: pd.DataFrame) -> pd.DataFrame:
-    """A row per curve, the first on top; the points drawn."""
-    means = average(runs)
-    found = points(means)
-    trained = means.groupby("curve")["trainable_parameters"].mean()
-    majority(axes, [means["majority"].mean()], upright=True)
-    for row, (line, part) in enumerate(lines(found)):
-        dots(axes, [row], part, upright=False, **line | {"label": None})
+def _draw_rows(axes: Axes, runs: pd.DataFrame) -> pd.DataFrame:
+    """Draw a row per curve, the first on top; return the points."""
+    averages = task_average(runs)
+    points = curve_points(averages)
+    trained = averages.groupby("curve")["trainable_parameters"].mean()
+    draw_baselines(axes, [averages["baseline"].mean()], vertical=True)
+    for row, (line, part) in enumerate(each_curve(points)):
+        draw_dots(axes, [row], part, vertical=False, **line | {"label": None})
         method, name = part["method"].iloc[0], part["curve"].iloc[0]
         value = _paper_average(runs[runs["curve"] == name], method)
         if value is not None:
-            star(axes, method, value, row)
-    names = [f"{name} ({compact(trained[name])})" for name in found["curve"]]
-    axes.set_yticks(range(len(found)), [textwrap.fill(name, LETTERS) for name in names])
-    axes.set_ylim(len(found) - 0.5, -0.5)
-    return found
+            draw_paper_star(axes, method, value, row)
+    names = [f"{name} ({short_count(trained[name])})" for name in points["curve"]]
+    axes.set_yticks(range(len(points)), [textwrap.fill(name, LABEL_LETTERS) for name in names])
+    axes.set_ylim(len(points) - 0.5, -0.5)
+    return points
 
 
 def _paper_average(runs: pd.DataFrame, method: str) -> float | None:
-    """The paper's average over the tasks of these runs, if it has all of them.
+    """The paper's average over the tasks of these runs; None if it lacks one of them.
 
-    Of all its tasks it is the printed one, which for dpt on T5-Base is not quite that of the printed scores.
+    For all tasks it is the printed average. (For dpt on T5-Base, the printed average differs slightly from
+    the mean of the printed scores.)
     """
     tables = [paper_values(part) for _, part in runs.groupby("data_label")]
-    found = [table[method] for table in tables if method in table]
-    if len(found) < len(tables):
+    values = [table[method] for table in tables if method in table]
+    if len(values) < len(tables):
         return None
     if set(runs["task"]) == set(TASKS):
         return paper_values(runs.assign(task="average"))[method]
-    return sum(found) / len(found)
+    return sum(values) / len(values)
 
 
 def fig4(
     frames: Frames, *, score: Score = "last", tasks: list[str] | None = None, look: str = "screen"
 ) -> Figure:
-    """Score over the number of training rows: the average over tasks, then a panel per task.
+    """Score over the number of training rows: a panel for the average over tasks, then a panel per task.
 
-    Source: Xiao et al. (2023), Figure 4. A block of rows per model. Averaged are the tasks that every method
-    has.
+    Source: Xiao et al. (2023), Figure 4. Each model has a block of rows. The average is over the tasks that
+    every method has.
 
     Args:
-        frames: of `load_runs`.
-        score: of the last step, or the best one, chosen on the rows it is reported on.
-        tasks: which have a panel; unset: WiC, CB, RTE and COPA where there are runs of them, else all.
+        frames: as `load_runs` returns them.
+        score: `last`, of the last step; or `best`, of the best step, selected on the rows it is reported on.
+        tasks: tasks with a panel; None: WiC, CB, RTE and COPA if they have runs, otherwise all.
         look: `screen` or `paper`.
 
     Raises:
-        RankprobeError: no finished run on few shots.
+        RankprobeError: no finished run with few shots.
     """
-    runs = scored(frames, score)
-    needs = "finished runs on few training rows (--shots)"
-    runs = or_error(
-        runs[runs["shots"].notna()], "fig4", needs, "rankprobe sweep experiments/fig4_few_shot.toml"
+    runs = scored_runs(frames, score)
+    needs, command = (
+        "finished runs on few training rows (--shots)",
+        "rankprobe sweep experiments/fig4_few_shot.toml",
     )
-    runs = named(frames, runs, "shots")
-    wanted = list(runs["task"].unique()) if tasks is None else tasks
-    if tasks is None and set(SHOWN) & set(wanted):
-        wanted = [task for task in SHOWN if task in wanted]
-    drawn, ids = [], []
-    with style(look) as page:
-        found = [(model, of, part, _by_task(part, wanted)) for model, of, part in kinds(runs)]
-        figure, grid = blocks([1 + len(own) for *_, own in found], page)
-        for (model, of, part, own), (first, *others) in zip(found, grid, strict=True):
-            whole = over_tasks(part, "shots")
-            drawn += _average(first, whole, f"mean of {whole['data_label'].nunique()} {of}\n{model}", score)
-            for axes, each in zip(others, own, strict=True):
-                drawn += score_panel(axes, each, "shots", score)
-            ids += [*whole["run_id"], *(run_id for each in own for run_id in each["run_id"])]
+    runs = require_runs(runs[runs["shots"].notna()], "fig4", needs, command)
+    runs = name_curves(frames, runs, "shots")
+    panel_tasks = list(runs["task"].unique()) if tasks is None else tasks
+    if tasks is None and set(FIG4_TASKS) & set(panel_tasks):
+        panel_tasks = [task for task in FIG4_TASKS if task in panel_tasks]
+    points, ids = [], []
+    with style(look) as sizes:
+        parts = [
+            (model, kind, part, _by_task(part, panel_tasks)) for model, kind, part in split_for_averages(runs)
+        ]
+        figure, blocks = panel_blocks([1 + len(task_runs) for *_, task_runs in parts], sizes)
+        for (model, kind, part, task_runs), (first, *others) in zip(parts, blocks, strict=True):
+            averaged = on_common_tasks(part, "shots")
+            title = f"mean of {averaged['data_label'].nunique()} {kind}\n{model}"
+            points += _draw_average(first, averaged, title, score)
+            for axes, runs_of_task in zip(others, task_runs, strict=True):
+                points += draw_score_panel(axes, runs_of_task, "shots", score)
+            ids += [*averaged["run_id"], *(run_id for own in task_runs for run_id in own["run_id"])]
             for axes in (first, *others):
                 log_axis(axes.xaxis, axes.set_xscale, part["shots"])
                 axes.set_xlabel("training rows (shots)")
-        finish(figure, page, seeds(drawn))
-    return signed(figure, ids)
+        finish_figure(figure, sizes, seeds_note(points), methods=runs["method"].cat.categories)
+    return attach_run_ids(figure, ids)
 
 
-def _by_task(runs: pd.DataFrame, wanted: list[str]) -> list[pd.DataFrame]:
-    return [part for task in wanted for _, part in runs[runs["task"] == task].groupby("data_label")]
+def _by_task(runs: pd.DataFrame, tasks: list[str]) -> list[pd.DataFrame]:
+    return [part for task in tasks for _, part in runs[runs["task"] == task].groupby("data_label")]
 
 
-def _average(axes: Axes, whole: pd.DataFrame, title: str, score: str) -> list[pd.DataFrame]:
-    if whole.empty:
+def _draw_average(axes: Axes, runs: pd.DataFrame, title: str, score: str) -> list[pd.DataFrame]:
+    if runs.empty:
         axes.set_axis_off()
         axes.text(0.5, 0.5, "no task that every\nmethod has", ha="center", va="center")
         return []
-    means = average(whole, "shots")
-    found = points(means, "shots")
-    curves_over(axes, found)
-    majority(axes, [means["majority"].mean()])
-    axes.set(title=title, ylabel=score_label(whole["metric"], score))
-    return [found]
+    averages = task_average(runs, "shots")
+    points = curve_points(averages, "shots")
+    draw_curves(axes, points)
+    draw_baselines(axes, [averages["baseline"].mean()])
+    axes.set(title=title, ylabel=score_label(runs["metric"], score))
+    return [points]

@@ -1,6 +1,6 @@
-"""From runs to the points of curves: which runs are one curve, what it is called, its mean and range.
+"""From runs to points of curves: which runs form a curve, the name of the curve, its mean and range.
 
-Frames in, frames out. A curve never mixes runs that differ in more than its x axis and the seed.
+Frames in, frames out. The runs of a curve differ only in the setting on its x axis and in the seed.
 """
 
 from __future__ import annotations
@@ -11,41 +11,41 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from rankprobe.bundled.paper import paper_name
-from rankprobe.plots.style import METHODS
+from rankprobe.paper import method_order, paper_name
 from rankprobe.runs import (
     HALF,
     Frames,
-    decisive,
     is_half,
     over_seeds,
     replicates,
     reported,
-    reported_majority,
-    scored_rows,
-    shown,
+    reported_baseline,
+    scored_data_labels,
+    setting_text,
+    shared_settings,
 )
 from rankprobe.text import plain
 
 Score = Literal["last", "best"]
 
-PANEL = ["model_label", "data_label"]
-"""What is never mixed: weights, and data (a miniature has a label of its own, and so has half of dev)."""
+PANEL_COLUMNS = ["model_label", "data_label"]
+"""A panel has runs of one model on one data set. The miniature and half of dev have their own data labels."""
 
-FREE = ("twin",)
-"""Settings that change nothing that is drawn of a run itself."""
+CURVE_COLUMNS = ["method", "variant", "curve"]
+"""The columns that identify a curve in a panel: method, number among the method's curves, name."""
 
-CURVE = ["method", "variant", "curve"]
+UNDRAWN_SETTINGS = ("twin",)
+"""Settings that do not change what figures draw of a run."""
 
-HOW = ["prompt", "split"]
-"""Columns of a truncation curve: which prompt was cut, and on which rows it was scored."""
+CUT_COLUMNS = ["prompt", "split"]
+"""Columns of a truncation curve: which prompt was truncated, and on which rows it was scored."""
 
-NOT_SHARED = "values of k that only some seeds were cut at are left out"
+LEFT_OUT_K = "values of k that only some seeds were cut at are left out"
 
-READ = [
+RUN_COLUMNS = [
     "run_id",
     "status",
-    *PANEL,
+    *PANEL_COLUMNS,
     "data_source",
     "seed",
     "method",
@@ -54,149 +54,166 @@ READ = [
     "shots",
     "control",
 ]
-"""Columns that figures read; settings of methods that no run has are filled with NaN."""
+"""Columns of `Frames.runs` that figures need; a column that no run has is filled with NaN."""
 
-LETTERS = {"prompt_length": "n", "bottleneck": "b", "sigma_init": "initial σ"}
+SYMBOLS = {"prompt_length": "n", "bottleneck": "b", "sigma_init": "initial σ"}
+"""Settings that have a symbol, and the symbol in the name of a curve."""
 
 
-def finished(frames: Frames, *needed: str) -> pd.DataFrame:
-    """The finished runs that have a value in each column `needed`, with labels as they are drawn.
+def finished_runs(frames: Frames, *needed: str) -> pd.DataFrame:
+    """Finished runs that have a value in each `needed` column.
 
-    `data_label` says where scores are of the held-back half of dev only, so that no figure mixes them.
+    Returns:
+        Rows of `frames.runs`. `method` is an ordered categorical in the order of `paper.method_order`.
+        `model_label` and `data_label` are escaped for figures, and `data_label` names the held-back half of
+        dev where scores are from this half, so that figures do not mix it with all of dev.
     """
-    columns = dict.fromkeys([*frames.runs.columns, *READ, *needed])
+    columns = dict.fromkeys([*frames.runs.columns, *RUN_COLUMNS, *needed])
     runs = frames.runs.reindex(columns=list(columns))
+    methods = pd.CategoricalDtype(method_order(runs["method"].dropna()), ordered=True)
+    runs = runs.assign(method=runs["method"].astype(methods))
     runs = runs[(runs["status"] == "finished") & runs[list(needed)].notna().all(axis=1)]
-    return runs.assign(data_label=scored_rows(runs).map(plain), model_label=runs["model_label"].map(plain))
+    data_labels, model_labels = scored_data_labels(runs).map(plain), runs["model_label"].map(plain)
+    return runs.assign(data_label=data_labels, model_label=model_labels)
 
 
-def on_true_labels(runs: pd.DataFrame) -> pd.DataFrame:
-    """Without the null controls."""
+def without_controls(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs on true labels: all except the null controls with shuffled or random labels."""
     return runs[runs["control"].isna() | (runs["control"] == "none")]
 
 
-def scored(frames: Frames, score: str) -> pd.DataFrame:
+def scored_runs(frames: Frames, score: str) -> pd.DataFrame:
     """Finished runs on true labels that have a score to report.
 
     Returns:
-        Rows of `frames.runs` with `score`, the one to report; `majority`, of the same dev rows; and `paper`,
-        the paper's name of the model.
+        The rows of `finished_runs` with `score`, the reported score; `baseline`, on the same dev rows; and
+        `paper`, the paper's name for the model, or None if the run is not comparable with the paper.
 
     Raises:
         RankprobeError: `score` is neither `last` nor `best`.
     """
-    runs = on_true_labels(finished(frames))
-    runs = runs.assign(score=reported(runs, score), majority=reported_majority(runs))
+    runs = without_controls(finished_runs(frames))
+    runs = runs.assign(score=reported(runs, score), baseline=reported_baseline(runs))
     runs = runs[runs["score"].notna()]
     names = [paper_name({str(key): value for key, value in run.items()}) for run in runs.to_dict("records")]
     return runs.assign(paper=np.array(names, dtype=object))
 
 
-def longest(frames: Frames, runs: pd.DataFrame, x: str) -> pd.DataFrame:
-    """Without lone points where there is a curve: runs that share all settings but `x` with no other x.
+def drop_single_points(frames: Frames, runs: pd.DataFrame, x: str) -> pd.DataFrame:
+    """Drop runs that would be a curve of a single point, if other runs form a curve over `x`.
 
-    Folders hold the runs of many experiments, and each has a run at the usual value of the others' x.
+    A run folder can hold several experiments, and the other experiments have only runs with the default `x`.
     Runs without `x` stay.
     """
-    spread = runs.groupby(replicates(runs, frames.settings, *FREE, x))[x].transform("nunique")
-    return runs[spread != 1] if (spread > 1).any() else runs
+    n_values = runs.groupby(replicates(runs, frames.settings, *UNDRAWN_SETTINGS, x))[x].transform("nunique")
+    return runs[n_values != 1] if (n_values > 1).any() else runs
 
 
-def beside(runs: pd.DataFrame, x: str, *same: str) -> pd.DataFrame:
-    """Without runs that have no `x` and differ in a setting `same` from all that have it in their panel."""
-    keys = _said(runs, [*PANEL, *same]).agg("\n".join, axis=1)
+def drop_unmatched(runs: pd.DataFrame, x: str, *settings: str) -> pd.DataFrame:
+    """Drop runs without `x` that no run with `x` in their panel equals in all of `settings`.
+
+    Runs without `x` become horizontal lines, and must be comparable with the curves of the panel.
+    """
+    keys = _setting_texts(runs, [*PANEL_COLUMNS, *settings]).agg("\n".join, axis=1)
     return runs[runs[x].notna() | keys.isin(keys[runs[x].notna()])]
 
 
-def named(frames: Frames, runs: pd.DataFrame, *free: str) -> pd.DataFrame:
-    """`runs` with the columns `curve`, its name, and `variant`, its number among the curves of its method.
+def name_curves(frames: Frames, runs: pd.DataFrame, *free: str) -> pd.DataFrame:
+    """Add the columns `curve`, the curve's name, and `variant`, its number among the curves of its method.
 
-    Runs of one panel, method and curve differ in the seed and the settings `free` only. The name is the
-    method's, and says each setting in which curves of the method differ in some panel.
+    Runs of one panel, method and curve differ only in the seed and in the settings `free`. The name has the
+    method, and each setting in which curves of the method differ within a panel.
     """
-    settings = decisive(frames.settings, "method", *FREE, *free)
+    settings = shared_settings(frames.settings, "method", *UNDRAWN_SETTINGS, *free)
     runs = runs.reset_index(drop=True)
-    said = _said(runs, settings)
-    differ: dict[Any, set[str]] = {method: set() for method in runs["method"]}
-    for _, part in runs.groupby([*PANEL, "method"]):
-        varying = said.loc[part.index].nunique() > 1
-        differ[part["method"].iloc[0]] |= set(varying.index[varying])
-    curves = [
-        plain(
-            ", ".join(
-                [method, *(f"{LETTERS.get(s, s)} = {said.at[i, s]}" for s in settings if s in differ[method])]
-            )
-        )
-        for i, method in enumerate(runs["method"])
-    ]
-    order = sorted(set(curves), key=_natural)
-    numbers = pd.Series(curves).map({name: i for i, name in enumerate(order)})
-    return runs.assign(
-        curve=curves, variant=numbers.groupby(runs["method"]).rank(method="dense").astype(int) - 1
-    )
+    texts = _setting_texts(runs, settings)
+    varying: dict[Any, set[str]] = {method: set() for method in runs["method"]}
+    for _, part in runs.groupby([*PANEL_COLUMNS, "method"], observed=True):
+        differs = texts.loc[part.index].nunique() > 1
+        varying[part["method"].iloc[0]] |= set(differs.index[differs])
+    curves = []
+    for i, method in enumerate(runs["method"]):
+        values = [f"{SYMBOLS.get(s, s)} = {texts.at[i, s]}" for s in settings if s in varying[method]]
+        curves.append(plain(", ".join([method, *values])))
+    positions = {name: i for i, name in enumerate(sorted(set(curves), key=_natural_order))}
+    order = pd.Series(curves).map(positions)
+    ranks = order.groupby(runs["method"], observed=True).rank(method="dense")
+    return runs.assign(curve=curves, variant=ranks.astype(int) - 1)
 
 
-def points(runs: pd.DataFrame, x: str | None = None, value: str = "score") -> pd.DataFrame:
-    """A row per point of each curve: `x`, and `mean`, `min`, `max` of `value` over `n_seeds` seeds.
+def curve_points(runs: pd.DataFrame, x: str | None = None, value: str = "score") -> pd.DataFrame:
+    """Mean and range over seeds at each point of each curve.
 
     Args:
-        runs: of one panel, named.
-        x: the column of the x axis; unset: a curve is one point.
+        runs: rows of one panel, as `name_curves` returns them.
+        x: the column of the x axis; None: a curve has one point.
         value: the column of the y axis.
+
+    Returns:
+        A row per point, sorted by method, variant and x: `CURVE_COLUMNS`, `x` (unless None), and `mean`,
+        `min`, `max` of `value` over `n_seeds` seeds.
     """
-    found = over_seeds(runs, [*CURVE, x] if x else CURVE, value)
-    found = found.rename(columns={x: "x"} if x else {})
-    order = {method: i for i, method in enumerate(METHODS)}
-    by = ["method", "variant", *(["x"] if x else [])]
-    return found.sort_values(by, key=lambda c: c.map(order) if c.name == "method" else c, ignore_index=True)
+    points = over_seeds(runs, [*CURVE_COLUMNS, x] if x else CURVE_COLUMNS, value)
+    points = points.rename(columns={x: "x"} if x else {})
+    return points.sort_values(["method", "variant", *(["x"] if x else [])], ignore_index=True)
 
 
-def shared(points: pd.DataFrame) -> pd.DataFrame:
-    """The points of each curve that all its seeds have.
-
-    A mean over other seeds from point to point would be no curve.
-    """
-    most = points.groupby("curve")["n_seeds"].transform("max")
-    return points[points["n_seeds"] == most]
+def all_seed_points(points: pd.DataFrame) -> pd.DataFrame:
+    """The points of each curve that all its seeds have, so that each mean is over the same seeds."""
+    n_seeds = points.groupby("curve")["n_seeds"].transform("max")
+    return points[points["n_seeds"] == n_seeds]
 
 
-def over_tasks(runs: pd.DataFrame, x: str | None = None) -> pd.DataFrame:
-    """Those of the runs that can be averaged over the same tasks.
+def on_common_tasks(runs: pd.DataFrame, x: str | None = None) -> pd.DataFrame:
+    """The runs that can be averaged over the same tasks.
 
-    Tasks are those that every method has; what lacks one of them (a curve, an x, a seed) is left out.
+    The tasks are those that every method has. A curve, a value of `x` or a seed that lacks one of these tasks
+    is dropped.
 
     Args:
-        runs: of one model and one kind of data, named.
+        runs: rows of one model and one kind of data, as `name_curves` returns them.
         x: the column of the x axis, if there is one.
     """
-    tasks = set.intersection(*(set(part["data_label"]) for _, part in runs.groupby("method")))
+    tasks = set.intersection(*(set(part["data_label"]) for _, part in runs.groupby("method", observed=True)))
     common = runs[runs["data_label"].isin(tasks)]
-    has = common.groupby([*CURVE, "seed", *([x] if x else [])])["data_label"].transform("nunique")
-    return common[has == len(tasks)]
+    keys = [*CURVE_COLUMNS, "seed", *([x] if x else [])]
+    n_tasks = common.groupby(keys, observed=True)["data_label"].transform("nunique")
+    return common[n_tasks == len(tasks)]
 
 
-def average(runs: pd.DataFrame, x: str | None = None) -> pd.DataFrame:
-    """The average over tasks of what `over_tasks` has left: a row per curve, x and seed."""
-    keys = [*CURVE, "seed", *([x] if x else [])]
-    return runs.groupby(keys, as_index=False)[["score", "majority", "trainable_parameters"]].mean()
+def task_average(runs: pd.DataFrame, x: str | None = None) -> pd.DataFrame:
+    """Average scores over tasks: a row per curve, x and seed.
+
+    Args:
+        runs: rows that `on_common_tasks` returns.
+        x: the column of the x axis, if there is one.
+
+    Returns:
+        The keys, and the means of `score`, `baseline` and `trainable_parameters`.
+    """
+    keys = [*CURVE_COLUMNS, "seed", *([x] if x else [])]
+    columns = ["score", "baseline", "trainable_parameters"]
+    return runs.groupby(keys, as_index=False, observed=True)[columns].mean()
 
 
-def kinds(runs: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
-    """Runs that may be averaged over tasks: a model, `miniature tasks` or `tasks`, and the runs of these.
+def split_for_averages(runs: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
+    """Split runs by model and kind of data, so that each part can be averaged over tasks.
 
-    Runs on the held-back half of dev are apart.
+    Returns:
+        A triple per part: the model's label; `tasks` or `miniature tasks`, with the held-back half of dev as
+        a kind of its own; and the runs.
     """
     kind = (runs["data_source"] == "bundled").map({True: "miniature tasks", False: "tasks"})
     kind += is_half(runs).map({True: f", {HALF}", False: ""})
     parts = runs.groupby(["model_label", kind], sort=False)
-    return [(str(model), str(of), part) for (model, of), part in parts]  # pyright: ignore[reportGeneralTypeIssues]
+    return [(str(model), str(name), part) for (model, name), part in parts]  # pyright: ignore[reportGeneralTypeIssues]
 
 
-def _said(runs: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    return runs[columns].map(shown)
+def _setting_texts(runs: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    return runs[columns].map(setting_text)
 
 
-def _natural(name: str) -> list[tuple[bool, float, str]]:
-    """Numbers within a name in order of their size, which the alphabet does not know."""
+def _natural_order(name: str) -> list[tuple[bool, float, str]]:
+    """Sort key that orders numbers within a name by value, not by their digits as text."""
     pieces = re.split(r"(\d+(?:\.\d+)?(?:e-?\d+)?)", name)
-    return [(i % 2 == 1, float(each) if i % 2 else 0.0, each) for i, each in enumerate(pieces)]
+    return [(i % 2 == 1, float(piece) if i % 2 else 0.0, piece) for i, piece in enumerate(pieces)]

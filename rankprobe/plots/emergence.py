@@ -1,4 +1,4 @@
-"""Rank emergence: the paper's Figure 3 and Figure 9, each curve beside its noise twin."""
+"""Rank over training: the paper's Figures 3 and 9, with the noise twin of each curve."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rankprobe.errors import RankprobeError
-from rankprobe.plots.groups import Group, groups, ids_of, signed
-from rankprobe.plots.legend import finish
-from rankprobe.plots.marks import from_zero
-from rankprobe.plots.panels import blocks, even_columns, panels
-from rankprobe.plots.style import COLOURS, RUN, TWIN, style
+from rankprobe.plots.groups import Group, all_run_ids, group_runs
+from rankprobe.plots.legend import finish_figure
+from rankprobe.plots.marks import start_at_zero
+from rankprobe.plots.panels import even_columns, panel_blocks, panels
+from rankprobe.plots.save import attach_run_ids
+from rankprobe.plots.style import COLOURS, RUN_LINE, TWIN_LINE, style
 from rankprobe.runs import Frames
 
 SIGNS = {"n_positive": "positive", "n_negative": "negative"}
@@ -19,81 +20,83 @@ RANKS = {"P_numerical_rank": "numerical rank", "P_erank_rv": "effective rank"}
 
 
 def fig3(frames: Frames, *, look: str = "screen") -> Figure:
-    """Positive and negative entries of σ over training, one panel per group of probe runs.
+    """Numbers of positive and negative entries of σ over training: a panel per group of probe runs.
 
-    Source: Xiao et al. (2023), Figure 3. Differs: each curve has its noise twin (dashed), and several
-    seeds are drawn as their mean with a band from least to greatest.
+    Source: Xiao et al. (2023), Figure 3. Differs: each curve has its noise twin (dashed), and several seeds
+    are drawn as their mean with a band from minimum to maximum.
 
     Raises:
         RankprobeError: no probe run has logged a step.
     """
-    found = [group for group in groups(frames) if _has_diagonal(group)]
-    if not found:
+    groups = [group for group in group_runs(frames) if _has_diagonal(group)]
+    if not groups:
         raise RankprobeError("fig3 needs a run of the probe, and there is none; train one: rankprobe probe")
-    with style(look) as page:
-        figure, grid = panels(len(found), page)
-        for axes, group in zip(grid, found, strict=True):
+    with style(look) as sizes:
+        figure, all_axes = panels(len(groups), sizes)
+        for axes, group in zip(all_axes, groups, strict=True):
             axes.set_title(group.title)
-            _signs(axes, group)
-        finish(figure, page, handles=_entries(SIGNS))
-    return signed(figure, ids_of(found))
+            _draw_signs(axes, group)
+        finish_figure(figure, sizes, handles=_legend_handles(SIGNS))
+    return attach_run_ids(figure, all_run_ids(groups))
 
 
 def fig9(frames: Frames, *, look: str = "screen") -> Figure:
-    """Signs of σ (upper row) and rank of P (lower row) over training, one column per group of runs.
+    """Signs of σ (upper row) and rank of P (lower row) over training: a column per group of runs.
 
-    Many groups take several such pairs of rows.
+    If the groups do not fit into one pair of rows, further pairs follow.
 
-    Source: Xiao et al. (2023), Figure 9, whose lower row is the rank of U · ReLU(diag σ) · V. Differs:
-    noise twins (dashed); the effective rank beside the numerical rank; methods without a diagonal have
-    no upper panel.
+    Source: Xiao et al. (2023), Figure 9, whose lower row is the rank of U · ReLU(diag σ) · V. Differs: noise
+    twins (dashed); the effective rank in addition to the numerical rank; an empty upper panel for methods
+    without a diagonal.
 
     Raises:
         RankprobeError: no run has logged a step.
     """
-    found = groups(frames)
-    with style(look) as page:
-        columns = even_columns(len(found), page)
-        rows = [found[first : first + columns] for first in range(0, len(found), columns)]
-        figure, grid = blocks([len(row) for row in rows for _ in "sr"], page)
-        for row, upper, lower in zip(rows, grid[::2], grid[1::2], strict=True):
+    groups = group_runs(frames)
+    with style(look) as sizes:
+        columns = even_columns(len(groups), sizes)
+        rows = [groups[first : first + columns] for first in range(0, len(groups), columns)]
+        figure, blocks = panel_blocks([len(row) for row in rows for _ in ("signs", "ranks")], sizes)
+        for row, upper, lower in zip(rows, blocks[::2], blocks[1::2], strict=True):
             for group, signs, ranks in zip(row, upper, lower, strict=True):
                 signs.set_title(group.title)
-                _signs_or_none(signs, group)
-                _curves(ranks, group, RANKS)
+                _draw_signs_or_empty(signs, group)
+                _draw_columns(ranks, group, RANKS)
                 ranks.set_ylabel("rank of P")
-        finish(figure, page, handles=_entries((SIGNS if any(map(_has_diagonal, found)) else {}) | RANKS))
-    return signed(figure, ids_of(found))
+        columns_drawn = (SIGNS if any(map(_has_diagonal, groups)) else {}) | RANKS
+        finish_figure(figure, sizes, handles=_legend_handles(columns_drawn))
+    return attach_run_ids(figure, all_run_ids(groups))
 
 
 def _has_diagonal(group: Group) -> bool:
     return not group.band("n_positive").empty
 
 
-def _signs_or_none(axes: Axes, group: Group) -> None:
+def _draw_signs_or_empty(axes: Axes, group: Group) -> None:
     if _has_diagonal(group):
-        _signs(axes, group)
+        _draw_signs(axes, group)
         return
     axes.text(0.5, 0.5, "no diagonal", ha="center", va="center", color="#777777")
     axes.grid(visible=False)
     axes.set(xticks=[], yticks=[])
 
 
-def _signs(axes: Axes, group: Group) -> None:
-    _curves(axes, group, SIGNS)
+def _draw_signs(axes: Axes, group: Group) -> None:
+    _draw_columns(axes, group, SIGNS)
     axes.set_ylabel("entries of σ")
 
 
-def _curves(axes: Axes, group: Group, columns: dict[str, str]) -> None:
+def _draw_columns(axes: Axes, group: Group, columns: dict[str, str]) -> None:
+    """Draw logged columns and those of the noise twin over steps."""
     for column in columns:
         run_colour, twin_colour = COLOURS[column]
-        _curve(axes, group, f"twin_{column}", twin_colour, TWIN)
-        _curve(axes, group, column, run_colour, RUN)
+        _draw_band(axes, group, f"twin_{column}", twin_colour, TWIN_LINE)
+        _draw_band(axes, group, column, run_colour, RUN_LINE)
     axes.set_xlabel("step (optimizer updates)")
-    from_zero(axes)
+    start_at_zero(axes)
 
 
-def _curve(axes: Axes, group: Group, column: str, colour: str, line: dict) -> None:
+def _draw_band(axes: Axes, group: Group, column: str, colour: str, line: dict) -> None:
     band = group.band(column)
     if band.empty:
         return
@@ -102,11 +105,11 @@ def _curve(axes: Axes, group: Group, column: str, colour: str, line: dict) -> No
         axes.fill_between(band.index, band["min"], band["max"], color=colour, alpha=0.2, linewidth=0)
 
 
-def _entries(columns: dict[str, str]) -> list[Line2D]:
-    """Of the legend: each quantity, and its noise twin."""
+def _legend_handles(columns: dict[str, str]) -> list[Line2D]:
+    """Legend handles of each column and its noise twin."""
     handles = []
     for column, name in columns.items():
         run_colour, twin_colour = COLOURS[column]
-        handles.append(Line2D([], [], color=run_colour, label=name, **RUN))
-        handles.append(Line2D([], [], color=twin_colour, label=f"{name}, noise twin", **TWIN))
+        handles.append(Line2D([], [], color=run_colour, label=name, **RUN_LINE))
+        handles.append(Line2D([], [], color=twin_colour, label=f"{name}, noise twin", **TWIN_LINE))
     return handles

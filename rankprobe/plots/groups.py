@@ -1,4 +1,4 @@
-"""Which runs belong on one panel, and what the panel is called. Frames in, frames out."""
+"""Group replicates: the runs of one panel, and the title of the panel. Frames in, frames out."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from rankprobe.errors import RankprobeError
-from rankprobe.runs import Frames, decisive, over_seeds, replicates, shown
+from rankprobe.runs import Frames, over_seeds, replicates, setting_text, shared_settings
 from rankprobe.text import plain
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that are the same but for the seed: one panel.
+    """Runs that differ only in their seed. They share a panel.
 
-    `title` names data and weights, and whatever setting tells this group from another of the same name.
+    Attributes:
+        title: method, data and weights; the settings that differ from other groups with the same method, data
+            and weights; notes on the runs.
+        run_ids: the runs.
+        steps: their rows of `Frames.steps`.
     """
 
     title: str
@@ -25,75 +28,70 @@ class Group:
     steps: pd.DataFrame
 
     def band(self, column: str) -> pd.DataFrame:
-        """`column` over steps: mean, min and max over seeds, indexed by step.
+        """`mean`, `min` and `max` of a column over seeds, indexed by step; empty if there is no such column.
 
-        A step is left out where a seed that has got that far has no value.
+        A step is left out if a seed that has reached it has no value.
         """
         if column not in self.steps:
             return pd.DataFrame(columns=["mean", "min", "max"])
-        found = over_seeds(self.steps, ["step"], column).set_index("step")
-        reached = self.steps.groupby("seed")["step"].max().to_numpy()
-        expected = (reached[None, :] >= found.index.to_numpy()[:, None]).sum(axis=1)
-        return found.loc[found["n_seeds"] == expected, ["mean", "min", "max"]]
+        values = over_seeds(self.steps, ["step"], column).set_index("step")
+        last_steps = self.steps.groupby("seed")["step"].max().to_numpy()
+        n_reached = (last_steps[None, :] >= values.index.to_numpy()[:, None]).sum(axis=1)
+        return values.loc[values["n_seeds"] == n_reached, ["mean", "min", "max"]]
 
 
-def groups(frames: Frames) -> list[Group]:
+def group_runs(frames: Frames) -> list[Group]:
     """The groups of all runs that have logged a step, in order of run id.
 
     Raises:
-        RankprobeError: there are none.
+        RankprobeError: no run has logged a step.
     """
     if frames.steps.empty:
         raise RankprobeError("no logged steps to draw; train a run first: rankprobe probe")
     runs = frames.runs[frames.runs["run_id"].isin(frames.steps["run_id"].unique())]
-    settings = [name for name in decisive(frames.settings) if name in runs]
-    members = [part for _, part in runs.groupby(replicates(runs, frames.settings), sort=False)]
-    names = [_name(part.iloc[0]) for part in members]
-    found = []
-    for name, part in zip(names, members, strict=True):
-        alike = pd.concat([m for n, m in zip(names, members, strict=True) if n == name])
+    settings = [name for name in shared_settings(frames.settings) if name in runs]
+    parts = [part for _, part in runs.groupby(replicates(runs, frames.settings), sort=False)]
+    titles = [_title_lines(part.iloc[0]) for part in parts]
+    groups = []
+    for title, part in zip(titles, parts, strict=True):
+        same_title = pd.concat([p for t, p in zip(titles, parts, strict=True) if t == title])
         ids = part["run_id"].tolist()
-        found.append(
+        groups.append(
             Group(
-                title="\n".join([*name, *_differing(part, alike, settings), *_seeds(part)]),
+                title="\n".join([*title, *_differing_settings(part, same_title, settings), *_notes(part)]),
                 run_ids=ids,
                 steps=frames.steps[frames.steps["run_id"].isin(ids)],
             )
         )
-    return found
+    return groups
 
 
-def signed(figure: Figure, run_ids: Iterable[str]) -> Figure:
-    """The figure, its label naming the runs it was drawn from, a line each; `save` writes them down."""
-    figure.set_label("\n".join(dict.fromkeys(map(str, run_ids))))
-    return figure
+def all_run_ids(groups: Iterable[Group]) -> list[str]:
+    """The run ids of several groups."""
+    return [run_id for group in groups for run_id in group.run_ids]
 
 
-def ids_of(found: Iterable[Group]) -> list[str]:
-    """The runs of several groups."""
-    return [run_id for group in found for run_id in group.run_ids]
+def _title_lines(run: pd.Series) -> tuple[str, str]:
+    return plain(f"{run['method']} on {run['data_label']}"), plain(run["model_label"])
 
 
-def _seeds(runs: pd.DataFrame) -> list[str]:
-    """What a reader must know of the runs behind a panel: seeds, unfinished runs, twins that diverged."""
+def _differing_settings(part: pd.DataFrame, same_title: pd.DataFrame, settings: list[str]) -> list[str]:
+    """A line with `setting = value` for each setting in which groups with the same title differ."""
+    varying = [name for name in settings if same_title[name].map(setting_text).nunique() > 1]
+    values = [f"{name} = {setting_text(part[name].iloc[0])}" for name in varying]
+    return [plain(", ".join(values))] if values else []
+
+
+def _notes(runs: pd.DataFrame) -> list[str]:
+    """Lines about the runs of a panel: number of seeds, unfinished runs, noise twins that diverged."""
     count = runs["seed"].nunique()
     lines = [f"mean of {count} seeds, band: least to greatest"] if count > 1 else []
     unfinished = runs[runs["status"] != "finished"]
     if len(unfinished):
-        said = ", ".join(f"{row.status} at {row.step}/{row.total_steps}" for row in unfinished.itertuples())
-        lines.append(f"not finished: {said}")
-    lost = runs["twin_lost"].dropna() if "twin_lost" in runs else []
-    if len(lost):
-        steps = ", ".join(f"{step:.0f}" for step in lost)
-        lines.append(f"noise twin diverged in {len(lost)} of {len(runs)} runs (step {steps})")
+        steps = ", ".join(f"{row.status} at {row.step}/{row.total_steps}" for row in unfinished.itertuples())
+        lines.append(f"not finished: {steps}")
+    diverged = runs["twin_lost"].dropna() if "twin_lost" in runs else []
+    if len(diverged):
+        steps = ", ".join(f"{step:.0f}" for step in diverged)
+        lines.append(f"noise twin diverged in {len(diverged)} of {len(runs)} runs (step {steps})")
     return lines
-
-
-def _name(run: pd.Series) -> tuple[str, str]:
-    return plain(f"{run['method']} on {run['data_label']}"), plain(run["model_label"])
-
-
-def _differing(part: pd.DataFrame, alike: pd.DataFrame, settings: list[str]) -> list[str]:
-    """`setting = value` for each setting in which groups of the same name differ."""
-    varying = [name for name in settings if alike[name].map(shown).nunique() > 1]
-    return [plain(", ".join(f"{name} = {shown(part[name].iloc[0])}" for name in varying))] if varying else []

@@ -1,4 +1,4 @@
-"""The last strokes of a figure: titles that fit their panels, and one legend below all of them."""
+"""Finish a figure: wrap the titles of its panels, and add one legend below all panels."""
 
 from __future__ import annotations
 
@@ -13,80 +13,96 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from rankprobe.plots.marks import FUNCTIONAL, PAPER, PAPER_LINE, RING, STAR
-from rankprobe.plots.style import MAJORITY, METHODS, Look
+from rankprobe.plots.marks import (
+    BASELINE_LABEL,
+    FUNCTIONAL_RANK_LABEL,
+    PAPER_LABEL,
+    PAPER_LINE,
+    RING,
+    STAR,
+)
+from rankprobe.plots.style import BASELINE_LINE, Look
 
-LAST: dict[str, dict[str, Any]] = {
-    "majority": MAJORITY,
-    FUNCTIONAL: RING | {"color": "#555555"},
-    PAPER: STAR | PAPER_LINE | {"color": "#555555"},
+LAST_ENTRIES: dict[str, dict[str, Any]] = {
+    BASELINE_LABEL: BASELINE_LINE,
+    FUNCTIONAL_RANK_LABEL: RING | {"color": "#555555"},
+    PAPER_LABEL: STAR | PAPER_LINE | {"color": "#555555"},
 }
-"""What stands at the end of a legend, in no method's colour."""
+"""Entries at the end of a legend, and their marks, in grey because they belong to all methods."""
 
-TITLE = 2
-"""Lines of a panel's title that its height has room for."""
+TITLE_LINES = 2
+"""Number of lines of a panel's title that fit into the height of a panel."""
 
-HANDLE, LINE = 0.6, 0.19
-"""Inches: what stands before the name in an entry of a legend, and the height of a line of it."""
+HANDLE_WIDTH, ENTRY_HEIGHT = 0.6, 0.19
+"""Width of an entry's mark with the space around it, and height of a line of the legend, in inches."""
 
 
-def seeds(points: Iterable[pd.DataFrame], drawn: str = "band") -> str:
-    """What a reader must know of the seeds behind curves or dots."""
-    counts = pd.concat([each["n_seeds"] for each in points])
+def seeds_note(points: Iterable[pd.DataFrame], range_mark: str = "band") -> str:
+    """The number of seeds of points that `curve_points` returned, and the mark that shows their range."""
+    counts = pd.concat([part["n_seeds"] for part in points])
     least, most = int(counts.min()), int(counts.max())
     if most == 1:
         return "one seed"
-    return f"mean of {most if least == most else f'{least} to {most}'} seeds, {drawn}: least to greatest"
+    return f"mean of {most if least == most else f'{least} to {most}'} seeds, {range_mark}: least to greatest"
 
 
-def finish(figure: Figure, look: Look, note: str = "", handles: Sequence[Artist] | None = None) -> Legend:
-    """Wrap titles, put the legend below all panels with `note` over it, and make room for both.
+def finish_figure(
+    figure: Figure,
+    look: Look,
+    note: str = "",
+    handles: Sequence[Artist] | None = None,
+    methods: Iterable[str] = (),
+) -> Legend:
+    """Wrap titles, add the legend with `note` above its entries, and enlarge the figure to fit both.
 
     Args:
-        figure: all of it drawn.
-        look: it is drawn in.
-        note: what a reader must know of all panels.
-        handles: of the legend; unset: every label of the panels, once.
+        figure: with all its panels drawn.
+        look: the look in which it was drawn.
+        note: a text about all panels.
+        handles: of the legend; None: each label of the panels once.
+        methods: order of the methods in the legend, used if `handles` is None. Other entries follow.
     """
     width = figure.get_figwidth()
-    extra = _wrap_titles(figure, look)
-    entries = _labelled(figure) if handles is None else list(handles)
-    names = [textwrap.fill(str(each.get_label()), int((width - HANDLE) * look.letters)) for each in entries]
-    longest = max((len(line) for name in names for line in name.splitlines()), default=1)
-    across = max(1, min(len(entries), int(width / (longest / look.letters + HANDLE))))
+    n_lines = _wrap_titles(figure, look)
+    entries = _panel_handles(figure, methods) if handles is None else list(handles)
+    names = [textwrap.fill(str(e.get_label()), int((width - HANDLE_WIDTH) * look.letters)) for e in entries]
+    max_length = max((len(line) for name in names for line in name.splitlines()), default=1)
+    n_columns = max(1, min(len(entries), int(width / (max_length / look.letters + HANDLE_WIDTH))))
     note = textwrap.fill(note, int(width * look.letters))
-    legend = figure.legend(entries, names, loc="outside lower center", ncols=across, title=note)
+    legend = figure.legend(entries, names, loc="outside lower center", ncols=n_columns, title=note)
     legend.get_title().set_multialignment("center")
     for text in figure.findobj(Text):
         text.set_linespacing(look.spacing)  # pyright: ignore[reportAttributeAccessIssue]
-    lines = -(-sum(len(name.splitlines()) for name in names) // across) + len(note.splitlines())
-    figure.set_figheight(figure.get_figheight() + look.line * extra + LINE * lines)
+    legend_lines = -(-sum(len(name.splitlines()) for name in names) // n_columns) + len(note.splitlines())
+    figure.set_figheight(figure.get_figheight() + look.line * n_lines + ENTRY_HEIGHT * legend_lines)
     return legend
 
 
-def _labelled(figure: Figure) -> list[Artist]:
-    found: dict[str, Artist] = {}
+def _panel_handles(figure: Figure, methods: Iterable[str]) -> list[Artist]:
+    """A handle per label of the panels: curves by method, then other labels, then `LAST_ENTRIES`."""
+    handles: dict[str, Artist] = {}
     for axes in figure.axes:
         for artist, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, artist)
-    order = {method: i for i, method in enumerate(METHODS)}
-    own = sorted(found, key=lambda label: order.get(label.partition(",")[0], len(order)))
-    first = [found[label] for label in own if label not in LAST]
-    return first + [Line2D([], [], label=label, **mark) for label, mark in LAST.items() if label in found]
+            handles.setdefault(label, artist)
+    order = {method: i for i, method in enumerate(methods)}
+    labels = sorted(handles, key=lambda label: order.get(label.partition(",")[0], len(order)))
+    first = [handles[label] for label in labels if label not in LAST_ENTRIES]
+    last = [Line2D([], [], label=label, **mark) for label, mark in LAST_ENTRIES.items() if label in handles]
+    return first + last
 
 
 def _wrap_titles(figure: Figure, look: Look) -> int:
-    """Titles no wider than their panels; how many lines more than usual the rows of panels need for that."""
-    lines: dict[int, int] = {}
+    """Wrap titles to the width of their panels; return the lines beyond `TITLE_LINES`, summed over rows."""
+    n_lines: dict[int, int] = {}
     for axes in figure.axes:
         place = axes.get_subplotspec()
         if place is None:
             continue
-        room = int(figure.get_figwidth() / place.get_gridspec().ncols * look.letters * 0.92)
+        width = int(figure.get_figwidth() / place.get_gridspec().ncols * look.letters * 0.92)
         wrapped = [
-            piece for line in axes.get_title().splitlines() for piece in textwrap.wrap(line, room) or [""]
+            piece for line in axes.get_title().splitlines() for piece in textwrap.wrap(line, width) or [""]
         ]
         axes.set_title("\n".join(wrapped))
         row = place.rowspan.start
-        lines[row] = max(lines.get(row, 0), len(wrapped))
-    return sum(max(0, each - TITLE) for each in lines.values())
+        n_lines[row] = max(n_lines.get(row, 0), len(wrapped))
+    return sum(max(0, count - TITLE_LINES) for count in n_lines.values())

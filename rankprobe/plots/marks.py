@@ -1,4 +1,4 @@
-"""What a panel is made of: curves with their bands, dots with their bars, axes and their ticks."""
+"""The parts of a panel: curves with bands, dots with bars, baselines, axes and their ticks."""
 
 from __future__ import annotations
 
@@ -11,105 +11,134 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from rankprobe.plots.curves import CURVE
-from rankprobe.plots.style import MAJORITY, drawn_as
+from rankprobe.plots.curves import CURVE_COLUMNS
+from rankprobe.plots.style import BASELINE_LINE, method_style
 
-PAPER = "paper, Table 1"
-FUNCTIONAL = "functional rank"
+BASELINE_LABEL = "baseline"
+PAPER_LABEL = "paper, Table 1"
+FUNCTIONAL_RANK_LABEL = "functional rank"
 
 STAR: dict[str, Any] = {"marker": "*", "markersize": 10, "markerfacecolor": "none", "linestyle": "none"}
 RING: dict[str, Any] = {"marker": "o", "markersize": 9, "markerfacecolor": "none", "linestyle": "none"}
 PAPER_LINE: dict[str, Any] = {"linestyle": "--", "linewidth": 0.7}
 
-BAND = 0.18
-"""Opacity of the band from least to greatest."""
+BAND_OPACITY = 0.18
+"""Opacity of the band from minimum to maximum."""
 
-APART = 0.09
-"""Of the length of an axis: how far apart ticks must be for their labels to be read."""
+TICK_DISTANCE = 0.09
+"""Minimum distance between ticks with readable labels, as a share of the length of the axis."""
 
 
-class _Scale(Protocol):
-    """What is called to choose an axis' scale: `Axes.set_xscale` or `Axes.set_yscale`."""
+class _SetScale(Protocol):
+    """`Axes.set_xscale` or `Axes.set_yscale`."""
 
     def __call__(self, value: str, **options: Any) -> object: ...
 
 
-def curve(axes: Axes, points: pd.DataFrame, **line: Any) -> None:
-    """The mean over `x`, with a band from least to greatest; a lone point has a bar in its place."""
+def each_curve(points: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Yield the line style of each curve, with the curve's name as `label`, and the points of the curve.
+
+    Args:
+        points: as `curve_points` returns them.
+    """
+    for _, part in points.groupby(CURVE_COLUMNS, sort=False, observed=True):
+        variant, name = part[["variant", "curve"]].iloc[0]
+        style = method_style(int(part["method"].cat.codes.iloc[0]), variant)
+        yield style | {"label": name, "linewidth": 1.4}, part
+
+
+def draw_curve(axes: Axes, points: pd.DataFrame, **line: Any) -> None:
+    """Draw the mean over x, with a band from minimum to maximum; a single point has a bar instead."""
     axes.plot(points["x"], points["mean"], **line)
     if len(points) == 1:
         axes.vlines(points["x"], points["min"], points["max"], color=line["color"], linewidth=1)
     elif (points["n_seeds"] > 1).any():
         axes.fill_between(
-            points["x"], points["min"], points["max"], color=line["color"], alpha=BAND, linewidth=0
+            points["x"], points["min"], points["max"], color=line["color"], alpha=BAND_OPACITY, linewidth=0
         )
 
 
-def level(axes: Axes, point: pd.Series, **line: Any) -> None:
-    """What does not depend on x: a horizontal line, with a band from least to greatest."""
+def draw_level(axes: Axes, point: pd.Series, **line: Any) -> None:
+    """Draw a value that does not depend on x: a horizontal line, with a band from minimum to maximum."""
     line = {key: value for key, value in line.items() if not key.startswith("marker")}
     axes.axhline(point["mean"], **line)
     if point["n_seeds"] > 1:
-        axes.axhspan(point["min"], point["max"], color=line["color"], alpha=BAND, linewidth=0)
+        axes.axhspan(point["min"], point["max"], color=line["color"], alpha=BAND_OPACITY, linewidth=0)
 
 
-def dots(axes: Axes, at: Iterable[float], points: pd.DataFrame, *, upright: bool = True, **mark: Any) -> None:
-    """The mean at each place as a mark, with a bar from least to greatest."""
-    places, mark = list(at), mark | {"linestyle": "none"}
-    (axes.vlines if upright else axes.hlines)(
+def draw_dots(
+    axes: Axes, positions: Iterable[float], points: pd.DataFrame, *, vertical: bool = True, **mark: Any
+) -> None:
+    """Draw the mean at each position as a mark, with a bar from minimum to maximum.
+
+    Args:
+        axes: the panel.
+        positions: of the points on the other axis.
+        points: with `mean`, `min` and `max`.
+        vertical: the values are on the y axis, so that bars are vertical.
+        mark: keywords of `Axes.plot`.
+    """
+    places, mark = list(positions), mark | {"linestyle": "none"}
+    (axes.vlines if vertical else axes.hlines)(
         places, points["min"], points["max"], color=mark["color"], linewidth=1
     )
-    axes.plot(*((places, points["mean"]) if upright else (points["mean"], places)), **mark)
+    axes.plot(*((places, points["mean"]) if vertical else (points["mean"], places)), **mark)
 
 
-def majority(axes: Axes, values: Iterable[float], *, upright: bool = False) -> None:
-    """A dotted line at each rate that is had without reading; where it is not known (NaN), none."""
-    for i, value in enumerate(sorted({round(each, 9) for each in values if each == each})):
-        (axes.axvline if upright else axes.axhline)(value, label="majority" if i == 0 else None, **MAJORITY)
+def draw_baselines(axes: Axes, values: Iterable[float], *, vertical: bool = False) -> None:
+    """Draw each different baseline score as a dotted line; NaN is skipped.
+
+    Args:
+        axes: the panel.
+        values: baseline scores.
+        vertical: scores are on the x axis, so that lines are vertical.
+    """
+    for i, value in enumerate(sorted({round(v, 9) for v in values if v == v})):
+        draw = axes.axvline if vertical else axes.axhline
+        draw(value, label=BASELINE_LABEL if i == 0 else None, **BASELINE_LINE)
 
 
-def lines(points: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """Each curve of some points: how its method is drawn, with its name as label, and its points."""
-    for _, part in points.groupby(CURVE, sort=False):
-        method, variant, name = part[CURVE].iloc[0]
-        yield drawn_as(method, variant) | {"label": name, "linewidth": 1.4}, part
+def log_axis(axis: Axis, set_scale: _SetScale, values: Iterable[float], **scale: Any) -> None:
+    """Make an axis logarithmic, with ticks only at the given values; too close ticks are left out.
 
-
-def log_axis(axis: Axis, set_scale: _Scale, values: Iterable[float], **scale: Any) -> None:
-    """Logarithmic, with ticks at the values that are drawn and nowhere else; `symlog` where it says so."""
+    Args:
+        axis: the axis.
+        set_scale: sets the scale of this axis.
+        values: the values that are drawn.
+        scale: options of the scale `symlog`, which is used if there are any.
+    """
     ticks = sorted(set(values))
-    kind = "symlog" if scale else "log"
-    set_scale(kind, **scale)
+    set_scale("symlog" if scale else "log", **scale)
     transform = axis.get_transform()
     places = np.asarray(transform.transform(np.asarray(ticks, dtype=float)))
-    kept = _readable(list(places))
-    axis.set_major_locator(FixedLocator([ticks[i] for i in kept]))
-    axis.set_major_formatter(FixedFormatter([f"{ticks[i]:,g}" for i in kept]))
+    readable = _readable(list(places))
+    axis.set_major_locator(FixedLocator([ticks[i] for i in readable]))
+    axis.set_major_formatter(FixedFormatter([f"{ticks[i]:,g}" for i in readable]))
     axis.set_minor_locator(NullLocator())
 
 
 def _readable(places: Sequence[float]) -> list[int]:
-    """Which ticks to keep so that none is too near to the one before: the first and the last always."""
-    least = APART * (places[-1] - places[0])
-    kept = [0]
+    """Indices of ticks that are far enough from each other; the first and the last are always among them."""
+    distance = TICK_DISTANCE * (places[-1] - places[0])
+    indices = [0]
     for i in range(1, len(places)):
-        if places[i] - places[kept[-1]] >= least and places[-1] - places[i] >= least:
-            kept.append(i)
-    return kept if len(places) == 1 else [*kept, len(places) - 1]
+        if places[i] - places[indices[-1]] >= distance and places[-1] - places[i] >= distance:
+            indices.append(i)
+    return indices if len(places) == 1 else [*indices, len(places) - 1]
 
 
-def from_zero(axes: Axes) -> None:
-    """A y axis from zero on; the line of the x axis stands below it, so that a curve at zero is seen."""
+def start_at_zero(axes: Axes) -> None:
+    """Start the y axis at zero, and move the x axis below it, so that a curve at zero is visible."""
     axes.set_ylim(bottom=0)
     axes.spines["bottom"].set_position(("outward", 4))
     for line in axes.get_lines():
         line.set_clip_on(False)
 
 
-def compact(count: float) -> str:
-    """A number of parameters as the paper writes it.
+def short_count(count: float) -> str:
+    """A number of parameters in the paper's notation.
 
-    >>> [compact(each) for each in (950, 2280, 115984, 11_240_000)]
+    >>> [short_count(count) for count in (950, 2280, 115984, 11_240_000)]
     ['950', '2.3K', '116K', '11.2M']
     """
     for size, letter in ((1e6, "M"), (1e3, "K")):
@@ -119,7 +148,7 @@ def compact(count: float) -> str:
 
 
 def score_label(metrics: Iterable[str], score: str) -> str:
-    """What a score is, of which step; an average over several metrics has none of its own."""
+    """The label of a score axis: metric and step. An average over several metrics is called `score`."""
     names = sorted(set(metrics))
     name = names[0].replace("_", " ") if len(names) == 1 else "score"
     return f"dev {name}, {score} step (%)"

@@ -1,4 +1,4 @@
-"""Is it rank, or is it noise? The probe's count beside its nulls: noise twins and shuffled labels. Ours."""
+"""The probe's number of positive entries with its nulls: noise twins, wrong labels. Not in the paper."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rankprobe.plots.curves import finished, longest, named, on_true_labels, points
-from rankprobe.plots.groups import signed
-from rankprobe.plots.legend import finish, seeds
-from rankprobe.plots.marks import curve, dots, from_zero, lines, log_axis
-from rankprobe.plots.panels import panels, room_for_rows
-from rankprobe.plots.scores import each_panel, or_error, title
-from rankprobe.plots.style import COLOURS, MAJORITY, RUN, TWIN, style
+from rankprobe.plots.curves import (
+    curve_points,
+    drop_single_points,
+    finished_runs,
+    name_curves,
+    without_controls,
+)
+from rankprobe.plots.legend import finish_figure, seeds_note
+from rankprobe.plots.marks import draw_curve, draw_dots, each_curve, log_axis, start_at_zero
+from rankprobe.plots.panels import fit_row_labels, panels
+from rankprobe.plots.save import attach_run_ids
+from rankprobe.plots.scores import panel_title, require_runs, runs_by_panel
+from rankprobe.plots.style import BASELINE_LINE, COLOURS, RUN_LINE, TWIN_LINE, style
 from rankprobe.runs import Frames
 
-COUNT = "positive entries of σ, last step"
+COUNT_LABEL = "positive entries of σ, last step"
 
 MARKERS = ("o", "s", "^", "D")
 
-SIGNS = ["n_positive", "n_negative", "n_zero"]
+SIGN_COLUMNS = ["n_positive", "n_negative", "n_zero"]
 
 DOTS: dict[str, dict[str, str]] = {
     "none": {"label": "true labels", "color": "#0b3c6f", "marker": "o"},
@@ -30,109 +36,116 @@ DOTS: dict[str, dict[str, str]] = {
     "random-labels": {"label": "random labels", "color": "#e8b54a", "marker": "D"},
     "twin": {"label": "noise twin", "color": "#9a9a9a", "marker": "^"},
 }
-"""Label, colour and mark of the probe by what it was trained on."""
+"""Label, colour and marker of probes in `controls`, by the value of the setting `control`, and of twins."""
 
-LETTERS = 36
-"""In a line of a row's name, at most."""
+LABEL_LETTERS = 36
+"""Maximum number of letters in a line of a row's label."""
 
-ASIDE = 0.2
-"""Between the dots of one task, where tasks are 1 apart."""
+DOT_DISTANCE = 0.2
+"""Distance between the dots of one task, where tasks are 1 apart."""
 
 
 def grid(frames: Frames, *, look: str = "screen") -> Figure:
-    """Final count of positive entries over the learning rate, a curve per initial diagonal.
+    """Final number of positive entries over the learning rate: a curve per initial σ.
 
-    A panel per task and model. Solid: the run; dashed and lighter: its noise twin.
+    A panel per task and model. Runs are solid; their noise twins are dashed and lighter.
 
     Raises:
         RankprobeError: no finished run of the probe.
     """
-    runs = on_true_labels(_probes(frames))
-    or_error(runs, "grid", "finished runs of the probe", "rankprobe sweep experiments/sigma_grid.toml")
-    runs = named(frames, longest(frames, runs, "learning_rate"), "learning_rate")
-    found = [part for row in each_panel(runs) for part in row]
-    drawn = []
-    with style(look) as page:
-        figure, axes_of = panels(len(found), page)
-        for axes, part in zip(axes_of, found, strict=True):
-            drawn += _over_rate(axes, part)
-            axes.set_title(title(part))
-        finish(figure, page, seeds(drawn))
-    return signed(figure, runs["run_id"])
+    runs = without_controls(_probes(frames))
+    require_runs(runs, "grid", "finished runs of the probe", "rankprobe sweep experiments/sigma_grid.toml")
+    runs = name_curves(frames, drop_single_points(frames, runs, "learning_rate"), "learning_rate")
+    parts = [part for row in runs_by_panel(runs) for part in row]
+    points = []
+    with style(look) as sizes:
+        figure, all_axes = panels(len(parts), sizes)
+        for axes, part in zip(all_axes, parts, strict=True):
+            points += _draw_over_rate(axes, part)
+            axes.set_title(panel_title(part))
+        finish_figure(figure, sizes, seeds_note(points))
+    return attach_run_ids(figure, runs["run_id"])
 
 
-def _over_rate(axes: Axes, runs: pd.DataFrame) -> list[pd.DataFrame]:
-    drawn = []
-    for value, line, of in (("n_positive", RUN, ""), ("twin_n_positive", TWIN, ", noise twin")):
-        found = points(runs[runs[value].notna()], "learning_rate", value)
-        for own, part in lines(found):
-            colour, marker = _hue(int(part["variant"].iloc[0]))
-            named_as = own["label"].removeprefix("probe, ") + of
-            curve(axes, part, color=colour[value != "n_positive"], marker=marker, label=named_as, **line)
-        drawn.append(found)
+def _draw_over_rate(axes: Axes, runs: pd.DataFrame) -> list[pd.DataFrame]:
+    """Draw the curves of runs and twins over the learning rate; return the points."""
+    all_points = []
+    for column, style_of, suffix in (
+        ("n_positive", RUN_LINE, ""),
+        ("twin_n_positive", TWIN_LINE, ", noise twin"),
+    ):
+        points = curve_points(runs[runs[column].notna()], "learning_rate", column)
+        for line, part in each_curve(points):
+            (run_colour, twin_colour), marker = _variant_style(int(part["variant"].iloc[0]))
+            colour = run_colour if column == "n_positive" else twin_colour
+            label = line["label"].removeprefix("probe, ") + suffix
+            draw_curve(axes, part, color=colour, marker=marker, label=label, **style_of)
+        all_points.append(points)
     log_axis(axes.xaxis, axes.set_xscale, runs["learning_rate"])
-    from_zero(axes)
-    axes.set(xlabel="peak learning rate", ylabel=COUNT)
-    return drawn
+    start_at_zero(axes)
+    axes.set(xlabel="peak learning rate", ylabel=COUNT_LABEL)
+    return all_points
 
 
-def _hue(variant: int) -> tuple[tuple[str, str], str]:
-    hues = zip(cycle(COLOURS.values()), cycle(MARKERS), strict=False)
-    return next(hue for i, hue in enumerate(hues) if i == variant)
+def _variant_style(variant: int) -> tuple[tuple[str, str], str]:
+    """Colours (run, twin) and marker of the curve with this number."""
+    styles = zip(cycle(COLOURS.values()), cycle(MARKERS), strict=False)
+    return next(style for i, style in enumerate(styles) if i == variant)
 
 
 def controls(frames: Frames, *, look: str = "screen") -> Figure:
-    """Final count of positive entries per task, on true labels and on wrong ones, beside the noise twin.
+    """Final number of positive entries per task, on true labels, on wrong labels, and of the noise twin.
 
-    A panel per model, a row per task that has a run on wrong labels; twins are of the runs on true labels.
+    A panel per model, a row per task that has runs on wrong labels. The twins are those of the runs on true
+    labels.
 
     Raises:
         RankprobeError: no finished run of the probe on wrong labels.
     """
-    runs = _probes(frames).assign(control=lambda each: each["control"].fillna("none"))
-    runs = named(frames, runs, "control") if len(runs) else runs.assign(curve="")
-    both = runs.groupby(["model_label", "data_label", "curve"])["control"].transform("nunique") > 1
-    needs = "finished runs of the probe on true labels and, with --control shuffle-labels, on wrong ones"
-    runs = or_error(runs[both], "controls", needs, "rankprobe sweep experiments/controls.toml")
-    runs = named(frames, runs, "control")
-    found = [part for _, part in runs.groupby("model_label", sort=False)]
-    drawn = []
-    with style(look) as page:
-        figure, axes_of = panels(len(found), page)
-        for axes, part in zip(axes_of, found, strict=True):
-            drawn += _by_task(axes, part)
-        finish(figure, page, seeds(drawn, "bar"))
-        room_for_rows(figure, axes_of, page)
-    return signed(figure, runs["run_id"])
+    runs = _probes(frames).assign(control=lambda frame: frame["control"].fillna("none"))
+    runs = name_curves(frames, runs, "control") if len(runs) else runs.assign(curve="")
+    n_controls = runs.groupby(["model_label", "data_label", "curve"])["control"].transform("nunique")
+    needs = "finished runs of the probe on true labels and, with --control shuffle-labels, on wrong labels"
+    command = "rankprobe sweep experiments/controls.toml"
+    runs = require_runs(runs[n_controls > 1], "controls", needs, command)
+    runs = name_curves(frames, runs, "control")
+    parts = [part for _, part in runs.groupby("model_label", sort=False)]
+    points = []
+    with style(look) as sizes:
+        figure, all_axes = panels(len(parts), sizes)
+        for axes, part in zip(all_axes, parts, strict=True):
+            points += _draw_tasks(axes, part)
+        finish_figure(figure, sizes, seeds_note(points, "bar"))
+        fit_row_labels(figure, all_axes, sizes)
+    return attach_run_ids(figure, runs["run_id"])
 
 
 def _probes(frames: Frames) -> pd.DataFrame:
-    runs = finished(frames, "n_positive")
-    return runs[runs["method"] == "probe"].reindex(columns=list(dict.fromkeys([*runs, *SIGNS])))
+    runs = finished_runs(frames, "n_positive")
+    return runs[runs["method"] == "probe"].reindex(columns=list(dict.fromkeys([*runs, *SIGN_COLUMNS])))
 
 
-def _by_task(axes: Axes, runs: pd.DataFrame) -> list[pd.DataFrame]:
-    """A row per task, and per setting where a task has several; the points drawn."""
+def _draw_tasks(axes: Axes, runs: pd.DataFrame) -> list[pd.DataFrame]:
+    """Draw a row per task, or per task and setting if settings differ; return the points."""
     rows = list(runs.groupby(["data_label", "curve"]))
-    several = runs["curve"].nunique() > 1
-    shown = [kind for kind in DOTS if (runs["control"] == kind).any()]
-    drawn = []
-    for i, kind in enumerate([*shown, "twin"]):
-        value, trained_on = ("twin_n_positive", "none") if kind == "twin" else ("n_positive", kind)
-        aside = ASIDE * (i - len(shown) / 2)
+    has_settings = runs["curve"].nunique() > 1
+    present = [control for control in DOTS if (runs["control"] == control).any()]
+    all_points = []
+    for i, kind in enumerate([*present, "twin"]):
+        column, control = ("twin_n_positive", "none") if kind == "twin" else ("n_positive", kind)
+        offset = DOT_DISTANCE * (i - len(present) / 2)
         for row, (_, part) in enumerate(rows):
-            own = part[(part["control"] == trained_on) & part[value].notna()]
-            found = points(own, value=value)
-            dots(axes, [row + aside] * len(found), found, upright=False, **DOTS[kind])
-            drawn.append(found)
-    axes.axvline(runs[SIGNS].sum(axis=1).max(), label="all entries", **MAJORITY)
-    axes.set_yticks(range(len(rows)), [_row(part.iloc[0], several) for _, part in rows])
+            points = curve_points(part[(part["control"] == control) & part[column].notna()], value=column)
+            draw_dots(axes, [row + offset] * len(points), points, vertical=False, **DOTS[kind])
+            all_points.append(points)
+    axes.axvline(runs[SIGN_COLUMNS].sum(axis=1).max(), label="all entries", **BASELINE_LINE)
+    axes.set_yticks(range(len(rows)), [_row_label(part.iloc[0], has_settings) for _, part in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(left=0)
-    axes.set(title=runs["model_label"].iloc[0], xlabel=COUNT)
-    return drawn
+    axes.set(title=runs["model_label"].iloc[0], xlabel=COUNT_LABEL)
+    return all_points
 
 
-def _row(run: pd.Series, several: bool) -> str:
-    names = [run["data_label"], run["curve"]] if several else [run["data_label"]]
-    return "\n".join(textwrap.fill(str(name), LETTERS) for name in names)
+def _row_label(run: pd.Series, has_settings: bool) -> str:
+    names = [run["data_label"], run["curve"]] if has_settings else [run["data_label"]]
+    return "\n".join(textwrap.fill(str(name), LABEL_LETTERS) for name in names)

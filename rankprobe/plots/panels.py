@@ -1,4 +1,4 @@
-"""Panels in rows, and nothing where there is no panel."""
+"""Arrange panels in rows, and leave unused places empty."""
 
 from __future__ import annotations
 
@@ -11,47 +11,59 @@ from matplotlib.figure import Figure
 from rankprobe.errors import RankprobeError
 from rankprobe.plots.style import Look
 
-MOST = 120
-"""Panels in one figure."""
+MAX_PANELS = 120
 
-ROW, AROUND = 0.28, 1.0
-"""Inches: a row of a panel, at least; and what title, ticks and label of a panel take up."""
+ROW_HEIGHT, PANEL_MARGIN = 0.28, 1.0
+"""Minimum height of a labelled row in a panel; height of title, ticks and axis label; both in inches."""
 
 
 def panels(count: int, look: Look) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` panels, in rows of about equal length."""
-    figure, (axes,) = blocks([count], look)
+    """A figure with `count` panels in rows of about equal length.
+
+    Raises:
+        RankprobeError: too many panels.
+    """
+    figure, (axes,) = panel_blocks([count], look)
     return figure, axes
 
 
-def blocks(sizes: Sequence[int], look: Look) -> tuple[Figure, list[list[Axes]]]:
-    """A figure with blocks of panels under each other; each block begins a new row.
+def panel_blocks(sizes: Sequence[int], look: Look) -> tuple[Figure, list[list[Axes]]]:
+    """A figure with blocks of panels below each other; each block starts a new row.
 
-    All rows have as many columns as the widest block needs, its panels spread evenly over its rows.
+    All rows have the number of columns that the largest block needs if its rows are about equally long.
+
+    Args:
+        sizes: number of panels of each block.
+        look: sets sizes and the maximum number of columns.
+
+    Returns:
+        The figure, and the panels of each block.
 
     Raises:
-        RankprobeError: more panels than a picture can hold.
+        RankprobeError: more than `MAX_PANELS` panels.
     """
-    if sum(sizes) > MOST:
-        raise RankprobeError(f"{sum(sizes)} panels are too many; expected {MOST} at most: choose runs, --run")
+    if sum(sizes) > MAX_PANELS:
+        raise RankprobeError(
+            f"{sum(sizes)} panels are too many; expected at most {MAX_PANELS}: choose runs with --run"
+        )
     columns = even_columns(max(sizes), look)
-    deep = [-(-size // columns) for size in sizes]
+    n_rows = [-(-size // columns) for size in sizes]
     figure, grid = plt.subplots(
-        sum(deep),
+        sum(n_rows),
         columns,
-        figsize=(look.widths[columns - 1], look.height * sum(deep)),
+        figsize=(look.widths[columns - 1], look.height * sum(n_rows)),
         layout="constrained",
         squeeze=False,
     )
-    plt.close(figure)  # the caller owns it; pyplot shall not keep it open
-    found: list[list[Axes]] = []
-    for size, rows in zip(sizes, deep, strict=True):
-        first = sum(deep[: len(found)])
-        axes = [each for row in grid[first : first + rows] for each in row]
+    plt.close(figure)  # the caller owns the figure; pyplot must not keep it open
+    blocks: list[list[Axes]] = []
+    for size, rows in zip(sizes, n_rows, strict=True):
+        first = sum(n_rows[: len(blocks)])
+        axes = [panel for row in grid[first : first + rows] for panel in row]
         for unused in axes[size:]:
             unused.set_axis_off()
-        found.append(axes[:size])
-    return figure, found
+        blocks.append(axes[:size])
+    return figure, blocks
 
 
 def even_columns(count: int, look: Look) -> int:
@@ -60,17 +72,18 @@ def even_columns(count: int, look: Look) -> int:
     return -(-count // rows)
 
 
-def taller(figure: Figure, axes: Sequence[Axes], inches: float) -> None:
-    """Every row of panels so much taller."""
-    places = [each.get_subplotspec() for each in axes]
+def grow_rows(figure: Figure, axes: Sequence[Axes], inches: float) -> None:
+    """Make every row of panels taller by `inches`."""
+    places = [panel.get_subplotspec() for panel in axes]
     rows = {place.rowspan.start for place in places if place is not None}
     figure.set_figheight(figure.get_figheight() + inches * len(rows))
 
 
-def room_for_rows(figure: Figure, axes: Sequence[Axes], look: Look) -> None:
-    """Panels so high that the names of their rows, on the y axis, do not touch."""
-    names = [[text.get_text() for text in each.get_yticklabels()] for each in axes]
-    deep = [
-        len(rows) * max(ROW, look.line * 1.25 * max(1 + name.count("\n") for name in rows)) for rows in names
+def fit_row_labels(figure: Figure, axes: Sequence[Axes], look: Look) -> None:
+    """Make panels so tall that the tick labels on the y axis do not overlap."""
+    labels = [[text.get_text() for text in panel.get_yticklabels()] for panel in axes]
+    heights = [
+        len(names) * max(ROW_HEIGHT, look.line * 1.25 * max(1 + name.count("\n") for name in names))
+        for names in labels
     ]
-    taller(figure, axes, max(0, max(deep) + AROUND - look.height))
+    grow_rows(figure, axes, max(0, max(heights) + PANEL_MARGIN - look.height))

@@ -1,8 +1,9 @@
-"""Figures on disk: PNG, SVG and PDF, and the provenance of the runs they were drawn from."""
+"""Write figures as PNG, SVG and PDF, and write down the runs they were drawn from."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from rankprobe.plots.style import style
 from rankprobe.runs import Frames
 from rankprobe.runs.files import write_atomically, write_json
 
-_UNDATED: dict[str, dict[str, str | None]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-"""No date inside, so that the same runs give the same bytes."""
+_NO_DATE: dict[str, dict[str, str | None]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+"""Metadata without a date, so that the same runs give the same bytes."""
 
-_PROVENANCE = [
+_RUN_COLUMNS = [
     "run_id",
     "status",
     "seed",
@@ -27,33 +28,44 @@ _PROVENANCE = [
 ]
 
 
+def attach_run_ids(figure: Figure, run_ids: Iterable[str]) -> Figure:
+    """Record the runs that a figure was drawn from, for `save`. Returns the same figure.
+
+    The ids are kept in the figure's label (`Figure.set_label`), one per line.
+    """
+    figure.set_label("\n".join(dict.fromkeys(map(str, run_ids))))
+    return figure
+
+
 def save(figure: Figure, name: str, frames: Frames, folder: str | Path, look: str = "screen") -> list[Path]:
-    """Write `<name>.png`, `.svg`, of the paper look `.pdf` too, and `.json`, which names the runs drawn.
+    """Write `<name>.png`, `<name>.svg`, for the look `paper` also `<name>.pdf`, and `<name>.json`.
+
+    The JSON file lists the runs that `attach_run_ids` recorded.
 
     Args:
         figure: drawn in `look`.
-        name: of the files.
-        frames: it was drawn from.
-        folder: made if there is none.
+        name: of the files, without ending.
+        frames: the frames from which the figure was drawn.
+        folder: of the files; created if it does not exist.
         look: `screen` or `paper`.
 
     Returns:
-        The paths written, the provenance last.
+        The paths written; the JSON file is the last.
     """
     pictures = [Path(folder) / f"{name}.{kind}" for kind in ("png", "svg", *(["pdf"] * (look == "paper")))]
     for path in pictures:
         save_figure(figure, path, look)
     drawn = frames.runs[frames.runs["run_id"].isin(str(figure.get_label()).split("\n"))]
-    runs = drawn[_PROVENANCE].astype(object).to_dict("records")
+    runs = drawn[_RUN_COLUMNS].astype(object).to_dict("records")
     provenance = Path(folder) / f"{name}.json"
     write_json(provenance, {"figure": name, "look": look, "rankprobe": version("rankprobe"), "runs": runs})
     return [*pictures, provenance]
 
 
 def save_figure(figure: Figure, path: Path, look: str = "screen") -> None:
-    """Write a figure to `path`, in the format of its ending, all of it or nothing."""
+    """Write a figure to `path` atomically, in the format of the path's ending."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
     with style(look):
-        figure.savefig(content, format=path.suffix[1:], metadata=_UNDATED.get(path.suffix, {}))
+        figure.savefig(content, format=path.suffix[1:], metadata=_NO_DATE.get(path.suffix, {}))
     write_atomically(path, content.getvalue())

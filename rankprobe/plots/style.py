@@ -1,4 +1,4 @@
-"""Two looks for figures, one look for each method, and no global state: a style holds inside a context."""
+"""Two looks for figures, and a style per method. matplotlib's settings change only inside a context."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from matplotlib.colors import to_hex, to_rgb
 
 from rankprobe.errors import unknown
 
-RUN = {"linestyle": "-", "linewidth": 1.6}
-TWIN = {"linestyle": (0, (4, 2)), "linewidth": 1.2}
-"""A run is drawn solid, its noise twin dashed and lighter, in the run's hue."""
+RUN_LINE = {"linestyle": "-", "linewidth": 1.6}
+TWIN_LINE = {"linestyle": (0, (4, 2)), "linewidth": 1.2}
+"""A run is solid; its noise twin is dashed, in a lighter shade of the run's colour."""
 
 COLOURS = {
     "n_positive": ("#0b3c6f", "#7fa8d1"),
@@ -22,33 +22,33 @@ COLOURS = {
     "P_numerical_rank": ("#1f1f1f", "#9a9a9a"),
     "P_erank_rv": ("#2a7f62", "#94cdb8"),
 }
-"""Colour of each quantity: (run, twin). Light and dark differ, so that greyscale print still reads."""
+"""Colours of each quantity: (run, twin). Their lightness differs, so that greyscale print stays readable."""
 
-METHODS: dict[str, dict[str, Any]] = {
-    "finetune": {"color": "#1a1a1a", "marker": "h", "linestyle": (0, (8, 1.5))},
-    "vanilla": {"color": "#5b9bd5", "marker": "s", "linestyle": (0, (4, 1.5))},
-    "residual": {"color": "#1d6b4f", "marker": "^", "linestyle": (0, (6, 1.5, 1, 1.5))},
-    "dpt": {"color": "#c2571a", "marker": "D", "linestyle": "-"},
-    "probe": {"color": "#0b3c6f", "marker": "o", "linestyle": "-"},
-    "dept": {"color": "#c8588f", "marker": "X", "linestyle": (0, (3, 1, 1, 1, 1, 1))},
-    "subspace": {"color": "#b48fd6", "marker": "P", "linestyle": (0, (2, 1))},
-    "ulpt": {"color": "#e8b54a", "marker": "v", "linestyle": (0, (1, 1))},
-}
-"""How each method is drawn, everywhere, and in which order. Their lightness differs, by 0.04 at least."""
+METHOD_STYLES: tuple[dict[str, Any], ...] = (
+    {"color": "#1a1a1a", "marker": "h", "linestyle": (0, (8, 1.5))},
+    {"color": "#5b9bd5", "marker": "s", "linestyle": (0, (4, 1.5))},
+    {"color": "#1d6b4f", "marker": "^", "linestyle": (0, (6, 1.5, 1, 1.5))},
+    {"color": "#c2571a", "marker": "D", "linestyle": "-"},
+    {"color": "#0b3c6f", "marker": "o", "linestyle": "-"},
+    {"color": "#c8588f", "marker": "X", "linestyle": (0, (3, 1, 1, 1, 1, 1))},
+    {"color": "#b48fd6", "marker": "P", "linestyle": (0, (2, 1))},
+    {"color": "#e8b54a", "marker": "v", "linestyle": (0, (1, 1))},
+)
+"""Styles of methods, in the order of `paper.method_order`. Each two differ in lightness by 0.04 at least."""
 
-MAJORITY = {"color": "#555555", "linestyle": (0, (1, 2)), "linewidth": 1}
+BASELINE_LINE = {"color": "#555555", "linestyle": (0, (1, 2)), "linewidth": 1}
 
-LIGHTEST = 0.6
-"""Share of white in the lightest of several curves of one method."""
+MAX_WHITE = 0.6
+"""Upper bound on the share of white in the colours of further curves of one method."""
 
-SHARED: dict[str, Any] = {
+COMMON_SETTINGS: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.6,
     "legend.frameon": False,
-    "text.parse_math": False,  # names are shown as they are, $ and _ included
+    "text.parse_math": False,  # show names literally, including $ and _
     "figure.constrained_layout.w_pad": 0.08,
     "figure.constrained_layout.h_pad": 0.06,
     "svg.hashsalt": "rankprobe",
@@ -59,11 +59,16 @@ SHARED: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Look:
-    """Sizes in inches and settings of matplotlib.
+    """Sizes and matplotlib settings of a look.
 
-    `columns` is the most panels side by side, `widths` the width of a figure with one column, two, and so
-    on, `height` that of a row of panels, `letters` how many letters of text fit into an inch,
-    `line` the height of a line of text, `spacing` that of several lines in units of the font's own.
+    Attributes:
+        columns: maximum number of panels in a row.
+        widths: width of a figure with one column, two columns, and so on, in inches.
+        height: height of a row of panels, in inches.
+        letters: letters of text per inch.
+        line: height of a line of text, in inches.
+        spacing: line spacing of text, in units of the font size.
+        settings: matplotlib settings, added to `COMMON_SETTINGS`.
     """
 
     columns: int
@@ -115,27 +120,33 @@ LOOKS = {
         },
     ),
 }
-"""`screen` for reading beside a terminal; `paper` for a two-column page, one or two columns wide."""
+"""`screen` for monitors; `paper` for a two-column page, where a figure is one or two columns wide."""
 
 
 @contextmanager
 def style(look: str = "screen") -> Iterator[Look]:
-    """The settings of a look, undone on leaving.
+    """Apply the matplotlib settings of a look inside the context, and yield the look.
 
     Raises:
-        RankprobeError: no such look.
+        RankprobeError: an unknown look.
     """
     if look not in LOOKS:
         raise unknown("look", look, LOOKS)
-    settings: Any = SHARED | LOOKS[look].settings
+    settings: Any = COMMON_SETTINGS | LOOKS[look].settings
     with mpl.rc_context(settings):
         yield LOOKS[look]
 
 
-def drawn_as(method: str, variant: int = 0) -> dict[str, Any]:
-    """Colour, marker and line of a method; further curves of the same method are lighter, with open marks."""
-    own = METHODS[method]
-    white = LIGHTEST * (1 - 0.5**variant)
-    red, green, blue = (part + (1 - part) * white for part in to_rgb(own["color"]))
+def method_style(position: int, variant: int = 0) -> dict[str, Any]:
+    """Colour, marker and line style of a curve, as keywords of `Axes.plot`.
+
+    Args:
+        position: of the method in `paper.method_order`. Positions beyond the last style repeat the styles.
+        variant: the number of the curve among the curves of its method. From 1 on, curves are lighter and
+            have open markers.
+    """
+    base = METHOD_STYLES[position % len(METHOD_STYLES)]
+    white = MAX_WHITE * (1 - 0.5**variant)
+    red, green, blue = (part + (1 - part) * white for part in to_rgb(base["color"]))
     colour = to_hex((red, green, blue))
-    return own | {"color": colour, "markerfacecolor": "white" if variant else colour}
+    return base | {"color": colour, "markerfacecolor": "white" if variant else colour}

@@ -1,4 +1,4 @@
-"""The rank that is used, by method and by prompt length, as `rankprobe truncate` has found it. Ours."""
+"""The rank used, by method and by prompt length, as `rankprobe truncate` measured it. Not in the paper."""
 
 from __future__ import annotations
 
@@ -11,132 +11,144 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rankprobe.plots.curves import (
-    HOW,
-    NOT_SHARED,
-    PANEL,
-    finished,
-    longest,
-    named,
-    on_true_labels,
-    points,
-    shared,
+    CUT_COLUMNS,
+    LEFT_OUT_K,
+    PANEL_COLUMNS,
+    all_seed_points,
+    curve_points,
+    drop_single_points,
+    finished_runs,
+    name_curves,
+    without_controls,
 )
-from rankprobe.plots.groups import signed
-from rankprobe.plots.legend import finish, seeds
-from rankprobe.plots.marks import FUNCTIONAL, RING, curve, lines, log_axis, majority
+from rankprobe.plots.legend import finish_figure, seeds_note
+from rankprobe.plots.marks import (
+    FUNCTIONAL_RANK_LABEL,
+    RING,
+    draw_baselines,
+    draw_curve,
+    each_curve,
+    log_axis,
+)
 from rankprobe.plots.panels import panels
-from rankprobe.plots.scores import each_panel, or_error, title
+from rankprobe.plots.save import attach_run_ids
+from rankprobe.plots.scores import panel_title, require_runs, runs_by_panel
 from rankprobe.plots.style import style
-from rankprobe.plots.truncation import kept_axis
+from rankprobe.plots.truncation import label_k_axis
 from rankprobe.runs import Frames
 
-CUT = ["run_id", "matrix", "kept", "metric", "k", "value", "majority", *HOW]
+CURVE_VALUES = ["run_id", "matrix", "kept", "metric", "k", "value", "baseline", *CUT_COLUMNS]
+"""Columns of `Frames.truncation` that the figure `used` needs."""
 
-RANKS = (0, 1, 2, 3, 5, 10, 20, 50, 100, 200, 500)
+RANK_TICKS = (0, 1, 2, 3, 5, 10, 20, 50, 100, 200, 500)
 
 
 def used(frames: Frames, *, look: str = "screen") -> Figure:
-    """Score with the k largest singular directions of P, over k, a curve per method.
+    """Score with the k largest singular directions of P over k: a curve per method.
 
-    A panel per task and model. A curve is the mean over seeds at those k that all its seeds were cut at. A
-    ring marks the mean functional rank, the least k from which on 95 % of the gain over the majority score is
-    kept; a run without such a gain has none, and the title says how many these are.
+    A panel per task and model. A curve is the mean over seeds at those k that all its seeds have. A ring
+    marks the mean functional rank: the least k from which on 95 % of the gain over the baseline is kept. Runs
+    whose score does not exceed the baseline have no functional rank; the title gives their number.
 
     Raises:
-        RankprobeError: no finished run has been cut.
+        RankprobeError: `rankprobe truncate` has not been run on a finished run.
     """
-    runs = on_true_labels(finished(frames))
-    cut = frames.truncation.reindex(columns=CUT)
-    needs = "finished runs that have been cut"
-    or_error(runs[runs["run_id"].isin(cut["run_id"])], "used", needs, "rankprobe truncate RUN")
-    cut = cut[(cut["matrix"] == "P") & (cut["kept"] == "top")].astype({"run_id": str})
-    rows = runs.drop(columns=["majority", "value", *HOW], errors="ignore").merge(cut, on=["run_id", "metric"])
-    # Which prompt was cut and which rows it was scored on are told apart as settings are.
-    rows = named(dataclasses.replace(frames, settings=[*frames.settings, *HOW]), rows)
-    found = [part for row in each_panel(rows) for part in row]
-    drawn, left_out = [], False
-    with style(look) as page:
-        figure, axes_of = panels(len(found), page)
-        for axes, part in zip(axes_of, found, strict=True):
-            every = _curves(axes, part)
-            drawn.append(shared(every))
-            left_out |= len(drawn[-1]) < len(every)
+    runs = without_controls(finished_runs(frames))
+    curves = frames.truncation.reindex(columns=CURVE_VALUES)
+    needs = "finished runs with truncation curves"
+    require_runs(runs[runs["run_id"].isin(curves["run_id"])], "used", needs, "rankprobe truncate RUN")
+    curves = curves[(curves["matrix"] == "P") & (curves["kept"] == "top")].astype({"run_id": str})
+    runs = runs.drop(columns=["baseline", "value", *CUT_COLUMNS], errors="ignore")
+    rows = runs.merge(curves, on=["run_id", "metric"])
+    # The truncated prompt and the scored rows distinguish curves as settings do.
+    rows = name_curves(dataclasses.replace(frames, settings=[*frames.settings, *CUT_COLUMNS]), rows)
+    parts = [part for row in runs_by_panel(rows) for part in row]
+    points, left_out = [], False
+    with style(look) as sizes:
+        figure, all_axes = panels(len(parts), sizes)
+        for axes, part in zip(all_axes, parts, strict=True):
+            panel_points = _draw_curves(axes, part)
+            points.append(all_seed_points(panel_points))
+            left_out |= len(points[-1]) < len(panel_points)
             split = ", ".join(sorted(set(part["split"].map(str))))
-            own = _each_once(part)["functional_rank"]
-            axes.set_title(title(part) + _without(int(own.isna().sum()), len(own)))
+            ranks = _one_row_per_run(part)["functional_rank"]
+            axes.set_title(panel_title(part) + _undefined_line(int(ranks.isna().sum()), len(ranks)))
             axes.set_ylabel(f"{split} {part['metric'].iloc[0]} (%)")
-        finish(figure, page, seeds(drawn) + (f"; {NOT_SHARED}" if left_out else ""))
-    return signed(figure, rows["run_id"])
+        note = seeds_note(points) + (f"; {LEFT_OUT_K}" if left_out else "")
+        finish_figure(figure, sizes, note, methods=rows["method"].cat.categories)
+    return attach_run_ids(figure, rows["run_id"])
 
 
-def _curves(axes: Axes, rows: pd.DataFrame) -> pd.DataFrame:
-    """Draw the curves of a panel and their rings; all points there are, those not drawn too."""
-    found = points(rows, "k", "value")
-    ranks = points(_each_once(rows), None, "functional_rank").set_index("curve")["mean"]
-    for line, part in lines(shared(found)):
-        curve(axes, part, **line | {"markersize": 2.5})
+def _draw_curves(axes: Axes, rows: pd.DataFrame) -> pd.DataFrame:
+    """Draw the curves of a panel with their rings; return all points, including those not drawn."""
+    points = curve_points(rows, "k", "value")
+    ranks = curve_points(_one_row_per_run(rows), None, "functional_rank").set_index("curve")["mean"]
+    for line, part in each_curve(all_seed_points(points)):
+        draw_curve(axes, part, **line | {"markersize": 2.5})
         k = ranks.get(line["label"], np.nan)
         if not np.isnan(k):
-            ring: dict[str, Any] = line | RING | {"label": FUNCTIONAL}
+            ring: dict[str, Any] = line | RING | {"label": FUNCTIONAL_RANK_LABEL}
             axes.plot(k, np.interp(k, part["x"], part["mean"]), **ring)
-    majority(axes, rows["majority"])
-    kept_axis(axes, rows["k"].max())
-    return found
+    draw_baselines(axes, rows["baseline"])
+    label_k_axis(axes, rows["k"].max())
+    return points
 
 
-def _each_once(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per run, of rows that repeat it for each k."""
-    own = rows.drop_duplicates("run_id")
-    return own.reindex(columns=list(dict.fromkeys([*own, "functional_rank"]))).astype(
-        {"functional_rank": float}
-    )
+def _one_row_per_run(rows: pd.DataFrame) -> pd.DataFrame:
+    """The first row of each run, with its functional rank as a float; `rows` has a row per run and k."""
+    runs = rows.drop_duplicates("run_id")
+    columns = list(dict.fromkeys([*runs, "functional_rank"]))
+    return runs.reindex(columns=columns).astype({"functional_rank": float})
 
 
-def _without(count: int, runs: int) -> str:
-    """A line for a title: how many of so many runs have no functional rank; none if each has one."""
-    return f"\nno functional rank: {count} of {runs} runs" if count else ""
+def _undefined_line(count: int, n_runs: int) -> str:
+    """A line for a title: how many of the runs have no functional rank; empty if all have one."""
+    return f"\nno functional rank: {count} of {n_runs} runs" if count else ""
 
 
 def length(frames: Frames, *, look: str = "screen") -> Figure:
-    """Functional rank over prompt length, a curve per method, a panel per task and model.
+    """Functional rank over prompt length: a curve per method, a panel per task and model.
 
-    The thin line is rank = n, the most there can be. Runs without a gain over the majority score have no
-    functional rank and are left out; the title says how many these are.
+    The thin line is the maximum, rank = n. Runs whose score does not exceed the baseline have no functional
+    rank and are left out; the title gives their number.
 
     Raises:
         RankprobeError: no finished run has a functional rank.
     """
-    runs = on_true_labels(finished(frames))
+    runs = without_controls(finished_runs(frames))
     runs = runs.reindex(columns=list(dict.fromkeys([*runs, "functional_rank"])))
-    cut = frames.truncation.reindex(columns=["run_id"])["run_id"].astype(str)
-    without = runs[runs["functional_rank"].isna() & runs["run_id"].isin(cut)]
+    truncated_ids = frames.truncation.reindex(columns=["run_id"])["run_id"].astype(str)
+    undefined = runs[runs["functional_rank"].isna() & runs["run_id"].isin(truncated_ids)]
     runs = runs[runs["functional_rank"].notna()]
-    or_error(runs, "length", "finished runs with a functional rank", "rankprobe truncate RUN")
-    runs = named(frames, longest(frames, runs, "prompt_length"), "prompt_length")
-    found = [part for row in each_panel(runs) for part in row]
-    drawn, said = [], 0
-    with style(look) as page:
-        figure, axes_of = panels(len(found), page)
-        for axes, part in zip(axes_of, found, strict=True):
-            drawn.append(_over_length(axes, part))
-            count = int((without[PANEL] == part[PANEL].iloc[0]).all(axis=1).sum())
-            axes.set_title(title(part) + _without(count, len(part) + count))
-            said += count
-        elsewhere = len(without) - said
-        note = f"; {elsewhere} runs on other data or weights have no functional rank" if elsewhere else ""
-        finish(figure, page, seeds(drawn, "bar") + note)
-    return signed(figure, runs["run_id"])
+    require_runs(runs, "length", "finished runs with a functional rank", "rankprobe truncate RUN")
+    runs = name_curves(frames, drop_single_points(frames, runs, "prompt_length"), "prompt_length")
+    parts = [part for row in runs_by_panel(runs) for part in row]
+    points, n_in_titles = [], 0
+    with style(look) as sizes:
+        figure, all_axes = panels(len(parts), sizes)
+        for axes, part in zip(all_axes, parts, strict=True):
+            points.append(_draw_over_length(axes, part))
+            count = int((undefined[PANEL_COLUMNS] == part[PANEL_COLUMNS].iloc[0]).all(axis=1).sum())
+            axes.set_title(panel_title(part) + _undefined_line(count, len(part) + count))
+            n_in_titles += count
+        others = len(undefined) - n_in_titles
+        note = f"; {others} runs on other data or weights have no functional rank" if others else ""
+        methods = runs["method"].cat.categories
+        finish_figure(figure, sizes, seeds_note(points, "bar") + note, methods=methods)
+    return attach_run_ids(figure, runs["run_id"])
 
 
-def _over_length(axes: Axes, runs: pd.DataFrame) -> pd.DataFrame:
-    found = points(runs, "prompt_length", "functional_rank")
-    for line, part in lines(found):
+def _draw_over_length(axes: Axes, runs: pd.DataFrame) -> pd.DataFrame:
+    """Draw the curves of a panel and the line rank = n; return the points."""
+    points = curve_points(runs, "prompt_length", "functional_rank")
+    for line, part in each_curve(points):
         axes.vlines(part["x"], part["min"], part["max"], color=line["color"], linewidth=1)
         axes.plot(part["x"], part["mean"], **line)
     lengths = sorted(set(runs["prompt_length"]))
     axes.plot(lengths, lengths, color="#777777", linewidth=0.7, label="rank = n")
     log_axis(axes.xaxis, axes.set_xscale, lengths)
-    log_axis(axes.yaxis, axes.set_yscale, [r for r in RANKS if r <= lengths[-1]], linthresh=1, linscale=0.4)
+    ticks = [rank for rank in RANK_TICKS if rank <= lengths[-1]]
+    log_axis(axes.yaxis, axes.set_yscale, ticks, linthresh=1, linscale=0.4)
     axes.set_ylim(bottom=-0.1)
     axes.set(xlabel="prompt length n (tokens)", ylabel="functional rank of P (directions)")
-    return found
+    return points

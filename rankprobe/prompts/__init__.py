@@ -1,4 +1,4 @@
-"""What is trained: one file per method, `base` says what a method is, `init` how prompts start.
+"""What is trained: one file per method. `base` defines a method, `init` the initial prompts.
 
 `METHODS` is the registry. A method's module is imported when it is first built, so that listing
 methods and reading configs needs no torch.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from rankprobe.prompts.base import Method
-    from rankprobe.prompts.init import Words
+    from rankprobe.prompts.init import InitSources
 
 METHODS: dict[str, tuple[type[MethodConfig], str]] = {
     "probe": (ProbeConfig, "probe:Probe"),
@@ -61,6 +61,6 @@ def method_class(name: str) -> type[Method]:
     return getattr(import_module(f"rankprobe.prompts.{module}"), attribute)
 
 
-def build(config: MethodConfig, words: Words, generator: torch.Generator) -> Method:
+def build(config: MethodConfig, sources: InitSources, generator: torch.Generator) -> Method:
     """The method that `config` names, in its initial state; see `Method.create`."""
-    return method_class(config.name).create(config, words, generator)
+    return method_class(config.name).create(config, sources, generator)

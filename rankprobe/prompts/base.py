@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from rankprobe.prompts.init import Words
+from rankprobe.prompts.init import InitSources
 
 
 class Method(nn.Module, ABC):
-    """Produces the soft prompt P of shape (n, d). It never sees the text, the model or the loss.
+    """Produces the soft prompt P, (n, d). It never sees the text, the model or the loss.
 
     A new method is one final subclass in a file of its own, its config in `config.py` and one line in
     the registry. The loop, the recorder and the checkpoint read only what is declared here.
@@ -20,25 +22,29 @@ class Method(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def create(cls, config: Any, words: Words, generator: torch.Generator) -> Self:
+    def create(cls, config: Any, sources: InitSources, generator: torch.Generator) -> Self:
         """Build the method in its initial state.
 
         Args:
             config: the method's own config class.
-            words: embeddings a prompt can start from; their width and dtype are those of the prompt.
+            sources: embeddings a prompt can start from; their width and dtype are those of the prompt.
             generator: the only source of randomness.
         """
 
     @abstractmethod
-    def forward(self) -> Tensor:
-        """The soft prompt P, (n, d). A method without a prompt returns (0, d)."""
+    def forward(self) -> Float[Tensor, "n d"]:
+        """The soft prompt P. A method without a prompt returns a tensor of shape (0, d)."""
 
-    def text_shift(self) -> Tensor | None:
-        """What is added to the embeddings of the first s text positions, (s, d); None for most methods."""
+    def diagonal(self) -> Float[Tensor, " r"] | None:
+        """The diagonal σ, whose signs are counted; None for methods without one."""
+        return None
+
+    def text_shift(self) -> Float[Tensor, "s d"] | None:
+        """A shift of the embeddings of the first s text positions; None for most methods."""
         return None
 
     def penalty(self) -> Tensor | None:
-        """A number to add to the loss, of run and twin alike; None for most methods."""
+        """A term of the loss, for the run and its twin; None for most methods."""
         return None
 
     def trainable(self, backbone: nn.Module) -> dict[str, nn.Parameter]:
@@ -46,5 +52,14 @@ class Method(nn.Module, ABC):
         return dict(self.named_parameters())
 
     def rates(self) -> dict[str, float]:
-        """Learning rates of single parameters, as shares of the run's; 1 for those that are not named."""
+        """Learning rates of parameters by name, relative to that of the run; 1 for other parameters."""
         return {}
+
+
+def total_loss(losses: Sequence[Tensor], methods: Sequence[Method]) -> Tensor:
+    """The number that one backward pass differentiates: all losses, and the penalties of the methods.
+
+    Each method's prompt affects its own loss and penalty only, so each gets its own gradient.
+    """
+    penalties = [penalty for method in methods if (penalty := method.penalty()) is not None]
+    return torch.stack([*losses, *penalties]).sum()

@@ -1,4 +1,4 @@
-"""What each method can be told. Kept apart from the modules, so that reading a config needs no torch."""
+"""The settings of each method. They are apart from the modules, so that reading a config needs no torch."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from rankprobe.errors import RankprobeError
-from rankprobe.hub import names_in_places
-from rankprobe.settings import Settings
+from rankprobe.settings import Settings, file_name_splits
 
 
 class MethodConfig(Settings):
-    """What every method has: a name and a prompt length.
+    """The settings of all methods.
 
-    `training` holds the method's own defaults of training settings. `trains_backbone` says that the backbone
-    is not frozen, so that no other run can share it. `prompt_is_all` says that P is all a trained method
-    hands on; where it is not, the factors of the best step are kept beside P.
+    Class attributes: `training` has the method's own defaults of training settings. `trains_backbone` is True
+    if the backbone is not frozen; no other run can share it then. `prompt_is_all` is False if a trained
+    method is more than its P; the factors of the best step are then saved with P.
     """
 
     training: ClassVar[Mapping[str, Any]] = {}
@@ -38,7 +37,7 @@ def _kept(place: str) -> str | None:
 
 
 class StartConfig(MethodConfig):
-    """Where a prompt starts.
+    """The initial prompt.
 
     The initialisers of Lester et al. (2021), section 3.2: rows of the vocabulary, the words of the labels
     (then vocabulary to fill), a text (repeated or cut), uniform or normal noise, or a saved prompt.
@@ -54,7 +53,7 @@ class StartConfig(MethodConfig):
     init_scale: PositiveFloat = Field(
         default=0.5, description="Half-width of --init uniform (Lester), standard deviation of normal (ours)"
     )
-    vocabulary: PositiveInt = Field(
+    init_vocab_size: PositiveInt = Field(
         default=5000, description="Most frequent pieces that initial rows are drawn from (Lester)"
     )
 
@@ -65,7 +64,7 @@ class StartConfig(MethodConfig):
             return None
         if whole := _kept(value):
             return whole
-        named = [f"{kept}:{name}" for file, name in names_in_places(value) if (kept := _kept(file))]
+        named = [f"{kept}:{name}" for file, name in file_name_splits(value) if (kept := _kept(file))]
         return named[0] if named else value
 
     @model_validator(mode="after")
@@ -83,7 +82,7 @@ class StartConfig(MethodConfig):
 
 
 class FactorConfig(StartConfig):
-    """How the factors of a reparameterised prompt start.
+    """The initial factors of a reparameterised prompt.
 
     The paper (4.2) says Gaussian and gives no scale; we take N(0, 1). The authors' released code draws
     U(−0.5, 0.5): `factor_init="uniform", factor_scale=0.5`. With `svd` the factors are those of the

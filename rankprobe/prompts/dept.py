@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Self, final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from rankprobe.prompts.base import Method
 from rankprobe.prompts.config import DePTConfig
-from rankprobe.prompts.init import Words, initial_prompt
+from rankprobe.prompts.init import InitSources, initial_prompt
 
 
 @final
@@ -31,17 +32,17 @@ class DePT(Method):
         self.update_rate = update_rate
 
     @classmethod
-    def create(cls, config: DePTConfig, words: Words, generator: torch.Generator) -> Self:
-        P = initial_prompt(config, words, generator)
+    def create(cls, config: DePTConfig, sources: InitSources, generator: torch.Generator) -> Self:
+        P = initial_prompt(config, sources, generator)
         s, r = config.update_positions, config.update_rank
         A = (torch.rand(s, r, generator=generator, dtype=P.dtype) * 2 - 1) / r**0.5
-        return cls(P, A, torch.zeros(r, words.width, dtype=P.dtype), config.update_rate)
+        return cls(P, A, torch.zeros(r, sources.width, dtype=P.dtype), config.update_rate)
 
-    def forward(self) -> Tensor:
+    def forward(self) -> Float[Tensor, "n d"]:
         # A copy, so that ∂L/∂P can be read off the output as for every other method.
         return self.P.clone()
 
-    def text_shift(self) -> Tensor:
+    def text_shift(self) -> Float[Tensor, "s d"]:
         return self.A @ self.B
 
     def rates(self) -> dict[str, float]:

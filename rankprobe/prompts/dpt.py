@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Self, final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from rankprobe.errors import RankprobeError
 from rankprobe.prompts.base import Method
 from rankprobe.prompts.config import DPTConfig
-from rankprobe.prompts.init import Words, initial_prompt, random_factor, truncated_svd
+from rankprobe.prompts.init import InitSources, initial_prompt, random_factor, truncated_svd
 
 
 @final
@@ -27,8 +28,8 @@ class DPT(Method):
         self.B = nn.Parameter(B)
 
     @classmethod
-    def create(cls, config: DPTConfig, words: Words, generator: torch.Generator) -> Self:
-        n, d, dtype = config.prompt_length, words.width, words.dtype
+    def create(cls, config: DPTConfig, sources: InitSources, generator: torch.Generator) -> Self:
+        n, d, dtype = config.prompt_length, sources.width, sources.dtype
         b, kind, scale = config.bottleneck, config.factor_init, config.factor_scale
         if kind == "svd":
             if b > min(n, d):
@@ -36,12 +37,12 @@ class DPT(Method):
                     f"bottleneck is {b}, and P is {n} x {d} (prompt_length x width of the backbone), "
                     f"whose SVD has {min(n, d)} values; give a bottleneck of at most {min(n, d)}"
                 )
-            U, s, V = truncated_svd(initial_prompt(config, words, generator), b)
+            U, s, V = truncated_svd(initial_prompt(config, sources, generator), b)
             return cls(A=U * s.sqrt(), B=s.sqrt()[:, None] * V)
         return cls(
             A=random_factor(generator, (n, b), kind, scale, dtype),
             B=random_factor(generator, (b, d), kind, scale, dtype),
         )
 
-    def forward(self) -> Tensor:
+    def forward(self) -> Float[Tensor, "n d"]:
         return self.A @ self.B

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Self, final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from rankprobe.prompts.base import Method
 from rankprobe.prompts.config import FinetuneConfig
-from rankprobe.prompts.init import Words
+from rankprobe.prompts.init import InitSources
 
 
 @final
@@ -26,10 +27,10 @@ class Finetune(Method):
         self.register_buffer("empty", empty)
 
     @classmethod
-    def create(cls, config: FinetuneConfig, words: Words, generator: torch.Generator) -> Self:
-        return cls(words.vocabulary[:0])
+    def create(cls, config: FinetuneConfig, sources: InitSources, generator: torch.Generator) -> Self:
+        return cls(sources.vocabulary[:0])
 
-    def forward(self) -> Tensor:
+    def forward(self) -> Float[Tensor, "n d"]:
         return self.empty
 
     def trainable(self, backbone: nn.Module) -> dict[str, nn.Parameter]:

@@ -1,10 +1,11 @@
-"""How factors and prompts start. Plain functions of a generator: the same generator, the same numbers."""
+"""Initial values of factors and prompts: plain functions of a generator, so equal seeds give equal values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from rankprobe.errors import RankprobeError
@@ -12,20 +13,20 @@ from rankprobe.prompts.config import StartConfig
 
 
 @dataclass(frozen=True)
-class Words:
-    """What a prompt can start from, all in the prompt's width and dtype.
+class InitSources:
+    """What an initial prompt can be made of, all in the width and dtype of the prompt.
 
     Attributes:
-        vocabulary: (pieces, d), embeddings of real pieces, most frequent first.
-        labels: (labels, d), each the mean embedding of the pieces of a label's text; may have no rows.
-        text: (pieces, d), the embedded `init_text`, if there is one.
-        saved: (n, d), the prompt found at `init_from`, if there is one.
+        vocabulary: embeddings of vocabulary pieces, most frequent first.
+        labels: the mean embedding of the pieces of each label's text; may have no rows.
+        text: the embedded `init_text`, if given.
+        saved: the prompt at `init_from`, if given.
     """
 
-    vocabulary: Tensor
-    labels: Tensor
-    text: Tensor | None = None
-    saved: Tensor | None = None
+    vocabulary: Float[Tensor, "pieces d"]
+    labels: Float[Tensor, "labels d"]
+    text: Float[Tensor, "text_pieces d"] | None = None
+    saved: Float[Tensor, "n saved_d"] | None = None
 
     @property
     def width(self) -> int:
@@ -36,42 +37,44 @@ class Words:
         return self.vocabulary.dtype
 
 
-def initial_prompt(config: StartConfig, words: Words, generator: torch.Generator) -> Tensor:
-    """The prompt (n, d) that `config.init` describes.
+def initial_prompt(
+    config: StartConfig, sources: InitSources, generator: torch.Generator
+) -> Float[Tensor, "n d"]:
+    """The initial prompt that `config.init` describes.
 
     Source: Lester et al. (2021), section 3.2.
 
     Raises:
         RankprobeError: a saved prompt of another shape.
     """
-    n, shape, dtype = config.prompt_length, (config.prompt_length, words.width), words.dtype
-    frequent = words.vocabulary[: config.vocabulary]
+    n, shape, dtype = config.prompt_length, (config.prompt_length, sources.width), sources.dtype
+    frequent = sources.vocabulary[: config.init_vocab_size]
     match config.init:
         case "vocabulary":
             return sampled_vocabulary(generator, frequent, n)
         case "labels":
-            if not len(words.labels):
+            if not len(sources.labels):
                 raise RankprobeError("init is 'labels', and the task has none; use --init vocabulary")
-            rest = sampled_vocabulary(generator, frequent, max(0, n - len(words.labels)))
-            return torch.cat([words.labels[:n], rest])
+            rest = sampled_vocabulary(generator, frequent, max(0, n - len(sources.labels)))
+            return torch.cat([sources.labels[:n], rest])
         case "text":
-            assert words.text is not None
-            return repeated(words.text, n)
+            assert sources.text is not None
+            return repeated(sources.text, n)
         case "saved":
-            assert words.saved is not None
-            if tuple(words.saved.shape) != shape:
-                found = " x ".join(map(str, words.saved.shape))
+            assert sources.saved is not None
+            if tuple(sources.saved.shape) != shape:
+                found = " x ".join(map(str, sources.saved.shape))
                 raise RankprobeError(
-                    f"the prompt in '{config.init_from}' is {found}, and P is {n} x {words.width} "
+                    f"the prompt in '{config.init_from}' is {found}, and P is {n} x {sources.width} "
                     "(prompt_length x width of the backbone)"
                 )
-            return words.saved.clone()
+            return sources.saved.clone()
         case kind:
             return random_factor(generator, shape, kind, config.init_scale, dtype)
 
 
-def repeated(rows: Tensor, n: int) -> Tensor:
-    """`n` rows: those given, over and over, the last time cut."""
+def repeated(rows: Float[Tensor, "rows d"], n: int) -> Float[Tensor, "n d"]:
+    """The rows repeated, and cut to `n`."""
     return rows.repeat(-(-n // len(rows)), 1)[:n].clone()
 
 
@@ -84,8 +87,10 @@ def random_factor(
     return (torch.rand(shape, generator=generator, dtype=dtype) * 2 - 1) * scale
 
 
-def positive_diagonal(generator: torch.Generator, size: int, kind: str, dtype: torch.dtype) -> Tensor:
-    """Initial σ, (r,): 1 for `ones`, U(0, 1) for `uniform`, |N(0, 1)| for `half-normal`."""
+def positive_diagonal(
+    generator: torch.Generator, size: int, kind: str, dtype: torch.dtype
+) -> Float[Tensor, " r"]:
+    """Initial σ: 1 for `ones`, U(0, 1) for `uniform`, |N(0, 1)| for `half-normal`."""
     if kind == "uniform":
         return torch.rand(size, generator=generator, dtype=dtype)
     if kind == "half-normal":
@@ -93,11 +98,13 @@ def positive_diagonal(generator: torch.Generator, size: int, kind: str, dtype: t
     return torch.ones(size, dtype=dtype)
 
 
-def truncated_svd(P: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The first `rank` singular vectors and values of P (n, d): U (n, rank), s, V (rank, d); in float64.
+def truncated_svd(
+    P: Float[Tensor, "n d"], rank: int
+) -> tuple[Float[Tensor, "n r"], Float[Tensor, " r"], Float[Tensor, "r d"]]:
+    """The first `rank` singular vectors and values of P: U, s, V; computed in float64.
 
     Raises:
-        RankprobeError: LAPACK does not find them.
+        RankprobeError: LAPACK does not converge.
     """
     try:
         U, s, V = torch.linalg.svd(P.double(), full_matrices=False)
@@ -110,8 +117,10 @@ def truncated_svd(P: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     return U, s, V
 
 
-def sampled_vocabulary(generator: torch.Generator, embedding: Tensor, n: int) -> Tensor:
-    """A prompt (n, d) of rows drawn from `embedding` (pieces, d); without replacement where n allows.
+def sampled_vocabulary(
+    generator: torch.Generator, embedding: Float[Tensor, "pieces d"], n: int
+) -> Float[Tensor, "n d"]:
+    """`n` random rows of `embedding`; without replacement if there are enough pieces.
 
     Source: Lester et al. (2021), section 3.2, "sampled vocabulary".
     """

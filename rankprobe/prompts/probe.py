@@ -6,13 +6,20 @@ from collections.abc import Callable
 from typing import Self, final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from rankprobe.errors import RankprobeError
 from rankprobe.prompts.base import Method
 from rankprobe.prompts.config import ProbeConfig
-from rankprobe.prompts.init import Words, initial_prompt, positive_diagonal, random_factor, truncated_svd
+from rankprobe.prompts.init import (
+    InitSources,
+    initial_prompt,
+    positive_diagonal,
+    random_factor,
+    truncated_svd,
+)
 
 GATES: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
@@ -54,8 +61,8 @@ class Probe(Method):
         self.orthogonality = orthogonality
 
     @classmethod
-    def create(cls, config: ProbeConfig, words: Words, generator: torch.Generator) -> Self:
-        n, d, dtype = config.prompt_length, words.width, words.dtype
+    def create(cls, config: ProbeConfig, sources: InitSources, generator: torch.Generator) -> Self:
+        n, d, dtype = config.prompt_length, sources.width, sources.dtype
         r = config.rank or min(n, d)
         if r > min(n, d):
             raise RankprobeError(
@@ -64,7 +71,7 @@ class Probe(Method):
             )
         kind, scale = config.factor_init, config.factor_scale
         if kind == "svd":
-            U, s, V = truncated_svd(initial_prompt(config, words, generator), r)
+            U, s, V = truncated_svd(initial_prompt(config, sources, generator), r)
             sigma = ungated(s) if config.gate == "softplus" else s
         else:
             U = random_factor(generator, (n, r), kind, scale, dtype)
@@ -72,8 +79,11 @@ class Probe(Method):
             V = random_factor(generator, (r, d), kind, scale, dtype)
         return cls(U, sigma, V, config.gate, config.orthogonality)
 
-    def forward(self) -> Tensor:
+    def forward(self) -> Float[Tensor, "n d"]:
         return (self.U * GATES[self.gate](self.sigma)) @ self.V
+
+    def diagonal(self) -> Float[Tensor, " r"]:
+        return self.sigma
 
     def penalty(self) -> Tensor | None:
         if not self.orthogonality:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Self, final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from rankprobe.prompts.base import Method
 from rankprobe.prompts.config import ResidualConfig
-from rankprobe.prompts.init import Words, initial_prompt, random_factor
+from rankprobe.prompts.init import InitSources, initial_prompt, random_factor
 
 
 @final
@@ -33,15 +34,15 @@ class Residual(Method):
         self.layer_norm = layer_norm
 
     @classmethod
-    def create(cls, config: ResidualConfig, words: Words, generator: torch.Generator) -> Self:
+    def create(cls, config: ResidualConfig, sources: InitSources, generator: torch.Generator) -> Self:
         each = (config.prompt_length,) if config.separate else ()
-        b, d = config.hidden, words.width
+        b, d = config.hidden, sources.width
 
         def uniform(*shape: int, fan_in: int) -> Tensor:
-            return random_factor(generator, (*each, *shape), "uniform", fan_in**-0.5, words.dtype)
+            return random_factor(generator, (*each, *shape), "uniform", fan_in**-0.5, sources.dtype)
 
         return cls(
-            E=initial_prompt(config, words, generator),
+            E=initial_prompt(config, sources, generator),
             W1=uniform(d, b, fan_in=d),
             b1=uniform(b, fan_in=d),
             W2=uniform(b, d, fan_in=b),
@@ -49,7 +50,7 @@ class Residual(Method):
             layer_norm=config.layer_norm,
         )
 
-    def forward(self) -> Tensor:
+    def forward(self) -> Float[Tensor, "n d"]:
         hidden = torch.relu(_rowwise(self.E, self.W1) + self.b1)
         added = _rowwise(hidden, self.W2) + self.b2
         if self.layer_norm:

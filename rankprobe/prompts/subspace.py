@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Self, final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from rankprobe.prompts.base import Method
 from rankprobe.prompts.config import SubspaceConfig
-from rankprobe.prompts.init import Words, initial_prompt
+from rankprobe.prompts.init import InitSources, initial_prompt
 
 
 @final
@@ -32,10 +33,10 @@ class Subspace(Method):
         self.register_buffer("R", R)
 
     @classmethod
-    def create(cls, config: SubspaceConfig, words: Words, generator: torch.Generator) -> Self:
-        P0 = initial_prompt(config, words, generator)
+    def create(cls, config: SubspaceConfig, sources: InitSources, generator: torch.Generator) -> Self:
+        P0 = initial_prompt(config, sources, generator)
         R = torch.randn(P0.numel(), config.dimension, generator=generator, dtype=P0.dtype)
         return cls(P0, functional.normalize(R, dim=0))
 
-    def forward(self) -> Tensor:
+    def forward(self) -> Float[Tensor, "n d"]:
         return self.P0 + (self.R @ self.theta).view_as(self.P0)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Self, final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from rankprobe.prompts.base import Method
 from rankprobe.prompts.config import ULPTConfig
-from rankprobe.prompts.init import Words
+from rankprobe.prompts.init import InitSources
 
 
 @final
@@ -31,10 +32,10 @@ class ULPT(Method):
         self.register_buffer("R", R)
 
     @classmethod
-    def create(cls, config: ULPTConfig, words: Words, generator: torch.Generator) -> Self:
-        r, dtype = config.code, words.dtype
-        R = torch.randn(r, words.width, generator=generator, dtype=dtype) / r**0.5
+    def create(cls, config: ULPTConfig, sources: InitSources, generator: torch.Generator) -> Self:
+        r, dtype = config.code, sources.dtype
+        R = torch.randn(r, sources.width, generator=generator, dtype=dtype) / r**0.5
         return cls(Z=torch.randn(config.prompt_length, r, generator=generator, dtype=dtype), R=R)
 
-    def forward(self) -> Tensor:
+    def forward(self) -> Float[Tensor, "n d"]:
         return (self.Z @ self.R) * self.scale + self.shift

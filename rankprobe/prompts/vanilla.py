@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Self, final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from rankprobe.prompts.base import Method
 from rankprobe.prompts.config import VanillaConfig
-from rankprobe.prompts.init import Words, initial_prompt
+from rankprobe.prompts.init import InitSources, initial_prompt
 
 
 @final
@@ -24,9 +25,9 @@ class Vanilla(Method):
         self.P = nn.Parameter(P)
 
     @classmethod
-    def create(cls, config: VanillaConfig, words: Words, generator: torch.Generator) -> Self:
-        return cls(initial_prompt(config, words, generator))
+    def create(cls, config: VanillaConfig, sources: InitSources, generator: torch.Generator) -> Self:
+        return cls(initial_prompt(config, sources, generator))
 
-    def forward(self) -> Tensor:
+    def forward(self) -> Float[Tensor, "n d"]:
         # A copy, so that ∂L/∂P can be read off the output as for every other method.
         return self.P.clone()

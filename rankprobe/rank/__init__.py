@@ -1,4 +1,4 @@
-"""What is measured: pure functions on matrices and singular values, in float64. No torch, no I/O."""
+"""Rank measures and their nulls: functions of matrices and singular values, in float64, without torch."""
 
 from rankprobe.rank.diagonal import revived, sign_counts
 from rankprobe.rank.measures import (
@@ -22,11 +22,11 @@ from rankprobe.rank.neighbors import nearest
 from rankprobe.rank.nulls import QUANTILE, SHUFFLES, gaussian_like, permutation_edge, shuffled
 from rankprobe.rank.spectra import NotConverged, gram_singular_values, singular_values
 from rankprobe.rank.subspaces import directions, phi, phi_random, principal_angles, similarities
-from rankprobe.rank.truncation import KEPT, least_enough, parts, steps_to
+from rankprobe.rank.truncation import KEEP_CHOICES, least_sufficient_k, log_spaced_ks, truncated
 from rankprobe.rank.verdict import Verdict, verdict
 
 __all__ = [
-    "KEPT",
+    "KEEP_CHOICES",
     "LOGGED",
     "MEASURES",
     "QUANTILE",
@@ -40,7 +40,8 @@ __all__ = [
     "gaussian_like",
     "gavish_donoho",
     "gram_singular_values",
-    "least_enough",
+    "least_sufficient_k",
+    "log_spaced_ks",
     "measure",
     "measure_spectrum",
     "mp_edge",
@@ -49,7 +50,6 @@ __all__ = [
     "numerical_rank",
     "numerical_rank_rtol",
     "participation_ratio",
-    "parts",
     "permutation_edge",
     "phi",
     "phi_random",
@@ -61,6 +61,6 @@ __all__ = [
     "similarities",
     "singular_values",
     "stable_rank",
-    "steps_to",
+    "truncated",
     "verdict",
 ]

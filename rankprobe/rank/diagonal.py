@@ -1,4 +1,4 @@
-"""The paper's own reading: signs on the probe's diagonal."""
+"""The reading of the paper: the signs of the entries on the probe's diagonal σ."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 
 def sign_counts(sigma: ArrayLike) -> dict[str, int]:
-    """How many entries of σ (r,) are positive, negative and exactly zero (paper, section 2.2)."""
+    """Count the positive, negative and exactly zero entries of σ, of shape (r,) (paper, section 2.2)."""
     signs = np.sign(np.asarray(sigma))
     return {
         "n_positive": int((signs > 0).sum()),
@@ -17,8 +17,8 @@ def sign_counts(sigma: ArrayLike) -> dict[str, int]:
 
 
 def revived(before: ArrayLike, after: ArrayLike) -> int:
-    """How many entries of σ became positive between two steps, having been at or below zero.
+    """Count the entries of σ that were at or below zero at one step and are positive at the next.
 
-    Under the ReLU a dead entry gets no gradient, so only momentum can revive one.
+    The ReLU gives such an entry no gradient, so only momentum can make it positive again.
     """
     return int(((np.asarray(before) <= 0) & (np.asarray(after) > 0)).sum())

@@ -1,26 +1,27 @@
-"""Which words a prompt token lies nearest to."""
+"""The words that are nearest to the tokens of a prompt in embedding space."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float, Int, Num
 from scipy.spatial.distance import cdist
 
 from rankprobe.errors import RankprobeError
 
 
 def nearest(
-    P: NDArray[np.generic], words: NDArray[np.generic], count: int, metric: str = "cosine"
-) -> tuple[NDArray[np.intp], NDArray[np.floating]]:
-    """The rows of `words` (pieces, d) nearest to each row of P (n, d), nearest first.
+    P: Num[np.ndarray, "n d"], words: Num[np.ndarray, "V d_words"], count: int, metric: str = "cosine"
+) -> tuple[Int[np.ndarray, "n {count}"], Float[np.ndarray, "n {count}"]]:
+    """Find the rows of `words` that are nearest to each row of P, nearest first.
 
     Source: Lester et al. (2021), section 7, who use cosine.
 
     Returns:
-        Row numbers (n, count), and cosine similarities or Euclidean distances (n, count).
+        Row numbers, and cosine similarities or Euclidean distances.
 
     Raises:
-        RankprobeError: another metric, different widths, or fewer words than `count`.
+        RankprobeError: `metric` is unknown, P and `words` have different widths, or `words` has fewer than
+            `count` rows.
     """
     if metric not in ("cosine", "euclidean"):
         raise RankprobeError(f"metric is '{metric}'; expected cosine or euclidean")
@@ -29,10 +30,9 @@ def nearest(
             f"{count} nearest of {len(words)} words of width {words.shape[1]} for a prompt of width "
             f"{P.shape[1]}; expected the same width, and 1 to {len(words)} words"
         )
-    P, words = P.astype(np.float64), words.astype(np.float64)
     left, right = P.astype(np.float64), words.astype(np.float64)
     if metric == "cosine":
-        with np.errstate(invalid="ignore"):  # a row of zeros is near to nothing
+        with np.errstate(invalid="ignore"):  # a row of zeros gets similarity 0 to all words
             left, right = (np.nan_to_num(X / np.linalg.norm(X, axis=1, keepdims=True)) for X in (left, right))
         values = left @ right.T
     else:

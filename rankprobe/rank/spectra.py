@@ -1,10 +1,11 @@
-"""Singular values, the basis of every spectral measure."""
+"""Singular values, in float64; all spectral measures are computed from them."""
 
 from __future__ import annotations
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Float64
+from numpy.typing import ArrayLike
 
 from rankprobe.errors import RankprobeError
 
@@ -13,43 +14,46 @@ class NotConverged(RankprobeError):
     """LAPACK did not find the singular values of a finite matrix."""
 
 
-Decomposition = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
-"""U, s and Vᵀ of a singular value decomposition."""
+SVD = tuple[Float64[np.ndarray, "n r"], Float64[np.ndarray, " r"], Float64[np.ndarray, "r d"]]
+"""U, s and Vᵀ of a singular value decomposition, with r = min(n, d)."""
 
 FLOAT32_EPS = float(np.finfo(np.float32).eps)
 
 
-def singular_values(matrix: ArrayLike) -> NDArray[np.float64]:
-    """Singular values of a matrix or a stack (…, n, d), descending, in float64: (…, min(n, d)).
+def singular_values(matrix: ArrayLike) -> Float64[np.ndarray, "*batch r"]:
+    """Return the singular values of a matrix (n, d) or a stack (*batch, n, d), descending; r = min(n, d).
 
     Raises:
-        RankprobeError: an entry is NaN or infinite.
-        NotConverged: LAPACK does not find them.
+        RankprobeError: `matrix` has less than two axes, or an entry is NaN or infinite.
+        NotConverged: LAPACK does not find the singular values.
     """
-    m = checked(matrix)
+    m = finite_matrix(matrix)
     try:
         return np.asarray(np.linalg.svd(m, compute_uv=False), dtype=np.float64)
     except np.linalg.LinAlgError:
-        values = [_decomposed(each)[1] for each in m.reshape(-1, *m.shape[-2:])]
+        values = [_svd_by_qr(single)[1] for single in m.reshape(-1, *m.shape[-2:])]
         return np.reshape(values, (*m.shape[:-2], -1))
 
 
-def decomposed(matrix: ArrayLike) -> Decomposition:
-    """U (n, r), s (r,) and Vᵀ (r, d) of a matrix (n, d) with r = min(n, d), in float64.
+def svd(matrix: ArrayLike) -> SVD:
+    """Return U, s and Vᵀ of a matrix (n, d).
 
     Raises:
-        RankprobeError: an entry is NaN or infinite.
-        NotConverged: LAPACK does not find them.
+        RankprobeError: `matrix` has less than two axes, or an entry is NaN or infinite.
+        NotConverged: LAPACK does not find the singular values.
     """
-    m = checked(matrix)
+    m = finite_matrix(matrix)
     try:
         return np.linalg.svd(m, full_matrices=False)
     except np.linalg.LinAlgError:
-        return _decomposed(m)
+        return _svd_by_qr(m)
 
 
-def _decomposed(m: NDArray[np.float64]) -> Decomposition:
-    """By QR iteration, which is slower than numpy's divide and conquer and converges where that may not."""
+def _svd_by_qr(m: Float64[np.ndarray, "n d"]) -> SVD:
+    """Compute the decomposition by QR iteration.
+
+    It is slower than the divide and conquer of numpy, but converges for some matrices where that does not.
+    """
     try:
         U, s, Vt = scipy.linalg.svd(m, full_matrices=False, lapack_driver="gesvd")
     except np.linalg.LinAlgError:
@@ -60,19 +64,19 @@ def _decomposed(m: NDArray[np.float64]) -> Decomposition:
     return U, s, Vt
 
 
-def gram_singular_values(matrix: ArrayLike) -> NDArray[np.float64]:
-    """The same from the eigenvalues of the smaller Gram matrix: several times faster, less accurate.
+def gram_singular_values(matrix: ArrayLike) -> Float64[np.ndarray, "*batch r"]:
+    """Return the singular values as `singular_values` does, several times faster and less accurate.
 
-    Squaring costs accuracy: a value below sqrt(max(n, d) · ε) times the largest, ε that of float64 (4e-7
-    for 100 x 768), drowns in rounding and is returned as 0. That is far under the tolerance of a float32
-    prompt's numerical rank (9e-5), so it serves the log of every step; use `singular_values` where
-    smaller values matter.
+    They are the square roots of the eigenvalues of the smaller Gram matrix. A value below sqrt(max(n, d) · ε)
+    times the largest, with ε of float64 (4e-7 for 100 x 768), is lost in rounding and returned as 0. This is
+    far below the tolerance of the numerical rank of a float32 prompt (9e-5), so the log of every step uses
+    this function. Use `singular_values` if smaller values matter.
 
     Raises:
-        RankprobeError: an entry is NaN or infinite.
-        NotConverged: LAPACK does not find them.
+        RankprobeError: `matrix` has less than two axes, or an entry is NaN or infinite.
+        NotConverged: LAPACK does not find the singular values.
     """
-    m = checked(matrix)
+    m = finite_matrix(matrix)
     transposed = np.swapaxes(m, -1, -2)
     gram = m @ transposed if m.shape[-2] <= m.shape[-1] else transposed @ m
     try:
@@ -83,11 +87,11 @@ def gram_singular_values(matrix: ArrayLike) -> NDArray[np.float64]:
     return np.sqrt(np.where(energy > floor, energy, 0.0))
 
 
-def checked(matrix: ArrayLike) -> NDArray[np.float64]:
-    """A matrix or a stack of them in float64.
+def finite_matrix(matrix: ArrayLike) -> Float64[np.ndarray, "*batch n d"]:
+    """Convert a matrix or a stack of matrices to float64.
 
     Raises:
-        RankprobeError: a vector or a number, or an entry is NaN or infinite.
+        RankprobeError: `matrix` has less than two axes, or an entry is NaN or infinite.
     """
     m = np.asarray(matrix, dtype=np.float64)
     if m.ndim < 2:

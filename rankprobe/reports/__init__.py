@@ -1,10 +1,15 @@
-"""What it means: prompts and runs in, readings beside their nulls, tables, and words that follow out."""
+"""What the numbers mean: rank measures beside their nulls, the paper's tables, and findings in words.
 
-from rankprobe.reports.capacity import capacity, d90
+readings   every measure of prompt matrices beside its nulls: `analyze`
+findings   sentences about one run, or about runs that differ only in their seed
+tables     the paper's tables from logged runs; `blocks` makes the rows of one model, `choose` selects runs
+render     a table as text: terminal, Markdown, LaTeX, CSV
+"""
+
+from rankprobe.reports.findings import findings
 from rankprobe.reports.readings import analyze, read_matrices
 from rankprobe.reports.render import FORMATS, render
 from rankprobe.reports.tables import SCORES, TABLES, Table
-from rankprobe.reports.words import findings
 
 __all__ = [
     "FORMATS",
@@ -12,8 +17,6 @@ __all__ = [
     "TABLES",
     "Table",
     "analyze",
-    "capacity",
-    "d90",
     "findings",
     "read_matrices",
     "render",

@@ -1,4 +1,4 @@
-"""The part of a table that is of one model on one kind of data: its cells, and what to know about them."""
+"""The part of a table about one model on one kind of data: its rows and its notes."""
 
 from __future__ import annotations
 
@@ -10,23 +10,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rankprobe.bundled.paper import QUOTED, paper_data, paper_name, paper_scores
-from rankprobe.bundled.paper import TASKS as PAPER_TASKS
-from rankprobe.reports.choose import check_alike, check_seeds
+from rankprobe.paper import QUOTED, method_order, paper_data, paper_name, paper_scores
+from rankprobe.paper import TASKS as PAPER_TASKS
+from rankprobe.reports.choose import check_equal_settings, check_unique_seeds
 from rankprobe.runs import HALF, is_half
 from rankprobe.tasks import TASKS
 
-METHODS = ("finetune", "vanilla", "residual", "dpt")
-"""The paper's methods in the order of its Table 1; others come after them."""
+DATA_NAMES = {"hub": "SuperGLUE", "folder": "SuperGLUE from a folder", "bundled": "miniature data"}
+"""How tables name each `data_source`."""
 
-DATA = {"hub": "SuperGLUE", "folder": "SuperGLUE from a folder", "bundled": "miniature data"}
-SAME_ROWS = ("data", "report_split")
-"""Settings that decide which dev rows a score is of: it stands beside scores of the same rows only."""
+ROW_SETTINGS = ("data", "report_split")
+"""Settings that decide which dev rows a score is from. Scores of different rows do not share a column."""
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What the tables of scores differ in; `spread`: the cells are standard deviations, not means."""
+class TableSpec:
+    """How one table of scores differs from the others.
+
+    Attributes:
+        name: `table1`, `table3` or `table4`.
+        methods: the paper's methods in this table.
+        prompt_length: n of all methods with a prompt.
+        spread: the cells are standard deviations over seeds, not means.
+    """
 
     name: str
     methods: tuple[str, ...]
@@ -35,115 +41,117 @@ class Kind:
 
 
 class Block:
-    """The cells of one model on one kind of data.
+    """The rows of one model on one kind of data.
 
     Args:
-        kind: of which table.
-        runs: rows of `Frames.runs`, at least one, with the columns `score` and `majority` of the dev rows
-            that are reported; a run whose score is NaN counts in no cell.
-        score: which one it is: `last` or `best`.
-        decisive: settings that runs of one cell must share.
+        spec: the table.
+        runs: rows of `Frames.runs`, at least one, with the reported score in the column `score` and the
+            baseline of the same dev rows in the column `baseline`. Runs whose score is NaN are not counted.
+        score: which score it is: `last` or `best`.
+        shared: settings that all runs of one cell must share.
 
     Raises:
-        RankprobeError: runs of a cell differ in one of them, or have the same seed; or scores of a task are
-            of different dev rows.
+        RankprobeError: runs of one cell differ in a shared setting, or two have the same seed; or the
+            scores of one task are from different dev rows.
     """
 
-    def __init__(self, kind: Kind, runs: pd.DataFrame, score: str, decisive: Collection[str]) -> None:
+    def __init__(self, spec: TableSpec, runs: pd.DataFrame, score: str, shared: Collection[str]) -> None:
         first = runs.iloc[0].to_dict()
-        self.kind, self.runs, self.score = kind, runs, score
-        self.model, self.data = first["model_label"], DATA[first["data_source"]]
-        self.paper = paper_name(first)
-        found = set(runs["method"])
-        self.methods = [each for each in METHODS if each in found] + sorted(found - set(METHODS))
+        self.spec, self.runs, self.score = spec, runs, score
+        self.model, self.data = first["model_label"], DATA_NAMES[first["data_source"]]
+        self.paper_model = paper_name(first)
+        present = set(runs["method"])
+        self.methods = [method for method in method_order(present) if method in present]
         self.tasks = [task for task in PAPER_TASKS if (runs["task"] == task).any()]
         self.seeds: Counter[tuple[str, str]] = Counter()
         self.values: dict[tuple[str, str], float] = {}
         for task in self.tasks:
-            on_task = runs[runs["task"] == task]
-            check_alike(on_task, SAME_ROWS, f"{self.model} on {TASKS[task].title}")
-            for method, cell in on_task.groupby("method"):
+            task_runs = runs[runs["task"] == task]
+            check_equal_settings(task_runs, ROW_SETTINGS, f"{self.model} on {TASKS[task].title}")
+            for method, cell in task_runs.groupby("method"):
                 what = f"{method} of {self.model} on {TASKS[task].title}"
-                check_alike(cell, decisive, what)
-                check_seeds(cell, what)
+                check_equal_settings(cell, shared, what)
+                check_unique_seeds(cell, what)
                 self.seeds[str(method), task] = int(cell["score"].notna().sum())
-                value = cell["score"].std(ddof=1) if kind.spread else cell["score"].mean()
+                value = cell["score"].std(ddof=1) if spec.spread else cell["score"].mean()
                 self.values[str(method), task] = float(value)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """A row per method, that of the paper below it, and the majority class at last.
+        """A row per method, followed by the paper's row for this method; the baseline comes last.
 
-        `average` is over the tasks of the block, and only where the row has them all.
+        `average` is over the block's tasks, and NaN in a row that lacks one of them.
         """
         printed = paper_scores()
-        printed = printed[(printed["table"] == self.kind.name) & (printed["model"] == self.paper)]
+        printed = printed[(printed["table"] == self.spec.name) & (printed["model"] == self.paper_model)]
         for method in self.methods:
             cells = {task: self.values.get((method, task), np.nan) for task in self.tasks}
             yield self._row(method, self.score, self._trained(method), cells)
             paper = printed[printed["method"] == method]
             if len(paper):
                 cells = dict(zip(paper["task"], paper["value"], strict=True))
-                # The paper's average is over all tasks: beside one over fewer it would mislead.
+                # The paper averages over all its tasks; our average over fewer tasks is not comparable.
                 average = cells.pop("average", np.nan) if len(self.tasks) == len(PAPER_TASKS) else np.nan
                 yield self._row(method, "paper", paper["trained"].iloc[0], cells) | {"average": average}
-        if not self.kind.spread:
-            majority = self.runs.groupby("task")["majority"].mean()
-            yield self._row("majority class", "", None, {task: float(majority[task]) for task in self.tasks})
+        if not self.spec.spread:
+            baseline = self.runs.groupby("task")["baseline"].mean()
+            yield self._row("baseline", "", None, {task: float(baseline[task]) for task in self.tasks})
 
     def _row(self, method: str, score: str, trained: Any, cells: dict[str, float]) -> dict[str, Any]:
-        about = {"model": self.model, "data": self.data, "method": method, "score": score, "trained": trained}
-        return about | cells | {"average": float(np.mean(list(cells.values())))}
+        labels = {"model": self.model, "data": self.data, "method": method, "score": score}
+        return labels | {"trained": trained} | cells | {"average": float(np.mean(list(cells.values())))}
 
     def _trained(self, method: str) -> str | int:
+        """The number of trainable parameters, or its range where it differs between runs."""
         counts = self.runs.loc[self.runs["method"] == method, "trainable_parameters"]
-        least, most = int(counts.min()), int(counts.max())
-        return least if least == most else f"{least:,}–{most:,}"
+        low, high = int(counts.min()), int(counts.max())
+        return low if low == high else f"{low:,}–{high:,}"
 
     def notes(self) -> Iterator[str]:
-        """Which cells are empty, how many seeds the others have, and what an average is over."""
+        """Notes below the table: empty cells, seeds per cell, tasks of the average, and the paper's rows."""
         name = f"{self.model}, {self.data}"
         empty: dict[tuple[str, ...], list[str]] = {}
-        for method in dict.fromkeys([*self.kind.methods, *self.methods]):
-            lacking = [t for t in PAPER_TASKS if np.isnan(self.values.get((method, t), np.nan))]
-            if lacking:
-                empty.setdefault(tuple(lacking), []).append(method)
+        for method in dict.fromkeys([*self.spec.methods, *self.methods]):
+            missing = [task for task in PAPER_TASKS if np.isnan(self.values.get((method, task), np.nan))]
+            if missing:
+                empty.setdefault(tuple(missing), []).append(method)
         if empty:
-            why = "fewer than two seeds" if self.kind.spread else "no finished run"
-            yield f"{name}: {why} of " + "; ".join(
+            reason = "fewer than two seeds" if self.spec.spread else "no finished run"
+            yield f"{name}: {reason} of " + "; ".join(
                 f"{', '.join(methods)} on {_titles(tasks)}" for tasks, methods in empty.items()
             )
-        usual = Counter(count for count in self.seeds.values() if count).most_common(1)
-        if usual:
-            yield from self._seed_notes(name, usual[0][0])
-        if not self.kind.spread and len(self.tasks) < len(PAPER_TASKS):
+        most_common = Counter(count for count in self.seeds.values() if count).most_common(1)
+        if most_common:
+            yield self._seed_note(name, most_common[0][0])
+        if not self.spec.spread and len(self.tasks) < len(PAPER_TASKS):
             yield f"{name}: the average is over {_titles(self.tasks)} only"
-        if self.paper:
+        if self.paper_model:
             yield from self._paper_notes(name)
 
-    def _seed_notes(self, name: str, usual: int) -> Iterator[str]:
-        others: dict[tuple[str, int], list[str]] = {}
+    def _seed_note(self, name: str, usual: int) -> str:
+        """The usual number of seeds per cell, and the cells with another number."""
+        exceptions: dict[tuple[str, int], list[str]] = {}
         for (method, task), count in self.seeds.items():
             if count not in (0, usual):
-                others.setdefault((method, count), []).append(task)
-        other = [f"{method} on {_titles(tasks)} {count}" for (method, count), tasks in others.items()]
-        yield f"{name}: {usual} seed{'s' if usual > 1 else ''} a cell" + (
-            f", but {', '.join(other)}" if other else ""
+                exceptions.setdefault((method, count), []).append(task)
+        texts = [f"{method} on {_titles(tasks)} {count}" for (method, count), tasks in exceptions.items()]
+        return f"{name}: {usual} seed{'s' if usual > 1 else ''} a cell" + (
+            f", but {', '.join(texts)}" if texts else ""
         )
 
     def _paper_notes(self, name: str) -> Iterator[str]:
-        """What of the paper's rows below ours is of other runs, or of other data."""
-        if not self.kind.spread and any((self.paper, method) in QUOTED for method in self.methods):
+        """How the paper's rows differ from ours: quoted scores, other dev rows, other numbers of rows."""
+        if not self.spec.spread and any((self.paper_model, method) in QUOTED for method in self.methods):
             yield f"{name}: the paper quotes its finetune from earlier work"
         if is_half(self.runs).any():
             yield f"{name}: scores are of the {HALF}, those of the paper of all dev rows"
         sizes = paper_data().set_index("task")[["train", "dev"]]
-        other = [
+        differing = [
             task
-            for task, own in self.runs.groupby("task")
-            if (own[["n_train", "n_validation"]].to_numpy() != sizes.loc[str(task)].to_numpy()).any()
+            for task, task_runs in self.runs.groupby("task")
+            if (task_runs[["n_train", "n_validation"]].to_numpy() != sizes.loc[str(task)].to_numpy()).any()
         ]
-        if other:
-            titles = _titles([task for task in self.tasks if task in other])
+        if differing:
+            titles = _titles([task for task in self.tasks if task in differing])
             yield f"{name}: not as many rows as in the paper on {titles}; see table2"
 
 

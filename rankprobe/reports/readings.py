@@ -1,15 +1,15 @@
-"""Readings of prompts: every measure of every matrix, beside what chance alone would give."""
+"""Rank measures of prompts, with the values of the same measures for null matrices."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from jaxtyping import Float64, Num
 from threadpoolctl import threadpool_limits
 
 from rankprobe.errors import RankprobeError
@@ -23,85 +23,92 @@ from rankprobe.rank import (
 )
 from rankprobe.runs import MANIFEST, Run, read_prompts
 
-Matrix = NDArray[np.generic]
+Measures = Mapping[str, np.ndarray | np.float64]
+"""Value of each measure by name: a number for one spectrum, an array for a batch of spectra."""
 
-GAUSSIANS = 20
-"""Gaussian matrices behind the null `gaussian`."""
+N_GAUSSIAN = 20
+"""Number of Gaussian matrices for the null `gaussian`."""
 
-TWINS = {"P": "twin_P", "dP": "twin_dP", "sigma": "twin_sigma"}
+TWIN_MATRIX = {"P": "twin_P", "dP": "twin_dP", "sigma": "twin_sigma"}
+"""The matrix of the noise twin in the log `spectra`, by matrix of the run."""
 
 
 @dataclass(frozen=True)
-class Named:
-    """A matrix to be measured: where it is from, which prompt of that place, and which matrix of it.
+class PromptMatrix:
+    """A matrix to measure.
 
-    `matrix` is `P`, `dP` (P − P0, where P0 is known) or `P_rows` (each row of P at length one: rows of public
-    prompts differ tenfold in length, and the longest would rule the spectrum).
+    Attributes:
+        place: the run folder, file or adapter that it is from.
+        prompt: the name of the prompt there, such as `final`.
+        matrix: `P`; `dP`, P − P0, if P0 is known; or `P_rows`, P with each row scaled to length one. Row
+            lengths of public prompts differ tenfold, and the longest rows would dominate the spectrum of P.
+        values: the matrix.
     """
 
     place: str
     prompt: str
     matrix: str
-    values: Matrix
+    values: Num[np.ndarray, "n d"]
 
 
-def read_matrices(place: str | Path) -> list[Named]:
-    """What is measured of the prompts at `place`: see `runs.read_prompts` for what that can be.
+def read_matrices(place: str | Path) -> list[PromptMatrix]:
+    """The matrices `P`, `dP` and `P_rows` of each prompt at `place`; `runs.read_prompts` lists valid places.
 
     Raises:
         RankprobeError: no prompt there.
     """
     prompts = read_prompts(place)
     start = prompts.get("P0")
-    found = []
+    matrices = []
     for name, P in prompts.items():
-        found.append(Named(str(place), name, "P", P))
+        matrices.append(PromptMatrix(str(place), name, "P", P))
         if start is not None and name != "P0":
-            found.append(Named(str(place), name, "dP", P.astype(np.float64) - start.astype(np.float64)))
-        found.append(Named(str(place), name, "P_rows", _unit_rows(P)))
-    return found
+            change = P.astype(np.float64) - start.astype(np.float64)
+            matrices.append(PromptMatrix(str(place), name, "dP", change))
+        matrices.append(PromptMatrix(str(place), name, "P_rows", _unit_rows(P)))
+    return matrices
 
 
 def analyze(places: Sequence[str | Path], seed: int = 0) -> pd.DataFrame:
-    """Every measure of the prompts at `places`, each beside its nulls.
+    """Every measure of the prompts at `places`, with its nulls. Needs no backbone and no network.
 
-    Needs no backbone and no network. The nulls: `gaussian`, i.i.d. matrices of the same shape (measures do
-    not depend on scale), and `shuffled`, the matrix with its entries in random order, 20 of each; for runs
-    with a noise twin also `twin`, the same reading of the twin at the last step.
+    The nulls are `gaussian`, 20 matrices of the same shape with i.i.d. normal entries (measures do not depend
+    on scale); `shuffled`, 20 random permutations of the entries of the matrix; and, for runs with a noise
+    twin, `twin`, the same measure of the twin at the last step.
 
     Args:
-        places: run folders, files and PEFT adapters, as `runs.read_prompts` takes them.
-        seed: of the nulls.
+        places: run folders, files and PEFT adapters, as in `runs.read_prompts`.
+        seed: of the random nulls.
 
     Returns:
-        A row per place, prompt, matrix and measure: `value`, mean and standard deviation of each null,
-        `twin`, and `effect`, (value − shuffled) in units of the standard deviation of `shuffled`.
+        A row per place, prompt, matrix and measure: `value`; mean and standard deviation of each random null;
+        `twin`; and `effect`, (value − mean of `shuffled`) / standard deviation of `shuffled`.
 
     Raises:
         RankprobeError: no places, or no prompt at one of them.
     """
     if not places:
-        raise RankprobeError("nothing to analyze; give run folders, files of prompts, or adapters")
-    matrices = [each for place in places for each in read_matrices(place)]
-    # One thread: with more on a busy machine, BLAS takes fifty times as long for matrices this small.
+        raise RankprobeError("nothing to analyze; give run folders, prompt files, or adapters")
+    matrices = [matrix for place in places for matrix in read_matrices(place)]
+    # One thread: with more threads on a busy machine, BLAS is fifty times slower on matrices of this size.
     with threadpool_limits(1, user_api="blas"):
-        return pd.DataFrame([row for each in matrices for row in _rows(each, seed)])
+        return pd.DataFrame([row for matrix in matrices for row in _rows(matrix, seed)])
 
 
-def _rows(named: Named, seed: int) -> Iterator[dict[str, object]]:
-    matrix = np.asarray(named.values, dtype=np.float64)
+def _rows(prompt: PromptMatrix, seed: int) -> Iterator[dict[str, object]]:
+    matrix = np.asarray(prompt.values, dtype=np.float64)
     shape = (matrix.shape[0], matrix.shape[1])
     s = singular_values(matrix)
-    chance = gram_singular_values(shuffled(matrix, SHUFFLES, seed))
-    edge = np.quantile(chance[:, 0], QUANTILE)
-    own = _measured(s, shape, edge)
-    nulls = {"shuffled": _measured(chance, shape, edge), "gaussian": _gaussian(shape, seed)}
-    twin = _twin(named, shape)
-    for name, value in own.items():
+    shuffled_s = gram_singular_values(shuffled(matrix, SHUFFLES, seed))
+    edge = np.quantile(shuffled_s[:, 0], QUANTILE)
+    measures = _measures(s, shape, edge)
+    nulls = {"shuffled": _measures(shuffled_s, shape, edge), "gaussian": _gaussian_measures(shape, seed)}
+    twin = _twin_measures(prompt, shape)
+    for name, value in measures.items():
         row: dict[str, object] = {
-            "place": named.place,
-            "prompt": named.prompt,
-            "matrix": named.matrix,
+            "place": prompt.place,
+            "prompt": prompt.prompt,
+            "matrix": prompt.matrix,
             "n": shape[0],
             "d": shape[1],
             "measure": name,
@@ -109,40 +116,43 @@ def _rows(named: Named, seed: int) -> Iterator[dict[str, object]]:
         }
         for null, values in nulls.items():
             row |= {null: float(values[name].mean()), f"{null}_sd": float(values[name].std(ddof=1))}
-        spread = nulls["shuffled"][name].std(ddof=1)
-        effect = (float(value) - nulls["shuffled"][name].mean()) / spread if spread > 0 else np.nan
+        sd = nulls["shuffled"][name].std(ddof=1)
+        effect = (float(value) - nulls["shuffled"][name].mean()) / sd if sd > 0 else np.nan
         yield row | {"effect": effect, "twin": float(twin.get(name, np.nan))}
 
 
-def _measured(s: Matrix, shape: tuple[int, int], edge: float) -> dict[str, NDArray[np.float64]]:
-    spectrum = np.asarray(s, dtype=np.float64)
-    counted = (spectrum > edge).sum(-1).astype(float)
-    return {**measure_spectrum(spectrum, shape), "permutation_edge": counted}
+def _measures(s: Num[np.ndarray, "*batch k"], shape: tuple[int, int], edge: float) -> Measures:
+    """All measures of spectra of matrices of one shape; `permutation_edge` counts the values above `edge`."""
+    spectra = np.asarray(s, dtype=np.float64)
+    n_above = (spectra > edge).sum(-1).astype(float)
+    return {**measure_spectrum(spectra, shape), "permutation_edge": n_above}
 
 
 @cache
-def _gaussian(shape: tuple[int, int], seed: int) -> dict[str, NDArray[np.float64]]:
-    noise = np.random.default_rng(seed).standard_normal((GAUSSIANS, *shape))
+def _gaussian_measures(shape: tuple[int, int], seed: int) -> Measures:
+    noise = np.random.default_rng(seed).standard_normal((N_GAUSSIAN, *shape))
     spectra = gram_singular_values(noise)
-    return _measured(spectra, shape, np.quantile(spectra[:, 0], QUANTILE))
+    return _measures(spectra, shape, np.quantile(spectra[:, 0], QUANTILE))
 
 
-def _twin(named: Named, shape: tuple[int, int]) -> dict[str, float]:
-    """The measures of the noise twin's matrix at the last step of a run, from its logged spectrum."""
-    if named.prompt != "final" or named.matrix not in TWINS or not (Path(named.place) / MANIFEST).is_file():
+def _twin_measures(prompt: PromptMatrix, shape: tuple[int, int]) -> dict[str, float]:
+    """The measures of the twin's matrix at a run's last step, from its logged spectrum; empty without one."""
+    folder = Path(prompt.place)
+    if prompt.prompt != "final" or prompt.matrix not in TWIN_MATRIX or not (folder / MANIFEST).is_file():
         return {}
-    log = Run(Path(named.place)).log("spectra")
+    log = Run(folder).log("spectra")
     if log.empty:
         return {}
-    # Of the run's last step, not of its own: a twin that diverged has no spectra from then on.
-    last = log[(log["matrix"] == TWINS[named.matrix]) & (log["step"] == log["step"].max())]
+    # The last step of the run, not of the twin: a twin that diverged has no spectra after that.
+    last = log[(log["matrix"] == TWIN_MATRIX[prompt.matrix]) & (log["step"] == log["step"].max())]
     if last.empty:
         return {}
     last = last.sort_values("index")
-    found = measure_spectrum(last["value"].to_numpy(dtype=np.float64), shape)
-    return {name: float(value) for name, value in found.items()}
+    measures = measure_spectrum(last["value"].to_numpy(dtype=np.float64), shape)
+    return {name: float(value) for name, value in measures.items()}
 
 
-def _unit_rows(P: Matrix) -> Matrix:
+def _unit_rows(P: Num[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
+    """P with each row scaled to length one; rows of zeros stay zero."""
     lengths = np.linalg.norm(P.astype(np.float64), axis=1, keepdims=True)
     return np.divide(P, lengths, out=np.zeros(P.shape), where=lengths > 0)

@@ -1,4 +1,4 @@
-"""Tables as text: for the terminal, Markdown, LaTeX (booktabs), and CSV."""
+"""Format tables as text: terminal, Markdown, LaTeX (booktabs), or CSV."""
 
 from __future__ import annotations
 
@@ -13,76 +13,75 @@ from rankprobe.reports.tables import Table
 from rankprobe.text import latex, markdown, plain
 
 STYLES = {"terminal": "simple", "markdown": "pipe", "latex": "latex_raw"}
-"""Our formats, and tabulate's names of them."""
+"""Our formats, and tabulate's names for them."""
 
-LITERAL = {"terminal": plain, "markdown": markdown, "latex": latex}
-"""How text is written in each, so that it is shown as it is."""
+ESCAPE = {"terminal": plain, "markdown": markdown, "latex": latex}
+"""The function of each format that escapes text, so that it is shown literally."""
 
-RULES = {1: "\\toprule", 3: "\\midrule", -2: "\\bottomrule"}
-"""The rules of booktabs, by their line in a LaTeX table."""
+BOOKTABS_RULES = {1: "\\toprule", 3: "\\midrule", -2: "\\bottomrule"}
+"""The rules of booktabs, by the number of the line of a LaTeX table that each one replaces."""
 
 FORMATS = (*STYLES, "csv")
 
 
 def render(table: Table, format: str = "terminal") -> str:
-    """The table as text, ending in a newline.
+    """Return the table as text that ends with a newline.
 
-    CSV has the frame alone, with an empty cell where the others have `-`. LaTeX is a `table` environment and
-    needs the package booktabs.
+    CSV has only the frame, without caption and notes, and an empty cell where the other formats have `-`.
+    LaTeX is a `table` environment that needs the package booktabs.
 
     Raises:
-        RankprobeError: no such format.
+        RankprobeError: an unknown format.
     """
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
     if format == "csv":
         return table.frame.to_csv(index=False, float_format="%.2f")
-    grid, literal = _grid(table, format), LITERAL[format]
+    grid, escape = _grid(table, format), ESCAPE[format]
     if format == "latex":
-        caption = literal(" ".join([table.caption, *(f"{note}." for note in table.notes)]))
+        caption = escape(" ".join([table.caption, *(f"{note}." for note in table.notes)]))
         return f"\\begin{{table}}\n\\centering\n\\caption{{{caption}}}\n{grid}\n\\end{{table}}\n"
-    notes = [f"- {literal(note)}" if format == "markdown" else literal(note) for note in table.notes]
-    return "\n\n".join([literal(table.caption), grid, *(["\n".join(notes)] if notes else [])]) + "\n"
+    notes = [f"- {escape(note)}" if format == "markdown" else escape(note) for note in table.notes]
+    return "\n\n".join([escape(table.caption), grid, *(["\n".join(notes)] if notes else [])]) + "\n"
 
 
 def _grid(table: Table, format: str) -> str:
-    """The rows in columns, each group below its heading."""
-    shown = table.frame.drop(columns=list(table.heading))
-    literal = LITERAL[format]
-    cells = [[literal(_cell(value)) for value in row] for row in shown.astype(object).to_numpy().tolist()]
-    headers = [literal(name) for name in shown]
+    """The rows as aligned columns, with a heading above each group of rows."""
+    columns = table.frame.drop(columns=list(table.heading))
+    escape = ESCAPE[format]
+    cells = [[escape(_cell(value)) for value in row] for row in columns.astype(object).to_numpy().tolist()]
+    headers = [escape(name) for name in columns]
     if format == "terminal":
         headers = [name.replace(" ", "\n") for name in headers]
-    align = ["right" if _is_number(column) else "left" for _, column in shown.items()]
-    style = STYLES[format]
-    lines = tabulate(cells, headers, style, colalign=align, disable_numparse=True).split("\n")
+    align = ["right" if _is_number(column) else "left" for _, column in columns.items()]
+    lines = tabulate(cells, headers, STYLES[format], colalign=align, disable_numparse=True).split("\n")
     if format == "latex":
-        for line, rule in RULES.items():
+        for line, rule in BOOKTABS_RULES.items():
             lines[line] = rule
-    tail = 2 if format == "latex" else 0
-    start = len(lines) - tail - len(cells)
-    above = _headings(table, format, len(headers))
-    body = [line for i in range(len(cells)) for line in (*above.get(i, []), lines[start + i])]
+    last_lines = 2 if format == "latex" else 0
+    start = len(lines) - last_lines - len(cells)
+    headings = _headings(table, format, len(headers))
+    body = [line for i in range(len(cells)) for line in (*headings.get(i, []), lines[start + i])]
     return "\n".join([*lines[:start], *body, *lines[start + len(cells) :]])
 
 
-def _headings(table: Table, format: str, width: int) -> dict[int, list[str]]:
-    """The lines above the first row of each group, by the row's number."""
-    found: dict[int, list[str]] = {}
+def _headings(table: Table, format: str, n_columns: int) -> dict[int, list[str]]:
+    """The lines above the first row of each group, by the number of this row."""
+    headings: dict[int, list[str]] = {}
     names = table.frame[list(table.heading)].to_numpy().tolist() if table.heading else []
-    before = None
+    previous = None
     for i, name in enumerate(names):
-        if name != before:
-            text = LITERAL[format](", ".join(map(str, name))).strip()
+        if name != previous:
+            text = ESCAPE[format](", ".join(map(str, name))).strip()
             if format == "latex":
                 rule = ["\\midrule"] if i else []
-                found[i] = [*rule, f"\\multicolumn{{{width}}}{{l}}{{{text}}} \\\\"]
+                headings[i] = [*rule, f"\\multicolumn{{{n_columns}}}{{l}}{{{text}}} \\\\"]
             elif format == "markdown":
-                found[i] = [f"| **{text}** {'| ' * (width - 1)}|"]
+                headings[i] = [f"| **{text}** {'| ' * (n_columns - 1)}|"]
             else:
-                found[i] = ["", text] if i else [text]
-        before = name
-    return found
+                headings[i] = ["", text] if i else [text]
+        previous = name
+    return headings
 
 
 def _cell(value: Any) -> str:
@@ -94,5 +93,5 @@ def _cell(value: Any) -> str:
 
 
 def _is_number(column: pd.Series) -> bool:
-    # What is trained stands as 77K in the paper's rows.
+    # `trained` has text such as 77K in the paper's rows.
     return pd.api.types.is_numeric_dtype(column) or column.name == "trained"

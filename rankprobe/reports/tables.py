@@ -1,4 +1,4 @@
-"""The paper's tables from logged runs, with its own numbers below ours where the two can be compared."""
+"""The paper's tables from logged runs. The paper's own numbers follow ours where the two are comparable."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from rankprobe.bundled.paper import MODELS, paper_data, paper_name
-from rankprobe.bundled.paper import TASKS as PAPER_TASKS
 from rankprobe.errors import RankprobeError, unknown
-from rankprobe.reports.blocks import DATA, METHODS, Block, Kind
-from rankprobe.reports.choose import chosen
-from rankprobe.runs import HALF, Frames, decisive, is_half, reported, reported_majority
+from rankprobe.paper import METHODS, MODELS, paper_data, paper_name
+from rankprobe.paper import TASKS as PAPER_TASKS
+from rankprobe.reports.blocks import DATA_NAMES, Block, TableSpec
+from rankprobe.reports.choose import select_runs
+from rankprobe.runs import HALF, Frames, is_half, reported, reported_baseline, shared_settings
 from rankprobe.tasks import TASKS
 
 Where = Mapping[str, Sequence[str]]
@@ -21,20 +21,28 @@ SCORES = {
     "last": "dev scores after the last step",
     "best": "dev scores of the best step, chosen on the dev rows",
 }
-SELECTION = {"all": "they are reported on, as in the paper", "half": "of one half, reported on the other"}
-ROWS = {"all": "of all dev rows", "half": f"of the {HALF}"}
-"""Which dev rows chose a best step, and which a last step is scored on, by `report_split`."""
+SELECTION_ROWS = {
+    "all": "they are reported on, as in the paper",
+    "half": "of one half, reported on the other",
+}
+"""End of a caption about best steps, by `report_split`: the dev rows that selected them."""
+
+SCORED_ROWS = {"all": "of all dev rows", "half": f"of the {HALF}"}
+"""End of a caption about last steps, by `report_split`: the dev rows that scored them."""
+
+BOTTLENECK = 10
+"""b of DPT in the paper's tables."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table before it is written out.
+    """A table before it is formatted.
 
     Attributes:
-        caption: what the numbers are, and what they are not.
-        frame: a row per line; what is missing is NaN.
-        notes: what a reader must know besides, a line each.
-        heading: columns that name a group of rows; they are printed above it.
+        caption: what the numbers are, and the data they are from.
+        frame: a row per line; missing values are NaN.
+        notes: what a reader must know in addition, a line each.
+        heading: columns that name a group of rows; they are printed above the group.
     """
 
     caption: str
@@ -44,35 +52,35 @@ class Table:
 
 
 def table1(frames: Frames, score: str = "last", where: Where | None = None) -> Table:
-    """Means over seeds of every method on every task: runs on all training rows, prompts of 100 tokens.
+    """Mean score over seeds of each method on each task, trained on all rows with prompts of 100 tokens.
 
     Args:
-        frames: the runs; only finished ones count.
-        score: `last`, or `best`: of the step with the best dev score, as in the paper. Runs that hold back a
-            half of dev are scored on that half.
-        where: settings that runs must have, each with the values it may have; see `choose.chosen`.
+        frames: the runs; unfinished runs are ignored.
+        score: `last`; or `best`, of the step with the best dev score, as in the paper. Runs that hold back
+            half of dev are scored on this half.
+        where: the accepted values of settings; see `choose.select_runs`.
 
     Raises:
-        RankprobeError: no such run, or runs of one cell that differ in more than their seed.
+        RankprobeError: no run is left, or runs of one cell differ in more than their seed.
     """
-    return _scores(Kind("table1", METHODS, 100), frames, score, where)
+    return _score_table(TableSpec("table1", METHODS, 100), frames, score, where)
 
 
 def table2(frames: Frames, score: str = "last", where: Where | None = None) -> Table:
-    """Rows of each task's splits, and its metric, as runs on all training rows had them; no score is shown.
+    """Numbers of rows of each task's splits, and its metric, from runs on all training rows.
 
-    Arguments and errors as for Table 1.
+    Arguments and errors are as in `table1`; `score` has no effect.
     """
-    _check(score)
-    runs = chosen(frames, where or {})
+    _check_score(score)
+    runs = select_runs(frames, where or {})
     keys = ["task", "data_label", "data_source", "n_train", "n_validation", "metric"]
     rows = runs.loc[runs["shots"].isna(), keys].drop_duplicates()
     if rows.empty:
         raise RankprobeError("no run on all training rows; train one without --shots")
     paper = paper_data().set_index("task")
-    order = rows["task"].map({task: place for place, task in enumerate(paper.index)})
+    order = rows["task"].map({task: position for position, task in enumerate(paper.index)})
     rows = rows.assign(order=order).sort_values(["order", *keys[1:]])
-    beside = paper.reindex(rows["task"].where(rows["data_source"] != "bundled"))
+    printed = paper.reindex(rows["task"].where(rows["data_source"] != "bundled"))
     frame = pd.DataFrame(
         {
             "data": rows["data_label"].to_numpy(),
@@ -80,103 +88,106 @@ def table2(frames: Frames, score: str = "last", where: Where | None = None) -> T
             "train": rows["n_train"].astype("Int64").array,
             "dev": rows["n_validation"].astype("Int64").array,
             "metric": rows["metric"].to_numpy(),
-            "paper train": beside["train"].astype("Int64").array,
-            "paper dev": beside["dev"].astype("Int64").array,
-            "paper metric": beside["metric"].to_numpy(),
+            "paper train": printed["train"].astype("Int64").array,
+            "paper dev": printed["dev"].astype("Int64").array,
+            "paper metric": printed["metric"].to_numpy(),
         }
     )
     caption = "After Table 2 of Xiao et al. (2023): rows of each task's splits, and its metric."
-    return Table(caption + _miniature(rows), frame, [])
+    return Table(caption + _miniature_sentence(rows), frame, [])
 
 
 def table3(frames: Frames, score: str = "last", where: Where | None = None) -> Table:
-    """Sample standard deviations over seeds of the scores of Table 1; arguments and errors as there."""
-    return _scores(Kind("table3", METHODS[1:], 100, spread=True), frames, score, where)
+    """Sample standard deviations over seeds of the scores in Table 1; arguments and errors as in `table1`."""
+    return _score_table(TableSpec("table3", METHODS[1:], 100, spread=True), frames, score, where)
 
 
 def table4(frames: Frames, score: str = "last", where: Where | None = None) -> Table:
-    """Residual prompt tuning with prompts of 10 tokens; arguments and errors as for Table 1."""
-    return _scores(Kind("table4", ("residual",), 10), frames, score, where)
+    """Scores of residual prompt tuning with prompts of 10 tokens; arguments and errors as in `table1`."""
+    return _score_table(TableSpec("table4", ("residual",), 10), frames, score, where)
 
 
 TABLES = {"table1": table1, "table2": table2, "table3": table3, "table4": table4}
 
 
-def _scores(kind: Kind, frames: Frames, score: str, where: Where | None) -> Table:
-    _check(score)
-    runs = _selected(kind, chosen(frames, where or {}))
-    runs = runs.assign(score=reported(runs, score), majority=reported_majority(runs))
-    # How often it was evaluated decides which step is the best, and nothing else.
+def _score_table(spec: TableSpec, frames: Frames, score: str, where: Where | None) -> Table:
+    _check_score(score)
+    runs = _table_runs(spec, select_runs(frames, where or {}))
+    runs = runs.assign(score=reported(runs, score), baseline=reported_baseline(runs))
+    # The evaluation interval affects which step is the best, but not the last step.
     free = ("twin", "eval_every") if score == "last" else ("twin",)
-    parts = [own for _, own in runs.groupby(["data_source", "model_label"])]
-    blocks = [Block(kind, own, score, decisive(frames.settings, *free)) for own in sorted(parts, key=_place)]
+    parts = [part for _, part in runs.groupby(["data_source", "model_label"])]
+    parts.sort(key=_block_order)
+    blocks = [Block(spec, part, score, shared_settings(frames.settings, *free)) for part in parts]
     metrics = paper_data().set_index("task")["metric"]
-    columns = {"model": "model", "data": "data", "method": "method", "score": "score", "trained": "trained"}
+    labels = ["model", "data", "method", "score", *([] if spec.spread else ["trained"])]
     numbers = {task: f"{TASKS[task].title} {metrics[task]}" for task in PAPER_TASKS}
-    if kind.spread:
-        del columns["trained"]
-    else:
+    if not spec.spread:
         numbers["average"] = "Avg."
     frame = pd.DataFrame([row for block in blocks for row in block.rows()], dtype=object)
-    frame = frame.reindex(columns=[*columns, *numbers]).astype(dict.fromkeys(numbers, float))
-    notes = [note for block in blocks for note in block.notes()] + _about_paper(frame, score)
-    if without := runs.loc[runs["score"].isna(), "run_id"].tolist():
-        notes.append(f"left out, as the score to report is not in their logs: {', '.join(without)}")
-    caption = _caption(kind, score, runs) + _miniature(runs)
+    frame = frame.reindex(columns=[*labels, *numbers]).astype(dict.fromkeys(numbers, float))
+    notes = [note for block in blocks for note in block.notes()] + _paper_note(frame, score)
+    if without_score := runs.loc[runs["score"].isna(), "run_id"].tolist():
+        notes.append(f"left out, as the score to report is not in their logs: {', '.join(without_score)}")
+    caption = _caption(spec, score, runs) + _miniature_sentence(runs)
     return Table(caption, frame.rename(columns=numbers), notes, heading=("model", "data"))
 
 
-def _selected(kind: Kind, runs: pd.DataFrame) -> pd.DataFrame:
-    """Finished runs on the paper's tasks, with all training rows and the paper's sizes."""
+def _table_runs(spec: TableSpec, runs: pd.DataFrame) -> pd.DataFrame:
+    """Finished runs on the paper's tasks with all training rows, true labels, and the paper's n and b.
+
+    Raises:
+        RankprobeError: no run is left.
+    """
     finetune, dpt = runs["method"] == "finetune", runs["method"] == "dpt"
-    keep = (runs["status"] == "finished") & runs["task"].isin(PAPER_TASKS)
-    keep &= runs["shots"].isna() & (runs["control"] == "none")
-    keep &= finetune | (runs["prompt_length"] == kind.prompt_length)
+    selected = (runs["status"] == "finished") & runs["task"].isin(PAPER_TASKS)
+    selected &= runs["shots"].isna() & (runs["control"] == "none")
+    selected &= finetune | (runs["prompt_length"] == spec.prompt_length)
     if dpt.any():
-        keep &= ~dpt | (runs["bottleneck"] == 10)
-    if kind.name == "table4":
-        keep &= runs["method"] == "residual"
-    if not keep.any():
-        only = " of residual" if kind.name == "table4" else ""
+        selected &= ~dpt | (runs["bottleneck"] == BOTTLENECK)
+    if spec.name == "table4":
+        selected &= runs["method"] == "residual"
+    if not selected.any():
+        method = " of residual" if spec.name == "table4" else ""
         raise RankprobeError(
-            f"no finished run{only} on a task of the paper with {kind.prompt_length} prompt tokens, all "
+            f"no finished run{method} on a task of the paper with {spec.prompt_length} prompt tokens, all "
             "training rows and true labels; see: rankprobe runs"
         )
-    return runs[keep]
+    return runs[selected]
 
 
-def _place(runs: pd.DataFrame) -> tuple[int, int, str]:
-    """Where a block stands: the paper's models first, in its order, and the miniature last."""
+def _block_order(runs: pd.DataFrame) -> tuple[int, int, str]:
+    """Sort key of a block: SuperGLUE before the miniature, the paper's models in its order before others."""
     first = runs.iloc[0].to_dict()
     names = [*MODELS.values(), None]
-    return list(DATA).index(first["data_source"]), names.index(paper_name(first)), first["model_label"]
+    return list(DATA_NAMES).index(first["data_source"]), names.index(paper_name(first)), first["model_label"]
 
 
-def _caption(kind: Kind, score: str, runs: pd.DataFrame) -> str:
-    what = "sample standard deviations (n − 1)" if kind.spread else "means"
+def _caption(spec: TableSpec, score: str, runs: pd.DataFrame) -> str:
+    statistic = "sample standard deviations (n − 1)" if spec.spread else "means"
     splits = sorted({"half" if half else "all" for half in is_half(runs)})
-    how = " or ".join((SELECTION if score == "best" else ROWS)[split] for split in splits)
-    how = "" if score == "last" and splits == ["all"] else f" {how}"
-    size = " (dpt: bottleneck 10)" if "dpt" in kind.methods else ""
+    rows = " or ".join((SELECTION_ROWS if score == "best" else SCORED_ROWS)[split] for split in splits)
+    rows = "" if score == "last" and splits == ["all"] else f" {rows}"
+    size = f" (dpt: bottleneck {BOTTLENECK})" if "dpt" in spec.methods else ""
     return (
-        f"After Table {kind.name[-1]} of Xiao et al. (2023): {what} over seeds of {SCORES[score]}{how}, "
-        f"in percent; prompts of {kind.prompt_length} tokens{size}."
+        f"After Table {spec.name[-1]} of Xiao et al. (2023): {statistic} over seeds of {SCORES[score]}"
+        f"{rows}, in percent; prompts of {spec.prompt_length} tokens{size}."
     )
 
 
-def _miniature(runs: pd.DataFrame) -> str:
-    some = (runs["data_source"] == "bundled").any()
-    return " Miniature data are rankprobe's own, not SuperGLUE." if some else ""
+def _miniature_sentence(runs: pd.DataFrame) -> str:
+    has_miniature = (runs["data_source"] == "bundled").any()
+    return " Miniature data are rankprobe's own, not SuperGLUE." if has_miniature else ""
 
 
-def _about_paper(frame: pd.DataFrame, score: str) -> list[str]:
-    """How the paper's rows differ from ours in kind, if there are any."""
+def _paper_note(frame: pd.DataFrame, score: str) -> list[str]:
+    """A note on how the paper's rows were made; empty if the table has none."""
     if "paper" not in set(frame["score"]):
         return []
     steps = ", of the best step, and ours of the last" if score == "last" else ""
     return [f"paper: as printed by Xiao et al. (2023), three runs a cell of prompt methods{steps}"]
 
 
-def _check(score: str) -> None:
+def _check_score(score: str) -> None:
     if score not in SCORES:
         raise unknown("score", score, SCORES)

@@ -1,4 +1,4 @@
-"""What is written down: the run folder, and the way back into pandas frames."""
+"""The run folder: how runs are written to disk, and how they are read back into pandas frames."""
 
 from rankprobe.runs.exchange import read_prompt, read_prompts, write_prompt
 from rankprobe.runs.folder import (
@@ -15,8 +15,8 @@ from rankprobe.runs.folder import (
 )
 from rankprobe.runs.frames import SUMMARY, Frames, list_frame, load_runs
 from rankprobe.runs.plans import PLANS, Plan, read_plans, write_plan
-from rankprobe.runs.replicates import decisive, over_seeds, replicates, replicates_of, shown
-from rankprobe.runs.scores import HALF, is_half, reported, reported_majority, scored_rows
+from rankprobe.runs.replicates import over_seeds, replicates, replicates_of, setting_text, shared_settings
+from rankprobe.runs.scores import HALF, is_half, reported, reported_baseline, scored_data_labels
 
 __all__ = [
     "CHECKPOINTS",
@@ -31,7 +31,6 @@ __all__ = [
     "Plan",
     "Run",
     "create_run",
-    "decisive",
     "find_run",
     "is_half",
     "list_frame",
@@ -45,9 +44,10 @@ __all__ = [
     "replicates",
     "replicates_of",
     "reported",
-    "reported_majority",
-    "scored_rows",
-    "shown",
+    "reported_baseline",
+    "scored_data_labels",
+    "setting_text",
+    "shared_settings",
     "write_plan",
     "write_prompt",
 ]

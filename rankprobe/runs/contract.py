@@ -1,4 +1,4 @@
-"""What every manifest says, whoever wrote it: readers look no further before this holds."""
+"""The part of a manifest that all readers use, and the conversion of manifests of earlier versions."""
 
 from __future__ import annotations
 
@@ -8,36 +8,49 @@ from typing import Any
 
 from pydantic import model_validator
 
-from rankprobe.settings import Settings
+from rankprobe.settings import RENAMED_SETTINGS, Settings
 
 ADDED_SETTINGS: dict[tuple[str, str], Any] = {}
-"""Settings added after the first manifests were written, by section (`method.<name>` for a method's own) and
-name, each with the value that a manifest without it means: what rankprobe did before the setting existed."""
+"""Settings that were added after the first version of manifests. The key is (method, name), with method ""
+for a setting of all runs; the value describes what rankprobe did before the setting existed."""
+
+RENAMED_COLUMNS = {"majority": "baseline", "report_majority": "report_baseline"}
+"""Columns of earlier logs and manifests that have another name now."""
 
 
-def completed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config of a manifest, with the settings that did not exist when it was written."""
-    full = {key: dict(value) if isinstance(value, Mapping) else value for key, value in config.items()}
-    for (section, name), value in ADDED_SETTINGS.items():
-        place, _, method = section.partition(".")
-        table = full.setdefault(place, {})
-        if not method or table.get("name") == method:
-            table.setdefault(name, value)
-    return full
+def upgraded(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert a manifest of any format to the present one: flat settings with their present names.
+
+    In formats 1 and 2, `config` had one table per section, and the key `name` of a section held the value
+    that is now called like the section (`method`, `task`).
+    """
+    config, progress = manifest.get("config"), manifest.get("progress")
+    if not isinstance(config, Mapping) or not isinstance(progress, Mapping):
+        return dict(manifest)  # `Manifest` refuses it
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= {key if leaf == "name" else leaf: item for leaf, item in value.items()}
+        else:
+            flat[key] = value
+    if manifest.get("format", 1) in (1, 2):
+        flat = {RENAMED_SETTINGS.get(name, name): value for name, value in flat.items()}
+    for (method, name), value in ADDED_SETTINGS.items():
+        if method in ("", flat.get("method")):
+            flat.setdefault(name, value)
+    return {**manifest, "config": flat, "progress": with_current_names(progress)}
 
 
-class Named(Settings, extra="ignore"):
-    name: str
-
-
-class Method(Named):
-    prompt_length: int
+def with_current_names(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of a log or manifest of any version with the present column names."""
+    return {RENAMED_COLUMNS.get(name, name): value for name, value in row.items()}
 
 
 class Config(Settings, extra="ignore"):
     seed: int
-    task: Named
-    method: Method
+    task: str
+    method: str
+    prompt_length: int
 
 
 class Data(Settings, extra="ignore"):
@@ -58,7 +71,7 @@ class Progress(Settings, extra="ignore"):
 
 
 class Manifest(Settings, extra="ignore"):
-    """The part of a manifest that the frame `runs` is made of; there is more in one."""
+    """The keys of a manifest that the frame `runs` is built from; a manifest has more keys."""
 
     status: str
     config: Config
@@ -71,7 +84,7 @@ class Manifest(Settings, extra="ignore"):
 
     @model_validator(mode="before")
     @classmethod
-    def _unicode(cls, values: Any) -> Any:
-        """Refuse half a surrogate pair, as of a path that is no UTF-8: no frame can hold it."""
+    def _check_unicode(cls, values: Any) -> Any:
+        """Refuse lone surrogates (from a path that is not UTF-8): a data frame cannot hold them."""
         json.dumps(values, ensure_ascii=False).encode()
         return values

@@ -1,4 +1,4 @@
-"""Soft prompts in files: run folders, `.npy`, safetensors, files of torch.save, and PEFT adapters."""
+"""Reads and writes soft prompts: run folders, `.npy`, safetensors and torch files, and PEFT adapters."""
 
 from __future__ import annotations
 
@@ -11,201 +11,207 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float, Float32, Shaped
 from safetensors.numpy import save_file
 
 from rankprobe.errors import RankprobeError, unknown
-from rankprobe.hub import cached_file, names_in_places
+from rankprobe.hub import cached_file
 from rankprobe.lfs import check_lfs
 from rankprobe.runs.files import temporary
 from rankprobe.runs.folder import MANIFEST, Run
 from rankprobe.runs.tensor_files import as_array, file_format, guarded, is_float, is_matrix, read_tensors
+from rankprobe.settings import file_name_splits
 
-Matrices = dict[str, NDArray[np.generic]]
+Matrices = dict[str, Float[np.ndarray, "_n _d"]]
+"""Prompts by name; their shapes may differ."""
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 PROMPT_TYPES = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "CPT")
-"""Adapters whose `prompt_embeddings` are put before the embeddings of a text. P-tuning saves what its network
-gives, CPT the sum of the words it starts from and what it learned."""
+"""PEFT types whose `prompt_embeddings` are put in front of the embeddings of a text. For P-tuning, PEFT saves
+the output of the prompt network; for CPT, the sum of the initial word embeddings and the trained part."""
 KEY_VALUE_TYPES = ("PREFIX_TUNING", "CARTRIDGE")
-"""Adapters whose `prompt_embeddings` are put before the keys and values of every layer."""
+"""PEFT types whose `prompt_embeddings` are put in front of the keys and values of all layers."""
 
 RUN_PROMPTS = ("final", "best", "P0")
-OUR_NAMES = (*RUN_PROMPTS, "prompt", "encoder", "decoder")
-SHOWN = 12
-"""How many names of matrices an error lists at most."""
-KINDS = ("peft", "npy", "safetensors")
-"""What a prompt can be written as."""
+KNOWN_NAMES = (*RUN_PROMPTS, "prompt", "encoder", "decoder")
+MAX_LISTED = 12
+"""The largest number of matrix names that an error lists."""
+FORMATS = ("peft", "npy", "safetensors")
+"""The formats of `write_prompt`."""
 
 
-def read_prompt(place: str | Path) -> NDArray[np.generic]:
-    """The one prompt of `read_prompts` that counts: a run's final one, an adapter's encoder prompt.
+def read_prompt(place: str | Path) -> Float[np.ndarray, "n d"]:
+    """Read the main prompt: the final prompt of a run, the encoder prompt of an adapter, or the only prompt.
+
+    See `read_prompts` for `place`.
 
     Raises:
-        RankprobeError: several prompts, and none that comes before the others.
+        RankprobeError: as for `read_prompts`; or there are several prompts without a main one.
     """
-    found = read_prompts(place)
-    for name in ("final", "prompt", "encoder", *([next(iter(found))] if len(found) == 1 else [])):
-        if name in found:
-            return found[name]
-    raise _several(place, found)
+    prompts = read_prompts(place)
+    for name in ("final", "prompt", "encoder", *([next(iter(prompts))] if len(prompts) == 1 else [])):
+        if name in prompts:
+            return prompts[name]
+    raise _several(place, prompts)
 
 
 def read_prompts(place: str | Path) -> Matrices:
-    """The soft prompts kept at `place`, each (n, d), by name, in float32 (or float64, as saved).
+    """Read the soft prompts at `place` by name, in float32, or in float64 if they are saved so.
 
-    A file is known by its content, whatever its name. Leading axes of length one are dropped. bfloat16,
+    The content of a file decides its format, not its name. Leading axes of length one are dropped. bfloat16,
     float16 and float8 become float32.
 
     Args:
         place: one of
-            - a run folder (`final`, `best`, `P0`);
-            - a `.npy` file (as google-research/prompt-tuning saves) or a tensor saved by `torch.save`: by its
-              stem;
-            - a `.npz` or `.safetensors` file, or a state dict or checkpoint saved by `torch.save`: its only
-              matrix of floats, or those that have names of rankprobe (`final`, `best`, `P0`, `prompt`,
-              `encoder`, `decoder`);
-            - a PEFT adapter: its folder, its config, its weights, a folder with one adapter in its folders
-              (such as the output of a trainer), or the hub id of one in the cache. Prompt tuning, P-tuning
-              and CPT (`prompt`, or `encoder` and `decoder` for an encoder-decoder, whose 2n saved rows are
-              two prompts), or multitask prompt tuning (`task0`, `task1`, …);
-            - `PLACE:NAME`: of one of these the prompts whose names match NAME, as in `model.pt:soft.weight`
-              or `prompts.safetensors:*`.
+            - a run folder: gives `final`, `best`, `P0`;
+            - a `.npy` file (as saved by google-research/prompt-tuning), or a tensor saved by `torch.save`:
+              gives the file name without suffix;
+            - a `.npz` or `.safetensors` file, or a state dict or checkpoint saved by `torch.save`: gives its
+              matrices with the names `final`, `best`, `P0`, `prompt`, `encoder`, `decoder`, or else its only
+              matrix of floats;
+            - a PEFT adapter: its folder, its config, its weights, a folder with one adapter in its subfolders
+              (such as the output of a trainer), or the hub id of an adapter in the cache. Prompt tuning,
+              P-tuning and CPT give `prompt`, or `encoder` and `decoder` for an encoder-decoder, whose 2n
+              saved rows are two prompts. Multitask prompt tuning gives `task0`, `task1`, …;
+            - `PLACE:NAME`: the prompts at PLACE whose names match NAME, for example `model.pt:soft.weight` or
+              `prompts.safetensors:*`.
 
     Raises:
-        RankprobeError: nothing there, no prompt in it, several matrices and no NAME, an adapter of another
-            kind, numbers that are not finite, or a pickle of more than tensors.
+        RankprobeError: `place` does not exist or contains no prompt, or several matrices without NAME; an
+            adapter has another type; a number is not finite; or a pickle contains more than tensors.
     """
     path, name = split_place(place)
     if (path / MANIFEST).is_file():
-        tensors = Run(path).tensors()
-        found = {each: tensors[each] for each in RUN_PROMPTS if each in tensors}
-    elif adapter := _adapter_place(path):
-        found = _adapter(*adapter)
+        saved = Run(path).tensors()
+        tensors = {key: saved[key] for key in RUN_PROMPTS if key in saved}
+    elif adapter := _find_adapter(path):
+        tensors = _read_adapter(*adapter)
     elif path.is_file() and file_format(path):
-        found = read_tensors(path)
-        if name is None and list(found) != [path.stem]:
-            found = _only_matrix(path, found)
+        tensors = read_tensors(path)
+        if name is None and list(tensors) != [path.stem]:
+            tensors = _only_matrix(path, tensors)
     else:
         raise RankprobeError(
-            f"no prompt at '{place}'; expected a run folder, a .npy or .safetensors file, or a PEFT adapter, "
-            "or a file of torch.save"
+            f"no prompt at '{place}'; expected a run folder, a .npy or .safetensors file, a file of "
+            "torch.save, or a PEFT adapter"
         )
     if name is not None:
-        found = _named(path, found, name)
-    if not found:
+        tensors = _matching(path, tensors, name)
+    if not tensors:
         raise RankprobeError(f"no matrix in '{place}'; expected a soft prompt (n, d)")
-    return {each: _prompt(value, f"'{each}' in '{path}'", path) for each, value in found.items()}
+    return {key: _prompt(value, f"'{key}' in '{path}'", path) for key, value in tensors.items()}
 
 
 def split_place(place: str | Path) -> tuple[Path, str | None]:
-    """The path, or a cached adapter of the hub, that `PLACE` or `PLACE:NAME` stands for; and the name."""
-    if whole := _located(place):
-        return whole, None
-    for head, name in names_in_places(str(place)):
-        if part := _located(head):
-            return part, name
+    """Split `PLACE` or `PLACE:NAME` into a path and a name or None; a hub id gives its path in the cache."""
+    if path := _existing(place):
+        return path, None
+    for head, name in file_name_splits(str(place)):
+        if path := _existing(head):
+            return path, name
     return Path(place), None
 
 
-def _located(place: str | Path) -> Path | None:
-    path = Path(os.path.expanduser(place))  # noqa: PTH111 - Path's raises where there is no such user
+def _existing(place: str | Path) -> Path | None:
+    """Return the path of the file or folder `place`, or of the cached adapter with this hub id; else None."""
+    path = Path(os.path.expanduser(place))  # noqa: PTH111 - Path.expanduser raises if the user does not exist
     if path.exists():
         return path
     return cached_file(str(place), ADAPTER_CONFIG)
 
 
-def _named(path: Path, found: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The tensor called `name`, or the matrices whose names match it as a pattern."""
-    if name in found:
-        return {name: found[name]}
-    matrices = {each: value for each, value in found.items() if is_matrix(value)}
-    chosen = {each: value for each, value in matrices.items() if fnmatchcase(each, name)}
-    if not chosen:
-        raise unknown(f"matrix of '{path}'", name, matrices)
-    return chosen
+def _matching(path: Path, tensors: Mapping[str, Any], pattern: str) -> dict[str, Any]:
+    """Return the tensor whose name is `pattern`, or else the matrices whose names match it."""
+    if pattern in tensors:
+        return {pattern: tensors[pattern]}
+    matrices = {name: value for name, value in tensors.items() if is_matrix(value)}
+    matching = {name: value for name, value in matrices.items() if fnmatchcase(name, pattern)}
+    if not matching:
+        raise unknown(f"matrix of '{path}'", pattern, matrices)
+    return matching
 
 
-def _only_matrix(path: Path, found: Mapping[str, Any]) -> dict[str, Any]:
-    """The matrix that can be meant: the only one of floats, or those that rankprobe names so.
+def _only_matrix(path: Path, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the matrices with names of rankprobe, or else the only matrix of floats.
 
-    Integers (positions, token ids) count only where there are no floats.
+    Matrices of integers (positions, token ids) count only if there are no floats.
     """
-    matrices = {name: value for name, value in found.items() if is_matrix(value)}
-    ours = {name: value for name, value in matrices.items() if name in OUR_NAMES}
+    matrices = {name: value for name, value in tensors.items() if is_matrix(value)}
+    known = {name: value for name, value in matrices.items() if name in KNOWN_NAMES}
     floats = {name: value for name, value in matrices.items() if is_float(value)}
-    chosen = ours or floats or matrices
-    if len(chosen) > 1 and not ours:
-        raise _several(path, chosen)
-    if not chosen and found:
+    candidates = known or floats or matrices
+    if len(candidates) > 1 and not known:
+        raise _several(path, candidates)
+    if not candidates and tensors:
         raise RankprobeError(
-            f"no matrix in '{path}'; expected a soft prompt (n, d), and there is {_with_shapes(found)}"
+            f"no matrix in '{path}'; expected a soft prompt (n, d), but found {_with_shapes(tensors)}"
         )
-    return chosen
+    return candidates
 
 
-def _several(place: str | Path, found: Mapping[str, Any]) -> RankprobeError:
+def _several(place: str | Path, matrices: Mapping[str, Any]) -> RankprobeError:
     return RankprobeError(
-        f"'{place}' holds several prompts: {_with_shapes(found)}; save one of them, or name it, as in "
-        f"'{place}:{next(iter(found))}'"
+        f"'{place}' holds several prompts: {_with_shapes(matrices)}; save one of them, or choose one by "
+        f"name: '{place}:{next(iter(matrices))}'"
     )
 
 
-def _with_shapes(found: Mapping[str, Any]) -> str:
-    return _listed(f"{name} {tuple(value.shape)}" for name, value in found.items())
+def _with_shapes(tensors: Mapping[str, Any]) -> str:
+    return _listed(f"{name} {tuple(value.shape)}" for name, value in tensors.items())
 
 
 def _listed(names: Iterable[str]) -> str:
-    """The first of the names, and how many more there are."""
-    shown = list(names)
-    more = [f"{len(shown) - SHOWN} more"] if len(shown) > SHOWN else []
-    return ", ".join([*shown[:SHOWN], *more])
+    """List the first `MAX_LISTED` names, and the number of the others."""
+    listed = list(names)
+    more = [f"{len(listed) - MAX_LISTED} more"] if len(listed) > MAX_LISTED else []
+    return ", ".join([*listed[:MAX_LISTED], *more])
 
 
-def _prompt(value: Any, what: str, path: Path) -> NDArray[np.generic]:
-    """`value` as a matrix of finite floats in the machine's byte order, without a batch axis of one."""
+def _prompt(value: Any, name: str, path: Path) -> Float[np.ndarray, "n d"]:
+    """Convert `value` to a matrix of finite floats in native byte order, without leading axes of length 1."""
     if hasattr(value, "shape"):
         value = guarded(path, lambda: as_array(value))
     if is_matrix(value):
         value = value.reshape(value.shape[-2:])
     expected = "expected a matrix (n, d) of finite numbers"
     if not isinstance(value, np.ndarray):
-        raise RankprobeError(f"{what} is {type(value).__name__}; {expected}")
+        raise RankprobeError(f"{name} is {type(value).__name__}; {expected}")
     if value.dtype.kind not in "fiu" or value.ndim != 2 or not value.size:
-        stack = f"; save one of its {prod(value.shape[:-2])} matrices" if value.ndim > 2 else ""
-        raise RankprobeError(f"{what} is {value.dtype} {value.shape}; {expected}{stack}")
+        hint = f"; save one of its {prod(value.shape[:-2])} matrices" if value.ndim > 2 else ""
+        raise RankprobeError(f"{name} is {value.dtype} {value.shape}; {expected}{hint}")
     with np.errstate(over="ignore"):
         narrow = value.astype(np.float32)
     if not np.isfinite(narrow).all():
         raise RankprobeError(
-            f"{what} holds NaN or infinite entries, or some too large for float32; {expected}"
+            f"{name} holds NaN or infinite entries, or entries too large for float32; {expected}"
         )
     return value.astype(np.float64) if value.dtype.itemsize >= 8 else narrow
 
 
-def write_prompt(P: NDArray[np.generic], place: str | Path, kind: str, *, model: str, causal: bool) -> Path:
-    """Write a soft prompt (n, d) to `place`, all of it or nothing; returns what was written.
+def write_prompt(
+    P: Shaped[np.ndarray, "n d"], place: str | Path, kind: str, *, model: str, causal: bool
+) -> Path:
+    """Write a soft prompt in float32; return the path. If it fails, nothing is left at `place`.
 
     Args:
         P: the prompt.
         place: a file for `npy` and `safetensors`, a folder for `peft`; must not exist.
-        kind: `npy`, `safetensors` (one matrix called `prompt`), or `peft`: a prompt-tuning adapter that
-            `PeftModel.from_pretrained` loads. For an encoder-decoder it has the encoder's prompt alone
+        kind: `npy`, `safetensors` (one matrix with the name `prompt`), or `peft`: a prompt-tuning adapter
+            that `PeftModel.from_pretrained` loads. For an encoder-decoder it contains only the encoder prompt
             (`num_transformer_submodules=1`), as in Lester et al. (2021).
-        model: the hub id or folder that PEFT notes as the base model.
-        causal: whether that is a decoder-only model.
+        model: the hub id or folder of the base model, for the config of the adapter.
+        causal: whether the base model is decoder-only.
 
     Raises:
-        RankprobeError: an unknown kind, or something is there.
+        RankprobeError: `kind` is not a known format, the file name does not end in `.<kind>`, `place` exists,
+            or it cannot be written.
     """
     path = Path(place)
-    if kind not in KINDS:
-        raise unknown("format", kind, KINDS)
+    if kind not in FORMATS:
+        raise unknown("format", kind, FORMATS)
     if kind != "peft" and path.suffix != f".{kind}":
-        raise RankprobeError(
-            f"'{path}' does not end in .{kind}, so it could not be read again; give another name"
-        )
+        raise RankprobeError(f"'{path}' does not end in .{kind}; choose another name")
     if path.exists():
         raise RankprobeError(f"'{path}' exists; choose another place")
     try:
@@ -218,8 +224,8 @@ def write_prompt(P: NDArray[np.generic], place: str | Path, kind: str, *, model:
     return path
 
 
-def _write(P: NDArray[np.float32], place: Path, kind: str, model: str, causal: bool) -> None:
-    """Into an empty file, for `peft` into an empty folder."""
+def _write(P: Float32[np.ndarray, "n d"], place: Path, kind: str, model: str, causal: bool) -> None:
+    """Write into an empty file or, for `peft`, into an empty folder."""
     if kind == "npy":
         with place.open("wb") as file:
             np.save(file, P)
@@ -240,11 +246,11 @@ def _write(P: NDArray[np.float32], place: Path, kind: str, model: str, causal: b
         (place / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2) + "\n")
 
 
-def _adapter_place(path: Path) -> tuple[Path, Path | None] | None:
-    """The folder of the adapter that `path` stands for, and `path` if it is the weights; None if no adapter.
+def _find_adapter(path: Path) -> tuple[Path, Path | None] | None:
+    """Return the folder of the adapter at `path`, and `path` if it is the weights file; or None.
 
     Raises:
-        RankprobeError: a folder with several adapters in its folders.
+        RankprobeError: subfolders of `path` contain several adapters.
     """
     if path.name == ADAPTER_CONFIG and path.is_file():
         return path.parent, None
@@ -252,21 +258,25 @@ def _adapter_place(path: Path) -> tuple[Path, Path | None] | None:
         return path.parent, path
     if (path / ADAPTER_CONFIG).is_file():
         return path, None
-    # PEFT saves all adapters but the default one in folders of their names, Trainer in one per checkpoint.
-    for below in ("*", "*/*"):
-        found = sorted(each.parent for each in path.glob(f"{below}/{ADAPTER_CONFIG}"))
-        if len(found) > 1:
-            names = _listed(str(each.relative_to(path)) for each in found)
-            raise RankprobeError(f"'{path}' holds several adapters ({names}); name one, as '{found[0]}'")
-        if found:
-            return found[0], None
+    # PEFT saves each adapter except the default one in a subfolder, and Trainer saves one per checkpoint.
+    for pattern in ("*", "*/*"):
+        folders = sorted(config.parent for config in path.glob(f"{pattern}/{ADAPTER_CONFIG}"))
+        if len(folders) > 1:
+            names = _listed(str(folder.relative_to(path)) for folder in folders)
+            raise RankprobeError(
+                f"'{path}' holds several adapters ({names}); choose one, such as '{folders[0]}'"
+            )
+        if folders:
+            return folders[0], None
     return None
 
 
-def _adapter(path: Path, file: Path | None = None) -> Matrices:
-    """The prompts of the PEFT adapter in a folder, encoder and decoder apart, one per task.
+def _read_adapter(path: Path, file: Path | None = None) -> Matrices:
+    """Read the prompts of the PEFT adapter in a folder: encoder and decoder separately, one per task.
 
-    Its weights are in `file`; unset: where PEFT puts them.
+    Args:
+        path: the folder.
+        file: the weights; None: the file name that PEFT uses.
     """
     check_lfs(path / ADAPTER_CONFIG)
     config = guarded(path / ADAPTER_CONFIG, lambda: json.loads((path / ADAPTER_CONFIG).read_bytes()))
@@ -275,32 +285,32 @@ def _adapter(path: Path, file: Path | None = None) -> Matrices:
         reason = "it holds keys and values of the layers; " if kind in KEY_VALUE_TYPES else ""
         raise RankprobeError(
             f"the adapter in '{path}' is of type {kind}; expected one of {', '.join(PROMPT_TYPES)}: "
-            f"{reason}only they are matrices of prompt tokens"
+            f"{reason}only these types hold prompt tokens"
         )
-    wanted = ("prompt_embeddings", "prefix_task_cols", "prefix_task_rows")[
+    tensor_names = ("prompt_embeddings", "prefix_task_cols", "prefix_task_rows")[
         : 3 if kind == "MULTITASK_PROMPT_TUNING" else 1
     ]
     file = file or _weights_file(path)
     weights, n = read_tensors(file), config.get("num_virtual_tokens")
-    missing = [name for name in wanted if not hasattr(weights.get(name), "dtype")]
+    missing = [name for name in tensor_names if not hasattr(weights.get(name), "dtype")]
     if missing or not isinstance(n, int) or n < 1:
         raise RankprobeError(
-            f"no {(missing or ['num_virtual_tokens'])[0]} in '{path}'; expected what PEFT saves"
+            f"no {(missing or ['num_virtual_tokens'])[0]} in '{path}'; expected an adapter saved by PEFT"
         )
     P = _prompt(weights["prompt_embeddings"], f"'prompt_embeddings' in '{path}'", file)
     if len(P) not in (n, 2 * n):
         raise RankprobeError(
-            f"'{path}' has {len(P)} rows of prompt, and num_virtual_tokens is {n}; expected {n} or {2 * n}"
+            f"'{path}' has {len(P)} prompt rows, and num_virtual_tokens is {n}; expected {n} or {2 * n} rows"
         )
     if config.get("token_dim") not in (None, P.shape[1]):
         raise RankprobeError(
             f"'{path}' has a prompt of width {P.shape[1]}, and token_dim is {config['token_dim']}; expected "
-            "what PEFT saves"
+            "an adapter saved by PEFT"
         )
-    parts = {"prompt": P} if len(P) == n else {"encoder": P[:n], "decoder": P[n:]}
+    prompts = {"prompt": P} if len(P) == n else {"encoder": P[:n], "decoder": P[n:]}
     if kind != "MULTITASK_PROMPT_TUNING":
-        return parts
-    columns, rows = (guarded(file, lambda name=name: as_array(weights[name])) for name in wanted[1:])
+        return prompts
+    columns, rows = (guarded(file, lambda name=name: as_array(weights[name])) for name in tensor_names[1:])
     tasks, r = (columns.shape[0], columns.shape[-1]) if columns.ndim == 3 else (0, 0)
     if columns.shape != (tasks, len(P), r) or rows.shape != (tasks, r, P.shape[1]):
         raise RankprobeError(
@@ -308,16 +318,18 @@ def _adapter(path: Path, file: Path | None = None) -> Matrices:
             f"{rows.shape}; expected (n, d), (tasks, n, r), (tasks, r, d)"
         )
     return {
-        f"task{task}" if len(parts) == 1 else f"task{task}_{name}": part * factor
+        f"task{task}" if len(prompts) == 1 else f"task{task}_{name}": prompt * factor
         for task in range(len(columns))
-        for name, part, factor in _per_part(parts, columns[task] @ rows[task])
+        for name, prompt, factor in _with_factor(prompts, columns[task] @ rows[task])
     }
 
 
-def _per_part(parts: Matrices, factor: Any) -> list[tuple[str, Any, Any]]:
-    """Each part of the shared prompt with its rows of the task's factor."""
-    sizes = np.cumsum([len(part) for part in parts.values()])[:-1]
-    return list(zip(parts, parts.values(), np.split(factor, sizes), strict=True))
+def _with_factor(
+    prompts: Matrices, factor: Shaped[np.ndarray, "n d"]
+) -> list[tuple[str, Float[np.ndarray, "_n d"], Shaped[np.ndarray, "_n d"]]]:
+    """Pair each shared prompt (encoder, decoder) with its rows of the factor of a task."""
+    sizes = np.cumsum([len(prompt) for prompt in prompts.values()])[:-1]
+    return list(zip(prompts, prompts.values(), np.split(factor, sizes), strict=True))
 
 
 def _weights_file(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The run folder: the contract between everything that trains and everything that reads."""
+"""The run folder: every training command writes it, and every command that reads runs reads it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
+from jaxtyping import Float, Shaped
 
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.lfs import check_lfs
-from rankprobe.runs.contract import Manifest, completed
-from rankprobe.runs.files import (
-    checked_metadata,
-    last_row,
-    read_log,
-    read_parquet,
-    read_sealed,
-    temporary,
-    write_sealed,
-)
+from rankprobe.runs.checksums import checked_metadata, read_checked_json, write_checked_json
+from rankprobe.runs.contract import RENAMED_COLUMNS, Manifest, upgraded, with_current_names
+from rankprobe.runs.files import temporary
 from rankprobe.runs.lock import is_being_written, writing
+from rankprobe.runs.logs import last_row, read_log, read_parquet
 
 MANIFEST = "manifest.json"
 PROMPT = "prompt.safetensors"
@@ -37,7 +31,7 @@ TRUNCATION = "truncation.json"
 
 @dataclass(frozen=True)
 class Run:
-    """One training of one method with one seed, as it stands on disk."""
+    """The run folder of one training of one method with one seed."""
 
     path: Path
 
@@ -49,35 +43,59 @@ class Run:
     def manifest(self) -> dict[str, Any]:
         """Settings, fingerprints, versions, status, scores and timings, as last written.
 
-        Settings that are younger than the manifest have the value that was meant before they existed.
+        A manifest of an earlier version is converted to the present names. A setting that did not exist then
+        gets the value that describes what rankprobe did.
+
+        Raises:
+            RankprobeError: the file is missing or damaged, or a key is missing or has a wrong type.
         """
-        manifest = read_sealed(self.path / MANIFEST)
+        manifest = upgraded(read_checked_json(self.path / MANIFEST))
         try:
             Manifest.parse(manifest)
         except RankprobeError as error:
             raise RankprobeError(f"{self.path / MANIFEST}: {error}") from None
-        return {**manifest, "config": completed(manifest["config"])}
+        return manifest
 
     @property
     def status(self) -> str:
-        """`running`, `finished`, `failed`, `interrupted`, or `killed`: said to run, with no one writing."""
+        """`running`, `finished`, `failed`, `interrupted`, or `killed` (unfinished, and no writer)."""
         status = self.manifest["status"]
         return "killed" if status == "running" and not is_being_written(self.path) else status
 
+    def log(self, name: str) -> pd.DataFrame:
+        """Read the log `steps`, `spectra` or `evals`, also while the run goes on.
+
+        Raises:
+            RankprobeError: the log is damaged.
+        """
+        log = read_log(self.path / name)
+        for old, new in RENAMED_COLUMNS.items():
+            if old in log and new in log:  # an earlier version started this run, and this version resumed it
+                log[new] = log[new].fillna(log.pop(old))
+        return log.rename(columns=RENAMED_COLUMNS)
+
     def table(self, name: str) -> pa.Table:
-        """The same as an Arrow table: many of them are put under each other faster than frames."""
+        """Read a log as an Arrow table; many tables are concatenated faster than many data frames.
+
+        Raises:
+            RankprobeError: the log is damaged.
+        """
         parquet = (self.path / name).with_suffix(".parquet")
-        # The JSONL first, as in `read_log`.
+        # The JSONL file first, as in `read_log`.
         if parquet.with_suffix(".jsonl").exists() or not parquet.exists():
             log = self.log(name)
             try:
                 return pa.Table.from_pandas(log, preserve_index=False).replace_schema_metadata(None)
             except (pa.ArrowException, ValueError, OverflowError) as error:
                 raise RankprobeError(f"{parquet.with_suffix('.jsonl')} is damaged ({error})") from None
-        return read_parquet(parquet)
+        table = read_parquet(parquet)
+        return table.rename_columns([RENAMED_COLUMNS.get(column, column) for column in table.column_names])
 
     def readings(self) -> dict[str, Any]:
-        """The last row of `steps`, at little cost: of a finished run from its manifest."""
+        """Return the last row of `steps` without reading the whole log.
+
+        A finished run has a copy of it in its manifest.
+        """
         try:
             return last_row(self.path / "steps") or self.manifest.get("readings", {})
         except (OSError, ValueError, RecursionError) as error:
@@ -86,22 +104,27 @@ class Run:
 
     def update(self, changes: Mapping[str, Any]) -> None:
         """Replace keys of the manifest, atomically."""
-        write_sealed(self.path / MANIFEST, {**self.manifest, **changes})
-
-    def log(self, name: str) -> pd.DataFrame:
-        """The frame of `steps`, `spectra` or `evals`, also while the run goes on."""
-        return read_log(self.path / name)
+        write_checked_json(self.path / MANIFEST, {**self.manifest, **changes})
 
     def truncation(self) -> dict[str, Any] | None:
-        """What `rankprobe truncate` found for this run: rows `curves` and `functional_rank`; or None."""
+        """Return the results of `rankprobe truncate`, or None: lists of rows `curves` and `functional_rank`.
+
+        Raises:
+            RankprobeError: the file is damaged.
+        """
         path = self.path / TRUNCATION
         try:
-            return read_sealed(path) if path.exists() else None
+            results = read_checked_json(path) if path.exists() else None
         except RankprobeError as error:
             raise RankprobeError(f"{error}; run rankprobe truncate again") from None
+        return results and {name: [with_current_names(row) for row in rows] for name, rows in results.items()}
 
-    def tensors(self) -> dict[str, NDArray[np.generic]]:
-        """Everything in `prompt.safetensors`: `P0`, `best`, `final`, and the factors as `factor.<name>`."""
+    def tensors(self) -> dict[str, Shaped[np.ndarray, " ..."]]:
+        """Return the tensors of `prompt.safetensors`: `P0`, `best`, `final`, and factors as `factor.<name>`.
+
+        Raises:
+            RankprobeError: the file does not exist yet, or is damaged.
+        """
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
@@ -115,11 +138,11 @@ class Run:
             check_lfs(self.path / PROMPT)
             raise RankprobeError(f"{self.path / PROMPT} cannot be read ({error})") from None
 
-    def prompt(self, which: str = "final") -> NDArray[np.generic]:
-        """A soft prompt of the run, (n, d): `final`, `best` (by dev score) or `P0`.
+    def prompt(self, which: str = "final") -> Float[np.ndarray, "n d"]:
+        """Return a soft prompt of the run: `final`, `best` (at the step with the best dev score) or `P0`.
 
         Raises:
-            RankprobeError: the run has not written that prompt.
+            RankprobeError: the run has no such prompt (yet).
         """
         tensors = self.tensors()
         if which not in tensors:
@@ -128,7 +151,7 @@ class Run:
 
 
 def create_run(path: Path, manifest: Mapping[str, Any]) -> Run:
-    """Make a run folder that holds its manifest from the first instant on.
+    """Create a run folder that contains its manifest from the start.
 
     Raises:
         RankprobeError: the folder exists.
@@ -139,24 +162,24 @@ def create_run(path: Path, manifest: Mapping[str, Any]) -> Run:
 
 @contextmanager
 def new_run(path: Path, manifest: Mapping[str, Any], *, replace: bool = False) -> Iterator[Run]:
-    """As `create_run`, and hold the folder for writing inside the context, from the first instant on too.
+    """Create a run folder as `create_run` does, and keep it locked for writing inside the context.
 
     Args:
         path: the run folder.
-        manifest: what its manifest says.
-        replace: whether a run that is there goes away.
+        manifest: the content of its manifest.
+        replace: remove a run that exists at `path`.
 
     Raises:
-        RankprobeError: the folder exists, or, to be replaced, is being written by another process.
+        RankprobeError: the folder exists; or, with `replace`, another process is writing it.
     """
     with temporary(path, folder=True) as folder:
-        write_sealed(folder / MANIFEST, manifest)
+        write_checked_json(folder / MANIFEST, manifest)
         _put_in_place(folder, path, replace)
         yield Run(path)
 
 
 def _put_in_place(folder: Path, path: Path, replace: bool) -> None:
-    """Rename a run folder to `path`; the one that is there is renamed before, as removing takes its time."""
+    """Rename a run folder to `path`. An old run there is renamed first, because its removal takes time."""
     try:
         if replace and path.exists():
             with writing(path), temporary(path, folder=True) as old:
@@ -173,22 +196,22 @@ def _put_in_place(folder: Path, path: Path, replace: bool) -> None:
 
 
 def find_run(name: str, runs_dir: str | Path = "runs") -> Run:
-    """The run called `name`: its id under `runs_dir`, or the path of its folder.
+    """Return the run with this id in `runs_dir`, or the run whose folder has this path.
 
     Raises:
-        RankprobeError: there is none (the nearest id is named).
+        RankprobeError: the run does not exist; the message suggests the nearest id.
     """
     for path in (Path(runs_dir) / name, Path(name)):
         if (path / MANIFEST).is_file():
             return Run(path.resolve() if path.name in ("", ".", "..") else path)
-    known = [run.id for run in list_runs(runs_dir)]
-    if not known:
+    ids = [run.id for run in list_runs(runs_dir)]
+    if not ids:
         raise RankprobeError(f"no run '{name}': there are no runs in '{runs_dir}'")
-    raise unknown("run", name, known)
+    raise unknown("run", name, ids)
 
 
 def list_runs(runs_dir: str | Path = "runs") -> list[Run]:
-    """Every run folder under `runs_dir`, by id."""
+    """Return all runs in `runs_dir`, sorted by id."""
     root = Path(runs_dir)
     folders = sorted(path.parent for path in root.glob(f"*/{MANIFEST}"))
     return [Run(path) for path in folders if not path.name.startswith(".")]

@@ -1,4 +1,4 @@
-"""Runs as pandas frames: no one parses run folders by hand."""
+"""Reads many runs into pandas frames, so that no other code has to parse run folders."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
+from jaxtyping import Int
 
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.runs.folder import LOGS, Run, list_runs
-from rankprobe.runs.scores import majority_from_log
-from rankprobe.settings import flatten
+from rankprobe.runs.scores import baseline_from_log
 
 SUMMARY = (
     "run_id",
@@ -34,15 +33,23 @@ SUMMARY = (
 """Columns of the frame `runs` besides settings, progress, seconds and readings."""
 
 
+SETTINGS_IN_LOGS = {"scoring"}
+"""Settings that are also columns of a log: with `scoring = both`, some rows are `greedy` and some `rank`."""
+
+
 @dataclass(frozen=True)
 class Frames:
-    """Logged runs as tidy frames.
+    """Runs and their logs as tidy frames.
 
-    `runs` has one row per run: config, status, data, weights, results, last readings. Its columns `last`,
-    `best` and `majority` are of the dev rows that choose the best step; `runs.reported` gives the scores to
-    report. `steps`, `spectra` and `evals` have the rows of the logs with `run_id` and the config columns
-    joined on, text as categoricals. `truncation` has the curves of runs that `rankprobe truncate` has cut, in
-    the same way. `settings` names the config columns.
+    Attributes:
+        runs: one row per run: settings, status, data, weights, results, last readings. Its columns `last`,
+            `best` and `baseline` are scores on the dev rows that choose the best step; use
+            `rankprobe.runs.reported` for scores to report.
+        steps: the rows of the logs `steps`, with `run_id` and the settings as columns (text as categoricals).
+        spectra: the same for the logs `spectra`.
+        evals: the same for the logs `evals`.
+        truncation: the same for the curves of `rankprobe truncate`.
+        settings: the names of the columns that are settings.
     """
 
     runs: pd.DataFrame
@@ -54,74 +61,77 @@ class Frames:
 
 
 def load_runs(runs_dir: str | Path = "runs", only: Sequence[str] | None = None) -> Frames:
-    """Read every run under `runs_dir`, finished or still going on.
+    """Read all runs in `runs_dir`, finished or not.
+
+    A run or log that is damaged is left out with a warning.
 
     Args:
-        runs_dir: the folder that holds the run folders.
-        only: ids of the runs to read; unset: all.
+        runs_dir: the folder that contains the run folders.
+        only: ids of the runs to read; None: all.
 
     Raises:
-        RankprobeError: `runs_dir` does not exist, or an id of `only` is not in it.
+        RankprobeError: `runs_dir` does not exist, or does not contain a run of `only`.
     """
-    readable = _readable(runs_dir, only)
-    runs = pd.DataFrame([each.summary for each in readable])
-    settings = list(dict.fromkeys(key for each in readable for key in each.config))
+    loaded = _load(runs_dir, only)
+    runs = pd.DataFrame([run.summary for run in loaded])
+    settings = list(dict.fromkeys(name for run in loaded for name in run.config))
     config = runs.reindex(columns=settings)
-    taken = {"run_id", *settings}
-    logs = {name: _joined([_log(each.run, name, taken) for each in readable], runs, config) for name in LOGS}
-    logs["truncation"] = _joined([_truncation(each.run) for each in readable], runs, config)
+    reserved = {"run_id", *settings} - SETTINGS_IN_LOGS
+    logs = {name: _joined([_log(run.run, name, reserved) for run in loaded], runs, config) for name in LOGS}
+    logs["truncation"] = _joined([_truncation(run.run) for run in loaded], runs, config)
     return Frames(runs=runs, **logs, settings=settings)
 
 
 def list_frame(runs_dir: str | Path = "runs") -> pd.DataFrame:
-    """The frame `runs` of `load_runs` alone: no logs are read, so a thousand runs take a second."""
-    return pd.DataFrame([each.summary for each in _readable(runs_dir, None)])
+    """Return the frame `runs` of `load_runs`. It reads no logs, so a thousand runs take one second."""
+    return pd.DataFrame([run.summary for run in _load(runs_dir, None)])
 
 
 @dataclass(frozen=True)
-class _Read:
-    """A run with its settings by flat name and its row of the frame `runs`."""
+class _LoadedRun:
+    """A run with its settings and its row of the frame `runs`."""
 
     run: Run
     config: dict[str, Any]
     summary: dict[str, Any]
 
 
-def _readable(runs_dir: str | Path, only: Sequence[str] | None) -> list[_Read]:
+def _load(runs_dir: str | Path, only: Sequence[str] | None) -> list[_LoadedRun]:
     if not Path(runs_dir).is_dir():
         raise RankprobeError(f"no folder '{runs_dir}' with runs; train one first: rankprobe probe")
-    found = list_runs(runs_dir)
+    runs = list_runs(runs_dir)
     if only is not None:
-        missing = sorted(set(only) - {run.id for run in found})
+        missing = sorted(set(only) - {run.id for run in runs})
         if missing:
-            raise unknown("run", missing[0], [run.id for run in found])
-        found = [run for run in found if run.id in only]
-    return [read for run in found if (read := _read(run))]
+            raise unknown("run", missing[0], [run.id for run in runs])
+        runs = [run for run in runs if run.id in only]
+    return [loaded for run in runs if (loaded := _load_run(run))]
 
 
-def _read(run: Run) -> _Read | None:
+def _load_run(run: Run) -> _LoadedRun | None:
+    """Read the manifest of a run; None, with a warning, if it is damaged."""
     try:
         manifest = run.manifest
-        return _Read(run, flatten(manifest["config"]), _summary(run, manifest))
+        return _LoadedRun(run, manifest["config"], _summary(run, manifest))
     except RankprobeError as error:
         warnings.warn(f"left out: {error}", stacklevel=4)
         return None
 
 
-def _log(run: Run, name: str, taken: Collection[str]) -> pa.Table:
-    """A log without columns whose names are `taken`; a warning names what is left out."""
+def _log(run: Run, name: str, reserved: Collection[str]) -> pa.Table:
+    """Read a log without columns whose names are `reserved`; a warning names what is left out."""
     try:
         log = run.table(name)
     except RankprobeError as error:
         warnings.warn(f"left out: {error}", stacklevel=3)
         return pa.table({})
-    twice = [column for column in log.column_names if column in taken]
-    for column in twice:
+    clashing = [column for column in log.column_names if column in reserved]
+    for column in clashing:
         warnings.warn(
-            f"left out: column '{column}' of the {name} of run '{run.id}', as a setting has this name",
+            f"left out: column '{column}' of the {name} of run '{run.id}', because a setting has this name",
             stacklevel=3,
         )
-    return log.drop_columns(twice)
+    return log.drop_columns(clashing)
 
 
 def _truncation(run: Run) -> pa.Table:
@@ -132,11 +142,12 @@ def _truncation(run: Run) -> pa.Table:
 
 
 def _summary(run: Run, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the row of a run in the frame `runs`."""
     readings = run.readings()
-    about = {
+    summary = {
         "run_id": run.id,
         "status": run.status,
-        **flatten(manifest["config"]),
+        **manifest["config"],
         "data_label": manifest["data"]["label"],
         "data_source": manifest["data"]["source"],
         "n_train": manifest["data"]["n_train"],
@@ -145,37 +156,40 @@ def _summary(run: Run, manifest: dict[str, Any]) -> dict[str, Any]:
         "random_weights": manifest["backbone"]["random_weights"],
         "trainable_parameters": manifest["trainable_parameters"],
         **manifest["progress"],
-        **majority_from_log(run, manifest["progress"]),
+        **baseline_from_log(run, manifest["progress"]),
         **{f"{key}_seconds": value for key, value in manifest["timings"].items()},
         "path": str(run.path),
     }
-    fresh = {name: value for name, value in readings.items() if name not in about or name == "step"}
-    return about | fresh | _functional_rank(run)
+    # The last row of the log has a later step than the manifest of a run that goes on.
+    new = {name: value for name, value in readings.items() if name not in summary or name == "step"}
+    return summary | new | _functional_rank(run)
 
 
 def _functional_rank(run: Run) -> dict[str, float | None]:
-    """That of P, of a run that `rankprobe truncate` has cut."""
+    """Return the functional rank of P, or {} for a run without results of `rankprobe truncate`."""
     rows = (run.truncation() or {}).get("functional_rank", [])
-    found = [row["functional_rank"] for row in rows if row["matrix"] == "P"]
-    return {"functional_rank": found[0]} if found else {}
+    ranks = [row["functional_rank"] for row in rows if row["matrix"] == "P"]
+    return {"functional_rank": ranks[0]} if ranks else {}
 
 
 def _joined(logs: list[pa.Table], runs: pd.DataFrame, config: pd.DataFrame) -> pd.DataFrame:
-    """The logs under each other, each row beside the id and config of its run."""
+    """Concatenate logs, one per run, and add the id and the settings of the run to each row."""
     filled = [log for log in logs if len(log)]
     if not filled:
         return pd.DataFrame(columns=["run_id", "step"])
-    which = np.repeat(np.arange(len(logs)), [len(log) for log in logs])
-    beside: dict[str, Any] = {"run_id": _categorical(which, runs["run_id"].tolist())}
+    run_of_row = np.repeat(np.arange(len(logs)), [len(log) for log in logs])
+    run_columns: dict[str, Any] = {"run_id": _categorical(run_of_row, runs["run_id"].tolist())}
     for column, values in config.items():
         if values.map(lambda value: isinstance(value, str)).any():
             codes, categories = pd.factorize(values)
-            beside[str(column)] = _categorical(codes[which], list(categories))
+            run_columns[str(column)] = _categorical(codes[run_of_row], list(categories))
         else:
-            beside[str(column)] = values.to_numpy()[which]
+            run_columns[str(column)] = values.to_numpy()[run_of_row]
     rows = pa.concat_tables(filled, promote_options="permissive").to_pandas()
-    return pd.concat([pd.DataFrame(beside), rows], axis=1)
+    for name in SETTINGS_IN_LOGS & {*run_columns} & {*rows}:
+        del run_columns[name]
+    return pd.concat([pd.DataFrame(run_columns), rows], axis=1)
 
 
-def _categorical(codes: NDArray[np.intp], categories: list[Any]) -> Any:
+def _categorical(codes: Int[np.ndarray, " rows"], categories: list[Any]) -> Any:
     return pd.Categorical.from_codes(codes, pd.Index(categories))

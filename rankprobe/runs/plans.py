@@ -1,4 +1,4 @@
-"""Which runs belong to an experiment: the plans that sweeps leave beside their run folders."""
+"""Plans: files that a sweep writes next to its runs, and that say which runs belong to an experiment."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ PLANS = "plans"
 
 @dataclass(frozen=True)
 class Plan:
-    """An experiment at one scale, as a sweep was asked to do it.
+    """An experiment at one scale, as a sweep planned it.
 
     Attributes:
-        name: of the experiment's file, without ending.
-        scale: `bundled`, `paper`, …; "" for an experiment without scales.
-        title: what it is about.
-        draws: the figures and tables made from it.
-        command: what makes its runs.
-        run_ids: all of them, finished or not.
+        name: the file name of the experiment, without its suffix.
+        scale: for example `bundled` or `paper`; "" for an experiment without scales.
+        title: the subject of the experiment.
+        draws: the figures and tables that are made from it.
+        command: the command that trains its runs.
+        run_ids: all its runs, finished or not.
     """
 
     name: str
@@ -35,10 +35,10 @@ class Plan:
 
 
 def write_plan(plan: Plan, runs_dir: str | Path) -> None:
-    """Write a plan into `runs_dir`, in place of an older one of that name and scale.
+    """Write a plan into `runs_dir`; an older plan of the same name and scale is replaced.
 
     Raises:
-        RankprobeError: its scale cannot be part of a file's name.
+        RankprobeError: the scale contains a slash, so it cannot be part of a file name.
     """
     if "/" in plan.scale:
         raise RankprobeError(f"'{plan.name}' has a scale '{plan.scale}'; expected a name without /")
@@ -48,16 +48,16 @@ def write_plan(plan: Plan, runs_dir: str | Path) -> None:
 
 
 def read_plans(runs_dir: str | Path) -> list[Plan]:
-    """The plans of all sweeps into `runs_dir`, by name.
+    """Read the plans of all sweeps in `runs_dir`, sorted by file name.
 
     Raises:
-        RankprobeError: one of them is damaged.
+        RankprobeError: a plan is damaged.
     """
-    found = []
+    plans = []
     for path in sorted((Path(runs_dir) / PLANS).glob("*.json")):
         try:
-            found.append(Plan(**json.loads(path.read_bytes())))
+            plans.append(Plan(**json.loads(path.read_bytes())))
         except (OSError, ValueError, TypeError) as error:
             check_lfs(path)
             raise RankprobeError(f"{path} cannot be read ({error}); sweep again, or remove it") from None
-    return found
+    return plans

@@ -1,4 +1,4 @@
-"""Tensors in files of numpy, safetensors and torch. The content of a file decides which of them wrote it."""
+"""Reads the tensors in files of numpy, safetensors and torch. The content of a file decides its format."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Shaped
 
 from rankprobe.errors import RankprobeError
 from rankprobe.lfs import check_lfs
 
-Read = TypeVar("Read")
+Result = TypeVar("Result")
 Tensors = dict[str, Any]
-"""numpy arrays and torch tensors by name."""
+"""numpy arrays and torch tensors by name; a value of another type is possible, and the caller refuses it."""
 
 PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
 OPTIMIZER = {"state", "param_groups"}
-"""The keys of what `torch.optim.Optimizer.state_dict` gives."""
+"""The keys of `torch.optim.Optimizer.state_dict`."""
 
 
 def file_format(path: Path) -> str | None:
-    """`npy`, `zip`, `pickle` or `safetensors`; None if a file is none of them.
+    """Return the format of a file: `npy`, `zip`, `pickle` or `safetensors`; None for any other format.
 
-    The first bytes decide. Where they are damaged, the suffixes `.npy` and `.safetensors` do.
+    The first bytes decide. If they are damaged, the suffixes `.npy` and `.safetensors` decide.
 
     Raises:
         RankprobeError: the file cannot be opened, or is a Git LFS pointer.
@@ -49,18 +49,19 @@ def _head(path: Path) -> bytes:
 
 
 def read_tensors(path: Path) -> Tensors:
-    """The tensors in a file by name; nested names are joined by dots, and a bare tensor has the file's stem.
+    """Read the tensors in a file by name. Names of nested containers are joined by dots.
 
-    Read are `.npy`, `.npz` and `.safetensors` files, and what `torch.save` writes: a tensor, or mappings and
-    lists of tensors. What an optimizer keeps in a checkpoint is left out. Pickles are read as tensors only.
+    A file with a single tensor without a name gives it the file name without suffix. Formats: `.npy`, `.npz`,
+    `.safetensors`, and files of `torch.save` with a tensor or nested mappings and lists of tensors. The state
+    of an optimizer is left out. Pickles are loaded with `weights_only=True`.
 
     Raises:
-        RankprobeError: the file is of another format, damaged, or holds more than tensors.
+        RankprobeError: the file has another format, is damaged, or contains more than tensors.
     """
     kind = file_format(path)
     if kind is None:
         raise RankprobeError(
-            f"'{path}' cannot be read (it is no .npy, .npz or .safetensors file, and no file of torch.save)"
+            f"'{path}' cannot be read (it is not a .npy, .npz or .safetensors file, or a file of torch.save)"
         )
     saved = guarded(path, lambda: READERS[kind](path))
     if _items(saved) is None:
@@ -69,8 +70,11 @@ def read_tensors(path: Path) -> Tensors:
 
 
 def _numpy(path: Path) -> Any:
-    """The array of an `.npy` file, or the arrays of an `.npz` file; the latter itself if some are pickles."""
-    with path.open("rb") as file:  # closed also where numpy fails halfway
+    """Read the array of an `.npy` file, or the arrays of an `.npz` file.
+
+    If an `.npz` file contains pickled arrays, the open file is returned, which the caller refuses.
+    """
+    with path.open("rb") as file:  # an open file, so that it is closed if numpy raises an error
         saved = np.load(file, allow_pickle=False)
         if not isinstance(saved, np.lib.npyio.NpzFile):
             return saved
@@ -93,9 +97,9 @@ def _zip(path: Path) -> Any:
 def _torch(path: Path) -> Any:
     import torch
 
-    # An open file: given a path, torch goes by its suffix.
+    # An open file, because torch chooses the format by the suffix of a path.
     with path.open("rb") as file, warnings.catch_warnings():
-        # Of other pickle protocols, of complex, sparse and quantized tensors: read all the same, or refused.
+        # About pickle protocols, and complex, sparse and quantized tensors: all are read, or refused later.
         warnings.simplefilter("ignore", UserWarning)
         return torch.load(file, map_location="cpu", weights_only=True)
 
@@ -115,14 +119,14 @@ READERS: dict[str, Callable[[Path], Any]] = {
 
 
 def _items(saved: Any) -> list[tuple[Any, Any]] | None:
-    """The keys and values of a mapping or a list; None for anything else, an open `.npz` file among it."""
+    """Return keys and values of a mapping or list; None for anything else, such as an open `.npz` file."""
     if isinstance(saved, Mapping):
         return None if hasattr(saved, "files") else list(saved.items())
-    return [(at, value) for at, value in enumerate(saved)] if isinstance(saved, (list, tuple)) else None
+    return list(enumerate(saved)) if isinstance(saved, (list, tuple)) else None
 
 
 def _leaves(saved: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """The tensors in nested mappings and lists, each container once, with their joined names."""
+    """Yield the tensors in nested mappings and lists with joined names; each container is visited once."""
     items = _items(saved)
     if items is None:
         if hasattr(saved, "shape") and hasattr(saved, "dtype"):
@@ -138,22 +142,22 @@ def _printable(name: str) -> str:
 
 
 def is_matrix(value: Any) -> bool:
-    """Whether a tensor is a matrix, but for leading axes of length one (a batch of one)."""
+    """Return whether a tensor is a matrix, apart from leading axes of length one (a batch of one)."""
     shape: tuple[int, ...] = () if getattr(value, "is_nested", False) else getattr(value, "shape", ())
     return len(shape) >= 2 and all(length == 1 for length in shape[:-2])
 
 
 def is_float(value: Any) -> bool:
-    """Whether a tensor is of floating-point numbers."""
+    """Return whether a tensor has a floating-point dtype."""
     return value.dtype.kind == "f" if isinstance(value, np.ndarray) else value.is_floating_point()
 
 
-def as_array(value: Any) -> NDArray[np.generic]:
-    """A tensor as a numpy array; floating-point kinds that numpy lacks, or narrower than float32, as float32.
+def as_array(value: Any) -> Shaped[np.ndarray, " ..."]:
+    """Convert a tensor to a numpy array; torch floats narrower than float32 become float32.
 
     Raises:
-        ValueError: a tensor that has no plain block of numbers.
-        RuntimeError, TypeError: a dtype that torch cannot convert.
+        ValueError: the tensor is not dense (nested, quantized, meta, sparse).
+        RuntimeError, TypeError: torch cannot convert its dtype.
     """
     if isinstance(value, np.ndarray):
         return value
@@ -161,18 +165,18 @@ def as_array(value: Any) -> NDArray[np.generic]:
 
     for kind in ("nested", "quantized", "meta"):
         if getattr(value, f"is_{kind}"):
-            raise ValueError(f"it is a {kind} tensor; expected a dense one")
+            raise ValueError(f"it is a {kind} tensor; expected a dense tensor")
     if value.layout is not torch.strided:
-        raise ValueError(f"it is a tensor of layout {value.layout}; expected a dense one")
+        raise ValueError(f"it is a tensor of layout {value.layout}; expected a dense tensor")
     plain = value.detach().resolve_conj().resolve_neg()
     return (plain.float() if plain.is_floating_point() and plain.dtype.itemsize < 4 else plain).numpy()
 
 
-def guarded(path: Path, read: Callable[[], Read]) -> Read:
-    """What `read()` gives, with the errors of a damaged file as one line that names `path`.
+def guarded(path: Path, read: Callable[[], Result]) -> Result:
+    """Return `read()`; turn the errors that a damaged file causes into one line that names `path`.
 
     Raises:
-        RankprobeError: in place of what numpy, safetensors, torch and zipfile raise.
+        RankprobeError: numpy, safetensors, torch or zipfile raised an error.
     """
     from lzma import LZMAError
     from pickle import UnpicklingError
@@ -184,12 +188,12 @@ def guarded(path: Path, read: Callable[[], Read]) -> Read:
     from safetensors import SafetensorError
 
     kinds = (OSError, ValueError, EOFError, RuntimeError, SafetensorError, BadZipFile)
-    kinds += (LZMAError, ZlibError, MemoryError)  # damaged sizes, or parts of an archive
-    kinds += (SyntaxError, TokenError)  # numpy reads the header of a .npy file as Python
+    kinds += (LZMAError, ZlibError, MemoryError)  # damaged sizes or archives
+    kinds += (SyntaxError, TokenError)  # numpy parses the header of a .npy file as Python
     kinds += (LookupError, TypeError, AttributeError, AssertionError, StructError)  # torch's unpickler
     try:
         return read()
-    except UnpicklingError as error:  # its own text says how to load the file all the same
+    except UnpicklingError as error:  # its message recommends an unsafe way to load the file
         if "Unsupported operand" in str(error):
             reason = "it is damaged, or pickled by another protocol than 2, the default of torch.save)"
         else:

@@ -1,11 +1,17 @@
-"""Many runs: an experiment (TOML), its plan (configs in cohorts), and the engines that train them."""
+"""Sweeps: many runs.
+
+spec      an experiment: a TOML file that says what varies
+plan      its configs, grouped into cohorts and split into shards
+engine    train the cohorts in this process
+cluster   train the cohorts on a Ray cluster
+"""
 
 from rankprobe.sweeps.engine import Cohort, Engine, Outcome, in_this_process, is_finished, sweep
-from rankprobe.sweeps.plan import MOST, pack, shard
+from rankprobe.sweeps.plan import MAX_MEMBERS, pack, shard
 from rankprobe.sweeps.spec import Spec, chosen_scale, configs_of, grid, load_spec
 
 __all__ = [
-    "MOST",
+    "MAX_MEMBERS",
     "Cohort",
     "Engine",
     "Outcome",

@@ -1,4 +1,4 @@
-"""The engine for several GPUs or machines: one cohort is one Ray task, the run folder its result."""
+"""The Ray engine, for several GPUs or machines: each cohort is a Ray task that writes its run folders."""
 
 from __future__ import annotations
 
@@ -13,50 +13,50 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rankprobe.config.run import RunConfig
 from rankprobe.errors import RankprobeError, RunInterrupted
+from rankprobe.interrupt import StopRequest
 from rankprobe.sweeps.engine import Cohort, Engine, Problems, train_here
-from rankprobe.training.config import RunConfig
-from rankprobe.training.interrupt import StopRequest
 
-PATIENCE = 60.0
-"""Seconds that a retried task waits for the writer before it, which may outlive its node for a moment."""
+LOCK_TIMEOUT = 60.0
+"""Seconds that a retried task waits for the previous writer, which may outlive its node for a moment."""
 
 RETRIES = 5
-"""Times that a cohort is given to another worker when its own died or was asked to stop.
+"""How often Ray retries a cohort whose worker died or was asked to stop.
 
-More than a sweep on machines that come and go should need, as each retry goes on from a checkpoint; finite,
-for a cohort that itself kills its workers (no memory, a crash in a driver) would else never end the sweep.
+Each retry continues from a checkpoint, so this is enough for sweeps on machines that come and go. The limit
+ends a cohort that kills its own workers (out of memory, a driver crash).
 """
 
-STORE = 80 * 2**20
-"""Bytes of Ray's object store: only configs and reasons pass through it, and /dev/shm may be small."""
+OBJECT_STORE_BYTES = 80 * 2**20
+"""Size of Ray's object store. It holds only configs and error messages, and /dev/shm may be small."""
 
-REACH = 5.0
+CONNECT_TIMEOUT = 5.0
 """Seconds to wait for an answer from the address of a cluster; Ray itself would try for minutes."""
 
-GLANCE = 1.0
-"""Seconds between looks at whether a stop was asked for."""
+POLL_INTERVAL = 1.0
+"""Seconds between checks for a stop request."""
 
 
 def on_ray(*, address: str | None = None, cpus: float = 1, gpus: float | None = 0) -> Engine:
-    """An engine that trains every cohort as a task of a Ray cluster, wherever there is room.
+    """Return an engine that trains each cohort as a task of a Ray cluster, on any node with free resources.
 
-    Run folders lie on a file system that all nodes share. A task whose node dies is given to another, where
-    its runs go on from their checkpoints. Data, models and packages must be found on every node as they
-    are here. On Ctrl-C or another stop signal every task writes a checkpoint before the engine ends.
+    Run folders must be on a file system that all nodes share, and every node must find the same data, models
+    and packages as this one. If a node dies, another one continues its runs from their checkpoints. After
+    Ctrl-C or another stop signal, all tasks write a checkpoint before the engine ends.
 
     Args:
-        address: HOST:PORT of the cluster, or `auto` for the one this machine belongs to; unset: RAY_ADDRESS,
-            or where that is unset too, processes on this machine alone.
-        cpus: processors that each cohort takes; also the threads it computes with.
-        gpus: GPUs that each cohort takes; None: one, if the cluster has any.
+        address: HOST:PORT of the cluster, or `auto` for the cluster of this machine; unset: RAY_ADDRESS; if
+            that is unset too, processes on this machine only.
+        cpus: CPUs per cohort; also the number of its compute threads.
+        gpus: GPUs per cohort; None: 1 if the cluster has GPUs, else 0.
 
     Raises:
-        RankprobeError: Ray is not installed. The engine itself raises it where there is no such cluster.
+        RankprobeError: Ray is not installed. The engine itself raises it if it cannot connect to the cluster.
     """
-    # Ray reports usage to its makers unless told not to; nobody asked for that by training a prompt.
+    # Ray reports usage statistics to its makers unless this is set; users of rankprobe did not ask for that.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # A kill for want of memory is else retried for ever, whatever the retries of the task.
+    # Without this, Ray retries a task that was killed for lack of memory without limit.
     os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))
     try:
         import ray
@@ -66,64 +66,69 @@ def on_ray(*, address: str | None = None, cpus: float = 1, gpus: float | None = 
         ) from None
 
     def engine(
-        cohorts: Sequence[Cohort], runs_dir: Path, cut: Collection[str]
+        cohorts: Sequence[Cohort], runs_dir: Path, to_truncate: Collection[str]
     ) -> Iterator[tuple[Cohort, Problems]]:
         if not cohorts:
             return
         with _connected(address), StopRequest() as stop:
             gpus_each = float(_has_gpu()) if gpus is None else gpus
-            _check_room(cpus, gpus_each)
-            # A worker that its node asks to stop has written a checkpoint: as good as one that was lost.
-            again: dict[str, Any] = {"max_retries": RETRIES, "retry_exceptions": [RunInterrupted]}
-            task = ray.remote(num_cpus=cpus, num_gpus=gpus_each, **again)(train_there)
+            _check_resources(cpus, gpus_each)
+            # RunInterrupted: the node asked the worker to stop, and it wrote a checkpoint. Retry it too.
+            retrying: dict[str, Any] = {"max_retries": RETRIES, "retry_exceptions": [RunInterrupted]}
+            task = ray.remote(num_cpus=cpus, num_gpus=gpus_each, **retrying)(train_on_node)
             root = str(runs_dir.resolve())
-            under_way = {
-                task.remote([c.tree() for c in cohort], root, {c.run_id for c in cohort} & set(cut)): cohort
+            running = {
+                task.remote(
+                    [c.flat() for c in cohort], root, {c.run_id for c in cohort} & set(to_truncate)
+                ): cohort
                 for cohort in cohorts
             }
             try:
-                while under_way:
-                    ended, _ = ray.wait(list(under_way), timeout=GLANCE)
-                    for each in ended:
-                        cohort = under_way.pop(each)
-                        yield cohort, _result(each, cohort)
+                while running:
+                    ended, _ = ray.wait(list(running), timeout=POLL_INTERVAL)
+                    for reference in ended:
+                        cohort = running.pop(reference)
+                        yield cohort, _result(reference, cohort)
                     if stop.requested:
                         raise RunInterrupted("stopped on request")
             finally:
-                for left in under_way:
-                    ray.cancel(left)  # as Ctrl-C to the task
-                if under_way:  # who leaves a cluster takes his workers along: not before their checkpoints
-                    ray.wait(list(under_way), num_returns=len(under_way))
+                for reference in running:
+                    ray.cancel(reference)  # reaches the task as Ctrl-C
+                if running:  # disconnecting ends the workers, so wait until they have written checkpoints
+                    ray.wait(list(running), num_returns=len(running))
 
     return engine
 
 
-def train_there(trees: Sequence[Mapping[str, Any]], runs_dir: str, cut: Collection[str]) -> Problems:
-    """`train_here` on a node of the cluster; configs travel as plain data."""
-    return train_here([RunConfig.parse(tree) for tree in trees], Path(runs_dir), cut, patience=PATIENCE)
+def train_on_node(
+    configs: Sequence[Mapping[str, Any]], runs_dir: str, to_truncate: Collection[str]
+) -> Problems:
+    """Call `train_here` on a node of the cluster, with configs as flat mappings."""
+    cohort = [RunConfig.parse(config) for config in configs]
+    return train_here(cohort, Path(runs_dir), to_truncate, lock_timeout=LOCK_TIMEOUT)
 
 
 @contextlib.contextmanager
 def _connected(address: str | None) -> Iterator[None]:
-    """Ray, ready for tasks; a connection that was there before is used and kept.
+    """Connect to Ray. An existing connection is used and stays open.
 
     Raises:
-        RankprobeError: there is no such cluster.
+        RankprobeError: there is no cluster at the address.
     """
     import ray
 
     if ray.is_initialized():
         yield
         return
-    where = address or os.environ.get("RAY_ADDRESS") or "local"
-    _check_answers(where)
+    target = address or os.environ.get("RAY_ADDRESS") or "local"
+    _check_address(target)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    ours: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE}
+    local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     try:
-        ray.init(address=where, **quiet, **(ours if where == "local" else {}))
+        ray.init(address=target, **quiet, **(local if target == "local" else {}))
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise RankprobeError(f"no use of Ray at '{where}': {_first_line(error)}") from None
-    with _in_silence():  # to the end: what Ray has held back to print once, it prints on shutdown
+        raise RankprobeError(f"cannot use Ray at '{target}': {_first_line(error)}") from None
+    with _silenced():  # includes the shutdown, which prints what Ray has held back until then
         try:
             yield
         finally:
@@ -131,27 +136,29 @@ def _connected(address: str | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _in_silence() -> Iterator[None]:
-    """Without the pages that Ray prints about each lost worker and node, which its log files keep.
+def _silenced() -> Iterator[None]:
+    """Silence Ray's long messages about lost workers and nodes; its log files keep them.
 
-    `log_to_driver` does not cover them, and their switch has no public name; without it they are printed.
+    `log_to_driver` does not cover these messages, and the switch for them has no public name. If the switch
+    disappears, the messages are printed.
     """
-    inner: Any = importlib.import_module("ray._private.worker")
-    inner._worker_logs_enabled = False
+    worker: Any = importlib.import_module("ray._private.worker")
+    worker._worker_logs_enabled = False
     try:
         yield
     finally:
-        inner._worker_logs_enabled = True
+        worker._worker_logs_enabled = True
 
 
-def _check_answers(address: str) -> None:
+def _check_address(address: str) -> None:
+    """Raise an error if nothing answers at `address`."""
     if address in ("local", "auto"):
         return
-    found = re.fullmatch(r"\[?([^/]+?)\]?:(\d+)", address)
-    if not found:
+    match = re.fullmatch(r"\[?([^/]+?)\]?:(\d+)", address)
+    if not match:
         raise RankprobeError(f"Ray's address is '{address}'; expected HOST:PORT of its head node, or auto")
     try:
-        socket.create_connection((found[1], int(found[2])), timeout=REACH).close()
+        socket.create_connection((match[1], int(match[2])), timeout=CONNECT_TIMEOUT).close()
     except (OSError, OverflowError) as error:
         raise RankprobeError(
             f"no Ray cluster at '{address}' ({error}); start one there with: ray start --head"
@@ -164,31 +171,31 @@ def _has_gpu() -> bool:
     return any(node["Resources"].get("GPU", 0) >= 1 for node in ray.nodes() if node["Alive"])
 
 
-def _check_room(cpus: float, gpus: float) -> None:
-    """Say so where no node could ever take a cohort: it may still join, but Ray waits for it in silence."""
+def _check_resources(cpus: float, gpus: float) -> None:
+    """Warn if no node is large enough for a cohort. A larger node may still join, but Ray waits silently."""
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
         warnings.warn(
-            f"no node of the Ray cluster has the {cpus:g} CPUs and {gpus:g} GPUs that a cohort takes; "
-            "waiting for one to join (Ctrl-C, then --cpus or --gpus, asks for less)",
+            f"no node of the Ray cluster has the {cpus:g} CPUs and {gpus:g} GPUs that a cohort needs; "
+            "waiting for such a node to join (or stop with Ctrl-C and lower --cpus or --gpus)",
             stacklevel=2,
         )
 
 
-def _result(ended: Any, cohort: Cohort) -> Problems:
-    """What the task returned; a task that could not return fails its runs, not the sweep."""
+def _result(reference: Any, cohort: Cohort) -> Problems:
+    """Return the result of a task. If the task itself failed, its runs fail and the sweep goes on."""
     import ray
     from ray.exceptions import RayError, RayTaskError
 
     try:
-        return ray.get(ended)
+        return ray.get(reference)
     except RayTaskError as error:
-        why = f"{type(error.cause).__name__}: {error.cause}"
+        reason = f"{type(error.cause).__name__}: {error.cause}"
     except RayError as error:
-        why = _first_line(error)
-    return {config.run_id: why for config in cohort}
+        reason = _first_line(error)
+    return {config.run_id: reason for config in cohort}
 
 
 def _first_line(error: Exception) -> str:

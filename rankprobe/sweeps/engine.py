@@ -1,4 +1,4 @@
-"""Doing a plan: cohort after cohort in this process, or wherever an engine takes them."""
+"""Train the cohorts of a sweep, one after another in this process, or with another engine."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from rankprobe.config.cohort import cohort_key
+from rankprobe.config.folders import config_of, run_folder
+from rankprobe.config.run import RunConfig
+from rankprobe.config.sections import TaskConfig
+from rankprobe.data.eval_set import task_of
 from rankprobe.errors import RankprobeError, RunInterrupted
+from rankprobe.evaluation.truncation import save_truncation, truncate
+from rankprobe.interrupt import interrupt_on_signals
 from rankprobe.runs import TRUNCATION, Run
 from rankprobe.runs.lock import is_being_written
 from rankprobe.sweeps.plan import pack
 from rankprobe.tasks import SPLITS, load_split
 from rankprobe.training.api import train_cohort
-from rankprobe.training.config import RunConfig, TaskConfig
-from rankprobe.training.exam import task_of
-from rankprobe.training.folders import run_folder
-from rankprobe.training.interrupt import stopping_now
-from rankprobe.training.room import members_that_fit
-from rankprobe.training.session import cohort_key, config_of, open_session
-from rankprobe.training.truncate import keep, truncate
+from rankprobe.training.memory import members_that_fit
+from rankprobe.training.session import open_session
 
 Cohort = list[RunConfig]
 Problems = dict[str, str]
-"""Why runs did not finish, by id."""
+"""Run id → the reason why the run did not finish."""
 
 Engine = Callable[[Sequence[Cohort], Path, Collection[str]], Iterator[tuple[Cohort, Problems]]]
-"""Takes cohorts, the folder of runs, and ids of runs to be truncated; gives each cohort when it is done."""
+"""Takes cohorts, the folder of runs, and ids of runs to truncate; yields each cohort when it is done."""
 
 ATTEMPTS = 2
 ELSEWHERE = "is being trained by another process"
@@ -36,55 +38,55 @@ ELSEWHERE = "is being trained by another process"
 
 @dataclass
 class Outcome:
-    """What became of a plan: runs that finished, and why others did not."""
+    """The result of a sweep: the finished runs, and the reasons why the others did not finish."""
 
     finished: list[Run] = field(default_factory=list)
     problems: Problems = field(default_factory=dict)
 
     @property
     def failed(self) -> Problems:
-        """Problems that another sweep is not already working at."""
-        return {run_id: why for run_id, why in self.problems.items() if why != ELSEWHERE}
+        """The problems without runs that another process is training."""
+        return {run_id: reason for run_id, reason in self.problems.items() if reason != ELSEWHERE}
 
 
 def sweep(
     cohorts: Sequence[Cohort],
     *,
     runs_dir: str | Path = "runs",
-    cut: Collection[str] = (),
+    to_truncate: Collection[str] = (),
     engine: Engine | None = None,
     done: Callable[[Cohort, Problems], None] = lambda cohort, problems: None,
 ) -> Outcome:
-    """Train every cohort: finished runs are kept, interrupted ones continued, failed ones tried once more.
+    """Train all cohorts: keep finished runs, resume interrupted ones, and try failed ones once more.
 
-    A run that fails keeps no other from being trained.
+    A failed run does not stop the others.
 
     Args:
-        cohorts: as `pack` or `shard` gives them.
-        runs_dir: where run folders live.
-        cut: ids of runs whose prompts are truncated when they have finished.
-        engine: where cohorts are trained; unset: in this process, one after another.
-        done: called with each cohort that is done, and with what went wrong in it.
+        cohorts: the result of `pack` or `shard`.
+        runs_dir: the folder of the run folders.
+        to_truncate: ids of runs whose prompts are truncated after the training.
+        engine: trains the cohorts; unset: this process trains them one after another.
+        done: called after each cohort with the cohort and its problems.
 
     Raises:
-        RunInterrupted: on a stop signal (Ctrl-C, SIGTERM, SIGHUP, SIGUSR1, …), after a checkpoint; the same
-            call goes on from there.
+        RunInterrupted: a stop signal came (Ctrl-C, SIGTERM, SIGHUP, SIGUSR1, …). The runs have written
+            checkpoints; the same call continues them.
     """
     root, outcome, pending = Path(runs_dir), Outcome(), [list(cohort) for cohort in cohorts]
     try:
-        with stopping_now():
+        with interrupt_on_signals():
             for _ in range(ATTEMPTS):
                 outcome.problems = {k: why for k, why in outcome.problems.items() if why == ELSEWHERE}
-                for cohort, problems in (engine or in_this_process)(pending, root, cut):
+                for cohort, problems in (engine or in_this_process)(pending, root, to_truncate):
                     outcome.problems |= problems
                     done(cohort, problems)
-                # Alone, so that what one of them does to its pass cannot fail the others again.
+                # The second attempt trains each run alone, so that a run cannot make others fail again.
                 pending = [[c] for cohort in pending for c in cohort if c.run_id in outcome.failed]
     except (RunInterrupted, KeyboardInterrupt):
         count = sum(len(cohort) for cohort in cohorts)
-        ended = sum(is_finished(run_folder(c, root)) for cohort in cohorts for c in cohort)
+        finished = sum(is_finished(run_folder(c, root)) for cohort in cohorts for c in cohort)
         raise RunInterrupted(
-            f"stopped with {ended} of {count} runs finished; the same command goes on from here"
+            f"stopped with {finished} of {count} runs finished; the same command continues from here"
         ) from None
     runs = [Run(run_folder(config, root)) for cohort in cohorts for config in cohort]
     outcome.finished = [run for run in runs if is_finished(run.path)]
@@ -92,40 +94,43 @@ def sweep(
 
 
 def in_this_process(
-    cohorts: Sequence[Cohort], runs_dir: Path, cut: Collection[str]
+    cohorts: Sequence[Cohort], runs_dir: Path, to_truncate: Collection[str]
 ) -> Iterator[tuple[Cohort, Problems]]:
-    """The engine without any machinery."""
+    """Train cohorts one after another in this process: the default engine."""
     for cohort in cohorts:
-        yield cohort, train_here(cohort, runs_dir, cut)
+        yield cohort, train_here(cohort, runs_dir, to_truncate)
 
 
 def train_here(
-    cohort: Sequence[RunConfig], runs_dir: Path, cut: Collection[str] = (), patience: float = 0.0
+    cohort: Sequence[RunConfig],
+    runs_dir: Path,
+    to_truncate: Collection[str] = (),
+    lock_timeout: float = 0.0,
 ) -> Problems:
-    """Bring every run of a cohort to its end in this process; returns why some did not get there.
+    """Train the unfinished runs of a cohort in this process; return why some did not finish.
 
     Args:
         cohort: configs that can share a pass.
-        runs_dir: where run folders live.
-        cut: ids of runs to be truncated when they have finished.
-        patience: seconds to wait for runs that another process is writing, before they are left to it.
+        runs_dir: the folder of the run folders.
+        to_truncate: ids of runs to truncate after the training.
+        lock_timeout: seconds to wait for runs that another process is writing, before they are left to it.
     """
-    problems = {config.run_id: ELSEWHERE for config in _held(cohort, runs_dir, patience)}
+    problems = {config.run_id: ELSEWHERE for config in _locked(cohort, runs_dir, lock_timeout)}
     problems |= _unreadable(cohort, runs_dir)
-    ended = [config for config in cohort if is_finished(run_folder(config, runs_dir))]
-    problems |= _trained_on_other_data(ended, runs_dir)
-    todo = [c for c in cohort if c not in ended and c.run_id not in problems]
-    for part in _parts(todo, problems):
-        problems |= _trained(part, runs_dir)
+    finished = [config for config in cohort if is_finished(run_folder(config, runs_dir))]
+    problems |= _trained_on_other_data(finished, runs_dir)
+    todo = [c for c in cohort if c not in finished and c.run_id not in problems]
+    for part in _split_by_memory(todo, problems):
+        problems |= _train(part, runs_dir)
     for config in cohort:
         path = run_folder(config, runs_dir)
-        if config.run_id in cut and is_finished(path) and config.method.prompt_length:
-            problems |= _truncated(config, Run(path))
+        if config.run_id in to_truncate and is_finished(path) and config.method.prompt_length:
+            problems |= _truncate(config, Run(path))
     return problems
 
 
 def is_finished(path: Path) -> bool:
-    """Whether the run is there and whole; one that cannot be read is not."""
+    """Return whether the run at `path` is finished; False if it is missing or cannot be read."""
     try:
         return path.exists() and Run(path).status == "finished"
     except RankprobeError:
@@ -133,7 +138,7 @@ def is_finished(path: Path) -> bool:
 
 
 def _unreadable(cohort: Sequence[RunConfig], runs_dir: Path) -> Problems:
-    """Runs whose manifest is damaged: they keep no other run from being trained, and are not thrown away."""
+    """Return the runs whose manifest is damaged. They are skipped and not deleted; the other runs go on."""
     problems = {}
     for config in cohort:
         path = run_folder(config, runs_dir)
@@ -145,18 +150,18 @@ def _unreadable(cohort: Sequence[RunConfig], runs_dir: Path) -> Problems:
     return problems
 
 
-def _held(cohort: Sequence[RunConfig], runs_dir: Path, patience: float) -> Cohort:
-    """The runs that another process is writing and does not let go in time."""
-    deadline = time.monotonic() + patience
+def _locked(cohort: Sequence[RunConfig], runs_dir: Path, timeout: float) -> Cohort:
+    """Return the runs that another process is still writing after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
     while True:
         paths = {config.run_id: run_folder(config, runs_dir) for config in cohort}
-        held = [c for c in cohort if paths[c.run_id].exists() and is_being_written(paths[c.run_id])]
-        if not held or time.monotonic() > deadline:
-            return held
+        locked = [c for c in cohort if paths[c.run_id].exists() and is_being_written(paths[c.run_id])]
+        if not locked or time.monotonic() > deadline:
+            return locked
         time.sleep(0.5)
 
 
-def _trained(part: Cohort, runs_dir: Path) -> Problems:
+def _train(part: Cohort, runs_dir: Path) -> Problems:
     try:
         train_cohort(part, runs_dir=runs_dir, if_exists="resume")
     except RunInterrupted:
@@ -166,47 +171,50 @@ def _trained(part: Cohort, runs_dir: Path) -> Problems:
     return {}
 
 
-def _reasons(part: Cohort, runs_dir: Path, said: str) -> Problems:
-    """For each run that did not finish its own reason, or where its folder has none, what was `said`."""
+def _reasons(part: Cohort, runs_dir: Path, message: str) -> Problems:
+    """Return why runs did not finish: the error in the run's manifest, or `message` if it has none."""
     problems = {}
     for config in part:
         path = run_folder(config, runs_dir)
-        if is_being_written(path):  # by another sweep that was started at the same moment
+        if is_being_written(path):  # by another sweep that started at the same moment
             problems[config.run_id] = ELSEWHERE
         elif not is_finished(path):
-            own = Run(path).manifest["error"] if path.exists() else None
-            problems[config.run_id] = own or said
+            error = Run(path).manifest["error"] if path.exists() else None
+            problems[config.run_id] = error or message
     return problems
 
 
-def _parts(cohort: Cohort, problems: Problems) -> list[Cohort]:
-    """The cohort in as many parts as memory asks for; what cannot be loaded joins `problems`."""
+def _split_by_memory(cohort: Cohort, problems: Problems) -> list[Cohort]:
+    """Split a cohort into parts that fit in memory. Model or data that cannot be loaded go to `problems`."""
     if len(cohort) < 2:
         return [cohort] if cohort else []
     try:
-        return pack(cohort, most=_room(json.dumps(cohort_key(cohort[0])), cohort[0]))
+        return pack(cohort, max_members=_members_that_fit(json.dumps(cohort_key(cohort[0])), cohort[0]))
     except RankprobeError as error:
         problems.update({config.run_id: str(error) for config in cohort})
         return []
 
 
-_ROOM: dict[str, int] = {}
+_MEMBERS_THAT_FIT: dict[str, int] = {}
 
 
-def _room(kind: str, config: RunConfig) -> int:
-    """How many members of this kind of cohort there is memory for, asked once a process."""
-    if kind not in _ROOM:
+def _members_that_fit(key: str, config: RunConfig) -> int:
+    """Return how many members of a cohort fit in memory; computed once per process and cohort key."""
+    if key not in _MEMBERS_THAT_FIT:
         session = open_session([config])
-        _ROOM[kind] = members_that_fit(session, config.method.prompt_length, config.training.batch_size)
-    return _ROOM[kind]
+        _MEMBERS_THAT_FIT[key] = members_that_fit(session, config.method.prompt_length, config.batch_size)
+    return _MEMBERS_THAT_FIT[key]
 
 
-def _trained_on_other_data(cohort: Sequence[RunConfig], runs_dir: Path) -> Problems:
-    """Finished runs whose data is not what is there now: neither kept silently nor thrown away."""
+def _trained_on_other_data(finished: Sequence[RunConfig], runs_dir: Path) -> Problems:
+    """Return the finished runs whose training data differs from the data that is there now.
+
+    Such a run is reported as a problem: it does not count as finished silently, and it is not deleted.
+    """
     problems = {}
-    for config in cohort:
+    for config in finished:
         run = Run(run_folder(config, runs_dir))
-        now = _data_fingerprint(config_of(run).task.model_dump_json())
+        now = _data_fingerprint(json.dumps(config_of(run).section(TaskConfig)))
         if now and dict(now) != run.manifest["data"]["fingerprint"]:
             problems[config.run_id] = (
                 f"run '{run.id}' was trained on other data than there is now; sweep into another --runs-dir, "
@@ -217,20 +225,20 @@ def _trained_on_other_data(cohort: Sequence[RunConfig], runs_dir: Path) -> Probl
 
 @cache
 def _data_fingerprint(task: str) -> tuple[tuple[str, str], ...]:
-    """Of each split, for a task config as JSON; empty where the data cannot be loaded any more."""
-    config = TaskConfig.model_validate_json(task)
+    """Return (split, fingerprint) pairs for a task config in JSON; empty if the data cannot be loaded."""
+    config = TaskConfig.parse(json.loads(task))
     try:
-        found = task_of(config)
-        return tuple((split, load_split(found, split, config.data).fingerprint) for split in SPLITS)
+        task_object = task_of(config)
+        return tuple((split, load_split(task_object, split, config.data).fingerprint) for split in SPLITS)
     except RankprobeError:
         return ()
 
 
-def _truncated(config: RunConfig, run: Run) -> Problems:
+def _truncate(config: RunConfig, run: Run) -> Problems:
     if (run.path / TRUNCATION).exists():
         return {}
     try:
-        keep(run, truncate(run))
+        save_truncation(run, truncate(run))
     except RankprobeError as error:
         return {config.run_id: f"not truncated: {error}"}
     return {}

@@ -1,4 +1,4 @@
-"""From many configs to few passes through the backbone."""
+"""Group many configs into few cohorts, and split the cohorts over processes."""
 
 from __future__ import annotations
 
@@ -7,41 +7,44 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
+from rankprobe.config.cohort import cohort_key
+from rankprobe.config.run import RunConfig
 from rankprobe.errors import RankprobeError
-from rankprobe.training.config import RunConfig
-from rankprobe.training.session import cohort_key
 
-MOST = 16
-"""Members of a cohort, unless asked otherwise: a unit of work for a shard, a Ray task and a checkpoint."""
+MAX_MEMBERS = 16
+"""Default size limit of a cohort. A cohort is the unit of work of a shard and of a Ray task."""
 
 
-def pack(configs: Sequence[RunConfig], most: int | None = None) -> list[list[RunConfig]]:
-    """Group configs into cohorts that can be trained in one pass, in order of first appearance.
+def pack(configs: Sequence[RunConfig], max_members: int | None = None) -> list[list[RunConfig]]:
+    """Group configs into cohorts, each of which can be trained in one pass; in order of first appearance.
 
-    `most`: members of a cohort; unset: any number. Cohorts of one kind are as even as can be.
+    Args:
+        configs: the runs.
+        max_members: the size limit of a cohort; unset: no limit. Runs that could all share a pass are divided
+            into cohorts of nearly equal size.
     """
-    kinds: dict[str, list[RunConfig]] = {}
+    groups: dict[str, list[RunConfig]] = {}
     for config in configs:
-        kinds.setdefault(json.dumps(cohort_key(config)), []).append(config)
-    return [part for kind in kinds.values() for part in _even(kind, most or len(kind))]
+        groups.setdefault(json.dumps(cohort_key(config)), []).append(config)
+    return [part for group in groups.values() for part in _split_evenly(group, max_members or len(group))]
 
 
-def _even(kind: list[RunConfig], most: int) -> list[list[RunConfig]]:
-    parts = -(-len(kind) // most)
-    bounds = [-(-len(kind) * i // parts) for i in range(parts + 1)]
-    return [kind[low:high] for low, high in pairwise(bounds)]
+def _split_evenly(group: list[RunConfig], max_members: int) -> list[list[RunConfig]]:
+    parts = -(-len(group) // max_members)
+    bounds = [-(-len(group) * i // parts) for i in range(parts + 1)]
+    return [group[low:high] for low, high in pairwise(bounds)]
 
 
 def shard(cohorts: Sequence[list[RunConfig]], which: str) -> list[list[RunConfig]]:
-    """The cohorts of one process of many, by `i/n`, i from 1 to n; together the n shards are all cohorts.
+    """Return the cohorts of shard `i/n`, with i from 1 to n; the n shards together hold all cohorts.
 
-    Which cohort falls to whom depends on the plan alone, not on what is finished.
+    The division depends only on the list of cohorts, not on which runs are finished.
 
     Raises:
-        RankprobeError: no such shard.
+        RankprobeError: `which` is not i/n with i from 1 to n.
     """
-    found = re.fullmatch(r"(\d+)/(\d+)", which)
-    i, n = (int(found[1]), int(found[2])) if found else (0, 0)
+    match = re.fullmatch(r"(\d+)/(\d+)", which)
+    i, n = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= i <= n:
         raise RankprobeError(f"shard is '{which}'; expected i/n with i from 1 to n, such as 1/4")
     return list(cohorts[i - 1 :: n])

@@ -1,4 +1,4 @@
-"""A sweep written down: what varies, with which seeds, at which scale."""
+"""Experiments: TOML files that say which settings vary, with which seeds, at which scale."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from typing import Any
 
 from pydantic import Field
 
+from rankprobe.config.run import RunConfig
 from rankprobe.errors import RankprobeError, unknown
-from rankprobe.settings import Settings, flatten, read_toml
-from rankprobe.training.config import RunConfig
+from rankprobe.settings import Settings, read_toml
 
 
 class Spec(Settings):
-    """An experiment: one TOML file.
+    """An experiment, read from one TOML file.
 
-    Settings have the names of the flags. A list is an axis, anything else a fixed value; the runs of a grid
-    are all combinations of its axes. What is more particular wins: a `[[grid]]` over its `[scale.…]`, both
-    over `[settings]`.
+    Settings have the names of the flags. A setting with a list of values is an axis; every other setting is
+    fixed. The runs of a grid are all combinations of its axes. Values of a `[[grid]]` override those of the
+    `[scale.…]`, and these override `[settings]`.
     """
 
     title: str
-    source: str = Field(default="ours", description="What it repeats: paper, section, figure")
-    draws: list[str] = Field(default=[], description="Figures and tables made from these runs")
-    truncate: bool = Field(default=False, description="Cut each prompt, as rankprobe truncate does")
-    settings: dict[str, Any] = Field(default={}, description="What all runs share")
-    grid: list[dict[str, Any]] = Field(default=[{}], description="Sets of combinations")
+    source: str = Field(default="ours", description="What it reproduces: paper, section, figure")
+    draws: list[str] = Field(default=[], description="The figures and tables that use these runs")
+    truncate: bool = Field(default=False, description="Truncate each trained prompt: rankprobe truncate")
+    settings: dict[str, Any] = Field(default={}, description="Settings of all runs")
+    grid: list[dict[str, Any]] = Field(default=[{}], description="Grids: all combinations of their axes")
     scale: dict[str, dict[str, Any]] = Field(default={}, description="Settings of each scale")
 
 
 def load_spec(path: str | Path) -> Spec:
-    """The experiment in a TOML file.
+    """Read an experiment from a TOML file.
 
     Raises:
-        RankprobeError: it cannot be read, is no TOML, or has an unknown key.
+        RankprobeError: the file cannot be read, is not TOML, or has an unknown key.
     """
     keys = read_toml(Path(path), "experiment")
     try:
@@ -45,10 +45,13 @@ def load_spec(path: str | Path) -> Spec:
 
 
 def chosen_scale(spec: Spec, scale: str | None) -> str:
-    """`scale`, or where none is asked for `bundled`, or the only one there is; "" without scales.
+    """Return the name of the scale: `scale` if given, else `bundled`, else the experiment's only scale.
+
+    An experiment without scales gives "".
 
     Raises:
-        RankprobeError: the experiment has no such scale, or several and none of them is `bundled`.
+        RankprobeError: the experiment does not have this scale, or `scale` is None and the experiment has
+            several scales without `bundled` among them.
     """
     if scale is not None and scale not in spec.scale:
         raise unknown("scale", scale, spec.scale)
@@ -62,45 +65,49 @@ def chosen_scale(spec: Spec, scale: str | None) -> str:
 def configs_of(
     spec: Spec, scale: str | None = None, overrides: Mapping[str, Any] | None = None
 ) -> list[RunConfig]:
-    """Every run of an experiment, each once, in the order of its grids.
+    """Return the configs of all runs of an experiment, without duplicates, in the order of its grids.
 
     Args:
         spec: the experiment.
         scale: one of its scales; unset: see `chosen_scale`.
-        overrides: settings that win over everything in the file.
+        overrides: settings that override the file.
 
     Raises:
-        RankprobeError: an unknown scale or setting, a value out of range, or an axis that changes no result.
+        RankprobeError: a scale or setting is unknown, a value is out of range, or an axis changes no result.
     """
-    named = chosen_scale(spec, scale)
-    shared = spec.settings | spec.scale.get(named, {})
-    configs = [config for each in spec.grid for config in grid(shared | each | dict(overrides or {}))]
+    scale_name = chosen_scale(spec, scale)
+    shared = spec.settings | spec.scale.get(scale_name, {})
+    configs = [config for axes in spec.grid for config in grid(shared | axes | dict(overrides or {}))]
     distinct: dict[str, RunConfig] = {}
     for config in configs:
-        same = flatten(distinct.setdefault(config.run_id, config).tree())
-        for name, value in flatten(config.tree()).items():
+        same = distinct.setdefault(config.run_id, config).flat()
+        for name, value in config.flat().items():
             if same[name] != value:
                 raise RankprobeError(
-                    f"{name} is {same[name]!r} and {value!r} for run '{config.run_id}', and changes no "
-                    "result; give one value"
+                    f"{name} is {same[name]!r} and {value!r} for run '{config.run_id}', but does not change "
+                    "the result; give one value"
                 )
     return list(distinct.values())
 
 
 def grid(settings: Mapping[str, Any], axes: Mapping[str, Sequence[Any]] | None = None) -> list[RunConfig]:
-    """A config for each combination of the axes: those settings that are lists, and `axes`.
+    """Return a config for each combination of the axes.
+
+    Args:
+        settings: fixed settings; those with a list of values are axes.
+        axes: further axes.
 
     Raises:
-        RankprobeError: an unknown setting, a value out of range, or an axis without values.
+        RankprobeError: a setting is unknown, a value is out of range, or an axis has no values.
     """
-    every = {
+    values_of = {
         name: [*value] if isinstance(value, (list, tuple)) else [value] for name, value in settings.items()
     }
-    every |= {name: list(values) for name, values in (axes or {}).items()}
-    for name, values in every.items():
+    values_of |= {name: list(values) for name, values in (axes or {}).items()}
+    for name, values in values_of.items():
         if not values:
             raise RankprobeError(f"{name} = [] has no values; give one or more")
     return [
-        RunConfig.from_flat(dict(zip(every, combination, strict=True)))
-        for combination in product(*every.values())
+        RunConfig.parse(dict(zip(values_of, combination, strict=True)))
+        for combination in product(*values_of.values())
     ]

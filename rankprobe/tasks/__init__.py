@@ -1,4 +1,4 @@
-"""What is trained on: one file per task, `sources` finds the rows, `metrics` scores a whole split."""
+"""The tasks: one file per task; `sources` finds the rows, `readers` reads files, `metrics` scores a split."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from rankprobe.tasks.boolq import BOOLQ
 from rankprobe.tasks.cb import CB
 from rankprobe.tasks.copa import COPA
 from rankprobe.tasks.custom import load_task, paired_task
-from rankprobe.tasks.metrics import METRICS, Sheet, judged, majority_scores, score
+from rankprobe.tasks.metrics import METRICS, Predictions, baseline_scores, parse_predictions, score
 from rankprobe.tasks.multirc import MULTIRC
 from rankprobe.tasks.record import RECORD
 from rankprobe.tasks.rte import RTE
@@ -20,10 +20,10 @@ TASKS = {task.name: task for task in (BOOLQ, CB, COPA, MULTIRC, RECORD, RTE, WIC
 
 
 def get_task(name: str) -> Task:
-    """The task called `name`, or the one that a TOML file or a folder of that name describes.
+    """The built-in task `name`, or a custom task from a TOML file or a folder.
 
     Raises:
-        RankprobeError: no such task (the nearest one is named), or a file or folder that describes none.
+        RankprobeError: an unknown name, or a file or folder that does not define a task.
     """
     if name in TASKS:
         return TASKS[name]
@@ -32,7 +32,7 @@ def get_task(name: str) -> Task:
     if Path(name).is_dir():
         return paired_task(Path(name).resolve())
     if "/" in name:
-        raise RankprobeError(f"task '{name}' is no folder and no TOML file; see: rankprobe tasks")
+        raise RankprobeError(f"task '{name}' is not a folder or a TOML file; see: rankprobe tasks")
     raise unknown("task", name, TASKS)
 
 
@@ -44,15 +44,15 @@ __all__ = [
     "SPLITS",
     "TASKS",
     "Example",
+    "Predictions",
     "Row",
-    "Sheet",
     "Split",
     "Task",
+    "baseline_scores",
     "get_task",
-    "judged",
     "load_split",
     "load_task",
-    "majority_scores",
     "paired_task",
+    "parse_predictions",
     "score",
 ]

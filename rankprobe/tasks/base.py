@@ -1,4 +1,4 @@
-"""What a task is: how its rows become source and target texts, and how an answer is read back."""
+"""Task and Example: how a row becomes a source and a target text, and how an answer is parsed."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ Row = Mapping[str, Any]
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 
-WHOLE = re.compile(r"(-?\d+)\.0*")
-"""A whole number that was written as a float, as pandas does in a column with a gap."""
+WHOLE_NUMBER = re.compile(r"(-?\d+)\.0*")
+"""A whole number written as a float, as pandas does in a column with missing values."""
 
-KINDS_OF_TARGETS = ("digits", "words")
-"""Label texts that need no list: class ids, the default (the authors' code), and the labels' names (T5)."""
+TARGET_STYLES = ("digits", "words")
+"""Values of `targets` other than a list of words: class ids (default; authors' code) and label names (T5)."""
 
-SHOWN = 80
-"""Characters of a value that an error repeats."""
+MAX_REPR = 80
+"""Maximum number of characters of a value in an error message."""
 
 INVALID = -1
-"""Class id of an answer outside the label set. It counts as wrong, and is counted."""
+"""Class id of an answer outside the label set. Such an answer is wrong; their number is reported."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One row, ready to be tokenised.
+    """One row, ready for tokenisation.
 
     Attributes:
-        fields: what the template needs, as text.
-        label: a class id. Tasks with free answers have 0.
-        answers: the accepted texts, where the answer is text: the referent (WSC), the entities (ReCoRD).
-        candidates: the texts an answer must be one of, where each row has its own (ReCoRD's entities).
+        fields: the texts that the template needs.
+        label: class id; 0 in tasks with free answers.
+        answers: the accepted texts, if the answer is a text: the referent (WSC), the entities (ReCoRD).
+        candidates: the possible answers, if each row has its own (ReCoRD's entities).
         group: rows with the same group are answers to one question (MultiRC); otherwise empty.
     """
 
@@ -51,21 +51,21 @@ class Example:
 
 @dataclass(frozen=True)
 class Task:
-    """A task in text-to-text form. Tasks whose rows or answers are of another kind override methods.
+    """A task in text-to-text form. Tasks with other kinds of rows or answers override methods.
 
     Attributes:
         name: the registry name.
         folder: the folder name in the official SuperGLUE release.
-        title: for people.
-        template: source text over the row's fields, as a `str.format` template.
-        long_field: the field that is shortened when a row exceeds the length limit.
-        keep: which end of the long field is kept then.
-        labels: label names in the order of the hub's class ids; empty where every answer is text.
-        metrics: names from `tasks.metrics`; the first one chooses the best prompt.
-        label_field: the field of a row that holds its label.
-        hub_name: the config name on the hub, where it is not `name`.
-        authors_template: the template in the DPT authors' code, where it is not `template`.
-        files: a path per split, for a task of the user's own.
+        title: the name in tables and messages.
+        template: source text over the row's fields, in the syntax of `str.format`.
+        long_field: the field that loses words if a source is longer than the limit.
+        truncation_side: the side of the long field where words are dropped.
+        labels: label names in the order of the hub's class ids; empty if every answer is free text.
+        metrics: names from `tasks.metrics`; the first one selects the best prompt.
+        label_field: the row's field with the label.
+        hub_name: the config name on the hub, if it differs from `name`.
+        authors_template: the template in the DPT authors' code, if it differs from `template`.
+        files: a path per split, for a custom task.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Task:
     title: str
     template: str
     long_field: str
-    keep: Literal["start", "end"]
+    truncation_side: Literal["left", "right"]
     labels: tuple[str, ...]
     metrics: tuple[str, ...]
     label_field: str = "label"
@@ -83,32 +83,34 @@ class Task:
 
     @property
     def fields(self) -> list[str]:
-        """The fields an example must have: those of the template."""
+        """The fields of the template; every example has them."""
         return [name for _, name, _, _ in Formatter().parse(self.template) if name]
 
     def source(self, fields: Row) -> str:
         return self.template.format(**{field: fields[field] for field in self.fields})
 
     def as_authors(self) -> Task:
-        """The task as the DPT authors' code has it: its name in front, COPA without the question.
+        """The task with the template of the DPT authors' code: task name first; COPA without its question.
 
         Raises:
-            RankprobeError: a task of the user's own, which their code does not have.
+            RankprobeError: a custom task, which the authors' code does not have.
         """
         if self.files:
-            raise RankprobeError(f"task '{self.name}' is none of the DPT authors'; leave out --form authors")
+            raise RankprobeError(
+                f"task '{self.name}' is not one of the DPT authors' tasks; leave out --template authors"
+            )
         name = f"superglue-{self.hub_name or self.name}"
         return replace(self, template=f"{name} {self.authors_template or self.template}")
 
     def answer_set(self, targets: str) -> list[str]:
-        """The text of each label; empty where the answer is text of the row.
+        """The text of each label; empty if answers are free text.
 
         Args:
             targets: `digits` (class ids, the authors' code), `words` (label names, T5), or one word per
                 label, separated by commas.
 
         Raises:
-            RankprobeError: not as many words as labels, or one twice.
+            RankprobeError: the number of words differs from the number of labels, or a word is repeated.
         """
         if targets == "digits":
             return [str(i) for i in range(len(self.labels))]
@@ -117,102 +119,106 @@ class Task:
         words = [word.strip() for word in targets.split(",")]
         if len(words) != len(self.labels) or len(set(words)) < len(words) or not all(words):
             raise RankprobeError(
-                f"targets is '{targets}'; expected digits, words, or {len(self.labels)} different words with "
-                f"commas between, for {', '.join(self.labels)}"
+                f"targets is '{targets}'; expected digits, words, or {len(self.labels)} different words "
+                f"separated by commas, for {', '.join(self.labels)}"
             )
         return words
 
     def check_targets(self, targets: str) -> None:
-        """Make sure that words that were chosen for the labels are used.
+        """Check that a list of words in `targets` fits the labels and has an effect.
 
         Raises:
-            RankprobeError: not as many words as labels, or the task takes its answers from something else.
+            RankprobeError: as in `answer_set`, or the task takes its answers from `answer_source`.
         """
         self.answer_set(targets)
-        if self.answers_from and targets not in KINDS_OF_TARGETS:
+        if self.answer_source and targets not in TARGET_STYLES:
             raise RankprobeError(
-                f"targets is '{targets}', but {self.title} takes its answers from {self.answers_from}; "
+                f"targets is '{targets}', but {self.title} takes its answers from {self.answer_source}; "
                 "leave out --targets"
             )
 
     def targets_note(self, targets: str) -> list[str]:
-        """What a user must know who asked for a kind of label texts, digits or words, that has no effect."""
-        if not self.answers_from or targets == KINDS_OF_TARGETS[0]:
+        """A note for the user if `targets` is not the default but has no effect; otherwise empty."""
+        if not self.answer_source or targets == TARGET_STYLES[0]:
             return []
-        return [f"targets {targets} has no effect: {self.title} takes its answers from {self.answers_from}"]
+        return [f"targets {targets} has no effect: {self.title} takes its answers from {self.answer_source}"]
 
     @property
-    def answers_from(self) -> str:
-        """What decides the answers where `targets` has no effect; empty where it has."""
+    def answer_source(self) -> str:
+        """Where the answers come from if not from `targets`; otherwise empty."""
         return "" if self.labels else f"the field '{self.label_field}'"
 
     def class_names(self, names: Sequence[str], where: str) -> Sequence[str]:
-        """What each class id of the label column stands for, where a file gives its names.
+        """The label of each class id, for a file that names its classes.
+
+        Args:
+            names: the names in the file, in the order of the ids.
+            where: the file, for errors.
 
         Raises:
-            RankprobeError: other names than the task's labels; `where` names the file.
+            RankprobeError: the names differ from the task's labels.
         """
         if self.labels and tuple(names) != self.labels:
             raise RankprobeError(f"{where}: class ids stand for {tuple(names)}; expected {self.labels}")
         return names
 
     def candidates(self, example: Example, targets: str) -> list[str]:
-        """The answers that can be ranked by their likelihood; empty where any text is possible."""
+        """The answers that can be ranked by likelihood; empty if any text is possible."""
         return list(example.candidates) or self.answer_set(targets)
 
     def target(self, example: Example, targets: str) -> str:
-        """The text that a right answer consists of."""
+        """The text that training uses as the correct answer."""
         return self.answer_set(targets)[example.label]
 
-    def read(self, answer: str, example: Example, targets: str) -> int:
-        """The class id that an answer stands for: an exact match with the answer set, or `INVALID`."""
+    def parse_answer(self, answer: str, example: Example, targets: str) -> int:
+        """The class id of an answer that equals one of the answer set; otherwise `INVALID`."""
         answers = self.answer_set(targets)
         return answers.index(answer) if answer in answers else INVALID
 
-    def blind_answers(self, examples: Sequence[Example], targets: str) -> list[list[str]]:
-        """Ways to answer all examples without reading them: each label for every row."""
+    def constant_baselines(self, examples: Sequence[Example], targets: str) -> list[list[str]]:
+        """Answers to all examples that ignore the texts, in several versions: each label for every row."""
         return [[answer] * len(examples) for answer in self.answer_set(targets)]
 
-    def lessons(self, example: Example) -> list[Example]:
-        """What training makes of an example; each has one target."""
+    def training_examples(self, example: Example) -> list[Example]:
+        """The training examples of a row; each has one target."""
         return [example]
 
-    def flat(self, row: Row, where: str) -> Iterable[Row]:
-        """The flat rows in one row of the official release; the hub's rows are flat already.
+    def flatten(self, row: Row, where: str) -> Iterable[Row]:
+        """The flat rows of one nested row of the official release; the hub's rows are already flat.
 
         Raises:
-            RankprobeError: a nested row that is not laid out as the release's; `where` names file and line.
+            RankprobeError: the row is nested, but not as in the release; `where` names file and line.
         """
         return [row]
 
     def examples(self, row: object, where: str) -> list[Example]:
-        """Check a row, of the official release or of the hub, and make its examples.
+        """Check a row of the official release or of the hub, and return its examples.
 
         Raises:
-            RankprobeError: not an object, a field missing or not text, or a label outside the set.
+            RankprobeError: the row is not an object, a field is missing or not text, or the label is unknown.
         """
-        return [self.example(flat, where) for flat in self.flat(as_row(row, where), where)]
+        return [self.example(flat, where) for flat in self.flatten(as_row(row, where), where)]
 
-    def stand_in(self) -> Row:
-        """What a row that is to be answered may leave out."""
+    def placeholder(self) -> Row:
+        """Values for the fields that a row without an answer may leave out."""
         return {self.label_field: 0}
 
     def example(self, row: Row, where: str) -> Example:
         fields = {field: text_field(self, row, field, where) for field in self.fields}
-        return Example(fields, self.label_id(need(self, row, self.label_field, where), where))
+        return Example(fields, self.label_id(required_field(self, row, self.label_field, where), where))
 
     def label_id(self, value: object, where: str) -> int:
-        """A row's label as a class id; official rows carry names or booleans, the hub's carry ids.
+        """The class id of a row's label: a name or a boolean (official release), or an id (hub).
 
         Raises:
-            RankprobeError: a label outside the set.
+            RankprobeError: the label is not in the label set.
         """
-        label = label_text(value).lower()
+        label = normalized_label(value).lower()
         for known in ([name.lower() for name in self.labels], [str(i) for i in range(len(self.labels))]):
             if label in known:
                 return known.index(label)
         raise RankprobeError(
-            f"{where}: label {shown(value)} is not one of {self.title}'s: "
+            f"{where}: label {short_repr(value)} is not one of {self.title}'s labels: "
             + ", ".join(f"{name!r} ({i})" for i, name in enumerate(self.labels))
         )
 
@@ -223,44 +229,52 @@ def as_row(row: object, where: str) -> Row:
     return row
 
 
-def need(task: Task, row: Row, field: str, where: str) -> Any:
-    """A field that must be there."""
+def required_field(task: Task, row: Row, field: str, where: str) -> Any:
+    """The value of a field.
+
+    Raises:
+        RankprobeError: the row does not have the field.
+    """
     if field not in row:
         expected = ", ".join((*task.fields, task.label_field))
-        found = ", ".join(key if key.isprintable() else repr(key) for key in row)
+        present = ", ".join(key if key.isprintable() else repr(key) for key in row)
         raise RankprobeError(
-            f"{where}: no field '{field}'; {task.title} rows need {expected}, and this one has {found}"
+            f"{where}: no field '{field}'; {task.title} rows need {expected}, but this row has {present}"
         )
     return row[field]
 
 
 def text_field(task: Task, row: Row, field: str, where: str) -> str:
-    """A field that must be there and be text."""
-    value = need(task, row, field, where)
+    """The text of a field.
+
+    Raises:
+        RankprobeError: the row does not have the field, or its value is not text.
+    """
+    value = required_field(task, row, field, where)
     if not is_text(value):
-        raise RankprobeError(f"{where}: field '{field}' is {shown(value)}; expected text")
+        raise RankprobeError(f"{where}: field '{field}' is {short_repr(value)}; expected text")
     return value
 
 
 def is_text(value: object) -> bool:
-    """Whether it is text that a tokenizer takes: JSON can hold one half of a surrogate pair."""
+    """Whether the value is a string without unpaired surrogates (JSON allows them, tokenizers do not)."""
     return isinstance(value, str) and not SURROGATE.search(value)
 
 
-def label_text(value: object) -> str:
-    """A label as text, in one spelling: 1 for 1.0, true for TRUE and True, without blanks around it."""
+def normalized_label(value: object) -> str:
+    """A label as text without surrounding blanks: `1` for 1.0, `true` for TRUE and True."""
     text = str(value).strip()
     if isinstance(value, float) and value.is_integer():
         text = str(int(value))
-    if whole := WHOLE.fullmatch(text):
+    if whole := WHOLE_NUMBER.fullmatch(text):
         text = whole[1]
     return text.lower() if text.lower() in ("true", "false") else text
 
 
-def value_text(value: Any) -> str | None:
-    """The text of a value as a CSV file would hold it; None if it has none that a tokenizer takes.
+def to_text(value: Any) -> str | None:
+    """A value as text, as a CSV file would hold it; None if a tokenizer would not accept it.
 
-    A number is its digits (41, 1.0), a boolean true or false, as in JSON and TOML.
+    A number becomes its digits (41, 1.0), a boolean `true` or `false` as in JSON and TOML.
     """
     if isinstance(value, bool):
         return str(value).lower()
@@ -271,7 +285,7 @@ def value_text(value: Any) -> str | None:
     return value if is_text(value) else None
 
 
-def shown(value: object) -> str:
-    """A value for an error of one line; the end of a long one is left out."""
+def short_repr(value: object) -> str:
+    """`repr` of a value for an error message, at most `MAX_REPR` characters and an ellipsis."""
     text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    return text if len(text) <= MAX_REPR else f"{text[:MAX_REPR]}…"

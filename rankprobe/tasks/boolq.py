@@ -1,4 +1,4 @@
-"""BoolQ (Clark et al. 2019): yes-or-no questions about a passage."""
+"""BoolQ (Clark et al. 2019): yes/no questions about a passage."""
 
 from rankprobe.tasks.base import Task
 
@@ -8,7 +8,7 @@ BOOLQ = Task(
     title="BoolQ",
     template="question: {question} passage: {passage}",
     long_field="passage",
-    keep="start",
+    truncation_side="right",
     labels=("False", "True"),
     metrics=("accuracy",),
 )

@@ -8,7 +8,7 @@ CB = Task(
     title="CB",
     template="premise: {premise} hypothesis: {hypothesis}",
     long_field="premise",
-    keep="end",  # the clause in question closes the premise
+    truncation_side="left",  # the clause that matters is the last of the premise
     labels=("entailment", "contradiction", "neutral"),
     metrics=("accuracy", "macro_f1"),
 )

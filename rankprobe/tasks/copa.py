@@ -1,6 +1,6 @@
-"""Choice of Plausible Alternatives (Roemmele et al. 2011): the more plausible cause or effect.
+"""Choice of Plausible Alternatives (Roemmele et al. 2011): choose the more plausible cause or effect.
 
-The `question` field says which of the two is asked for; the DPT authors' code drops it.
+The field `question` is `cause` or `effect`; the DPT authors' code leaves it out.
 """
 
 from rankprobe.tasks.base import Task
@@ -11,7 +11,7 @@ COPA = Task(
     title="COPA",
     template="premise: {premise} choice1: {choice1} choice2: {choice2} question: {question}",
     long_field="premise",
-    keep="start",
+    truncation_side="right",
     labels=("choice1", "choice2"),
     metrics=("accuracy",),
     authors_template="premise: {premise} choice1: {choice1} choice2: {choice2}",

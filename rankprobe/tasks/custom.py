@@ -1,22 +1,22 @@
-"""A task of the user's own: a TOML file that describes it, or a folder of texts in pairs.
+"""Custom tasks: defined by a TOML file, or by a folder with pairs of texts.
 
     template = "review: {review}"     # source text over the fields of a row
     target = "stars"                  # the field with the label, or with the text to generate
-    train = "train.csv"               # any format of `readers`; the path starts at the TOML file's folder
+    train = "train.csv"               # any format of `readers`; relative to the folder of the TOML file
     validation = "dev.csv"
-    [labels]                          # what the field says = the answer to be taught;
-    1 = "bad"                         # without this table the field's text itself is taught
+    [labels]                          # value of the field = answer to train on;
+    1 = "bad"                         # without this table, the field's text is the answer
     5 = "good"
 
-A path may also leave out the suffix, or name a folder that `save_to_disk` of datasets wrote.
+A path may leave out the suffix, or name a folder written by `save_to_disk` of datasets.
 A key of `[labels]` matches a label in any spelling: 1 matches 1 and 1.0, true matches true, True and TRUE.
-Where a file gives names to class ids (ClassLabel of datasets), the keys are either those names or those ids.
-A number in a field is its text, as in a CSV file (41, 1.0); a boolean is true or false.
+If a file names its class ids (ClassLabel of datasets), the keys are either the names or the ids.
+A number in a field becomes its digits, as in a CSV file (41, 1.0); a boolean becomes true or false.
 
-Metrics default to accuracy with labels, and to exact match, token F1 and ROUGE-L without.
+Default metrics: accuracy with labels; exact match, token F1 and ROUGE-L without labels.
 
-A folder has rows of two fields, `source` and `target`, in `train` and `val` (or `validation`), in any format
-of `readers`.
+A folder holds rows with the fields `source` and `target`, in files `train` and `val` (or `validation`) of any
+format of `readers`.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from string import Formatter
 
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.settings import Settings, read_toml
-from rankprobe.tasks.base import Example, Row, Task, label_text, need, shown, value_text
+from rankprobe.tasks.base import Example, Row, Task, normalized_label, required_field, short_repr, to_text
 from rankprobe.tasks.metrics import LABEL_METRICS, TEXT_METRICS
-from rankprobe.tasks.sources import SPLITS, find
+from rankprobe.tasks.sources import SPLITS, find_files
 
 
 class TaskFile(Settings):
-    """The keys of the TOML file."""
+    """The keys of the TOML file and their types."""
 
     template: str
     target: str
@@ -48,106 +48,116 @@ class TaskFile(Settings):
 
 @dataclass(frozen=True)
 class LabelledTask(Task):
-    """Rows carry one of the keys of `[labels]`; its values are the answers, whatever `targets` says."""
+    """A task whose rows hold a key of `[labels]`; its values are the answers, and `targets` has no effect."""
 
-    words: tuple[str, ...] = ()
+    label_texts: tuple[str, ...] = ()
 
     @property
-    def answers_from(self) -> str:
+    def answer_source(self) -> str:
         return "[labels] of its TOML file"
 
     def answer_set(self, targets: str) -> list[str]:
-        return list(self.words)
+        return list(self.label_texts)
 
     def class_names(self, names: Sequence[str], where: str) -> Sequence[str]:
-        """The name of each class, or its id where more keys of `[labels]` are ids than names.
+        """The label of each class: its name, or its id if more keys of `[labels]` are ids than names.
 
         Raises:
-            RankprobeError: as many keys are names as ids, and that would give other labels.
+            RankprobeError: as many keys are ids as are names, and the two choices give different labels.
         """
         ids, keys = [str(i) for i in range(len(names))], set(self.labels)
-        as_names, as_ids = len(keys & set(names)), len(keys & set(ids))
-        if as_names == as_ids and any(
+        n_names, n_ids = len(keys & set(names)), len(keys & set(ids))
+        if n_names == n_ids and any(
             i != name and {i, name} & keys for i, name in zip(ids, names, strict=True)
         ):
-            stand = ", ".join(f"{i} = {name}" for i, name in zip(ids, names, strict=True))
+            classes = ", ".join(f"{i} = {name}" for i, name in zip(ids, names, strict=True))
             raise RankprobeError(
                 f"{where}: the keys {', '.join(self.labels)} of [labels] can be names or ids of the classes "
-                f"{stand}; use names or ids only, or write the labels as text into the file"
+                f"{classes}; use names or ids only, or write the labels as text into the file"
             )
-        return ids if as_ids > as_names else names
+        return ids if n_ids > n_names else names
 
-    def stand_in(self) -> Row:
+    def placeholder(self) -> Row:
         return {self.label_field: self.labels[0]}
 
     def example(self, row: Row, where: str) -> Example:
-        fields = _texts(self, row, where)
-        return Example(fields, self.label_id(need(self, row, self.label_field, where), where))
+        fields = _field_texts(self, row, where)
+        return Example(fields, self.label_id(required_field(self, row, self.label_field, where), where))
 
     def label_id(self, value: object, where: str) -> int:
-        """The number of the key that a label equals, or else has the same spelling as in `label_text`."""
+        """The index of the key that equals the label, or else of the only key that equals it once normalized.
+
+        Raises:
+            RankprobeError: no key matches, or several do.
+        """
         if isinstance(value, str) and value in self.labels:
-            return self.labels.index(value)  # also where another key differs from it in spelling alone
-        same = [i for i, key in enumerate(self.labels) if label_text(key) == label_text(value)]
-        if len(same) == 1:
-            return same[0]
-        several = f" (it could be {', '.join(repr(self.labels[i]) for i in same)})" if same else ""
+            return self.labels.index(value)  # even if another key differs in spelling only
+        matching = [
+            i for i, key in enumerate(self.labels) if normalized_label(key) == normalized_label(value)
+        ]
+        if len(matching) == 1:
+            return matching[0]
+        several = f" (it could be {', '.join(repr(self.labels[i]) for i in matching)})" if matching else ""
         raise RankprobeError(
-            f"{where}: field '{self.label_field}' is {shown(value)}; expected one of "
+            f"{where}: field '{self.label_field}' is {short_repr(value)}; expected one of "
             f"{', '.join(self.labels)}{several}"
         )
 
 
 class TextTask(Task):
-    """Rows carry the text to generate, or a list of accepted texts, the first of which is taught."""
+    """A task whose rows hold the text to generate, or a list of accepted texts; training uses the first."""
 
     def example(self, row: Row, where: str) -> Example:
-        fields = _texts(self, row, where)
-        value = need(self, row, self.label_field, where)
-        answers = tuple(value_text(each) or "" for each in (value if isinstance(value, list) else [value]))
+        fields = _field_texts(self, row, where)
+        value = required_field(self, row, self.label_field, where)
+        answers = tuple(to_text(each) or "" for each in (value if isinstance(value, list) else [value]))
         if not answers or not all(answer.strip() for answer in answers):
             raise RankprobeError(
-                f"{where}: field '{self.label_field}' is {shown(value)}; expected text, or a list of texts"
+                f"{where}: field '{self.label_field}' is {short_repr(value)}; "
+                "expected text, or a list of texts"
             )
         return Example(fields, 0, answers)
 
-    def stand_in(self) -> Row:
+    def placeholder(self) -> Row:
         return {self.label_field: "?"}
 
     def target(self, example: Example, targets: str) -> str:
         return example.answers[0]
 
-    def read(self, answer: str, example: Example, targets: str) -> int:
-        """Any text is an answer; the metrics compare texts."""
+    def parse_answer(self, answer: str, example: Example, targets: str) -> int:
+        """0: any text is a valid answer, and the metrics compare texts."""
         return 0
 
-    def blind_answers(self, examples: Sequence[Example], targets: str) -> list[list[str]]:
-        """The most frequent accepted text for every row."""
+    def constant_baselines(self, examples: Sequence[Example], targets: str) -> list[list[str]]:
+        """The most frequent first accepted text, for every row."""
         ((text, _),) = Counter(example.answers[0] for example in examples).most_common(1)
         return [[text] * len(examples)]
 
 
-def _texts(task: Task, row: Row, where: str) -> dict[str, str]:
-    """What the template needs of a row, as text.
+def _field_texts(task: Task, row: Row, where: str) -> dict[str, str]:
+    """The fields of a row that the template needs, as text.
 
     Raises:
-        RankprobeError: a field is missing, or has no text, as null.
+        RankprobeError: a field is missing, or is neither text nor a number (for example null).
     """
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for field in task.fields:
-        value = need(task, row, field, where)
-        text = value_text(value)
+        value = required_field(task, row, field, where)
+        text = to_text(value)
         if text is None:
-            raise RankprobeError(f"{where}: field '{field}' is {shown(value)}; expected text or a number")
-        found[field] = text
-    return found
+            raise RankprobeError(
+                f"{where}: field '{field}' is {short_repr(value)}; expected text or a number"
+            )
+        texts[field] = text
+    return texts
 
 
 def load_task(path: Path) -> Task:
-    """The task that a TOML file describes.
+    """The task that a TOML file defines.
 
     Raises:
-        RankprobeError: no such file, no TOML, an unknown key, or settings that do not fit together.
+        RankprobeError: the file does not exist or is not TOML, a key is unknown, or settings do not fit
+            together.
     """
     keys = read_toml(path, "task")
     try:
@@ -157,37 +167,37 @@ def load_task(path: Path) -> Task:
     fields = _fields(path, spec.template)
     if spec.long_field not in (None, *fields):
         raise unknown("long_field", str(spec.long_field), fields)
-    words = tuple(spec.labels.values())
-    if spec.labels and (len(spec.labels) < 2 or len(set(words)) < len(words)):
-        raise RankprobeError(f"{path}: [labels] has {words}; expected two or more different answers")
-    known = LABEL_METRICS if spec.labels else TEXT_METRICS
+    label_texts = tuple(spec.labels.values())
+    if spec.labels and (len(spec.labels) < 2 or len(set(label_texts)) < len(label_texts)):
+        raise RankprobeError(f"{path}: [labels] has {label_texts}; expected two or more different answers")
+    metrics = LABEL_METRICS if spec.labels else TEXT_METRICS
     for metric in spec.metrics:
-        if metric not in known:
-            raise unknown("metric", metric, known)
+        if metric not in metrics:
+            raise unknown("metric", metric, metrics)
     common = {
         "name": path.stem,
         "folder": path.stem,
         "title": path.stem,
         "template": spec.template,
         "long_field": spec.long_field or fields[0],
-        "keep": "start",
+        "truncation_side": "right",
         "label_field": spec.target,
         "metrics": spec.metrics or (("accuracy",) if spec.labels else tuple(TEXT_METRICS)),
         "files": {"train": path.parent / spec.train, "validation": path.parent / spec.validation},
     }
     if spec.labels:
-        return LabelledTask(**common, labels=tuple(spec.labels), words=words)
+        return LabelledTask(**common, labels=tuple(spec.labels), label_texts=label_texts)
     return TextTask(**common, labels=())
 
 
 def paired_task(folder: Path) -> Task:
-    """The task of a folder whose rows are pairs of texts: read `source`, write `target`.
+    """The task of a folder with pairs of texts: the input is `source`, the text to generate is `target`.
 
     Raises:
-        RankprobeError: the folder has no rows for a split.
+        RankprobeError: the folder has no file for a split.
     """
     for split, stems in SPLITS.items():
-        if not find([folder], stems):
+        if not find_files([folder], stems):
             raise RankprobeError(
                 f"task '{folder}' has no {split} rows; expected {stems[0]}.jsonl, .csv or .parquet "
                 "with the fields source and target"
@@ -198,7 +208,7 @@ def paired_task(folder: Path) -> Task:
         title=folder.name,
         template="{source}",
         long_field="source",
-        keep="start",
+        truncation_side="right",
         label_field="target",
         labels=(),
         metrics=tuple(TEXT_METRICS),
@@ -207,12 +217,18 @@ def paired_task(folder: Path) -> Task:
 
 
 def _fields(path: Path, template: str) -> list[str]:
-    """The fields that a template names."""
+    """The fields of a template.
+
+    Raises:
+        RankprobeError: the template is not valid, or has no named fields.
+    """
     try:
         fields = [name for _, name, _, _ in Formatter().parse(template) if name]
         if fields and all(name.isidentifier() for name in fields):
             template.format(**dict.fromkeys(fields, ""))
             return fields
     except (ValueError, LookupError) as error:
-        raise RankprobeError(f"{path}: template {template!r} is no template ({error})") from None
-    raise RankprobeError(f"{path}: template {template!r} names no fields, as in 'premise: {{premise}}'")
+        raise RankprobeError(f"{path}: template {template!r} is not a valid template ({error})") from None
+    raise RankprobeError(
+        f"{path}: template {template!r} has no fields; expected one or more, as in 'premise: {{premise}}'"
+    )

@@ -1,4 +1,4 @@
-"""Scores of a whole split at once, from its answers. Percentages, as the paper prints them."""
+"""Metrics of a whole split, computed from the answers to all its rows, in percent."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from rankprobe.tasks.base import INVALID, Example, Task
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """A split's examples, the answer to each, and the class id that each answer stands for.
+class Predictions:
+    """The answers to a split's examples.
 
-    `draws` tells the copies of a question apart where rows were drawn with replacement; empty: each row is
-    there once.
+    Attributes:
+        examples: the examples.
+        answers: the text of each answer.
+        predicted: the class id of each answer; see `Task.parse_answer`.
+        n_labels: number of labels of the task.
+        draws: for rows drawn with replacement, a key per row that differs between copies of the same row;
+            empty: every row occurs once.
     """
 
     examples: Sequence[Example]
@@ -28,21 +33,22 @@ class Sheet:
 
     @property
     def gold(self) -> list[int]:
+        """The correct class id of each row."""
         return [example.label for example in self.examples]
 
     def questions(self) -> list[Hashable]:
-        """For each row, the question it answers; a row without a group is a question of its own."""
+        """The question of each row, as a key. A row without a group is a separate question."""
         draws = self.draws or [0] * len(self.examples)
         pairs = zip(self.examples, draws, strict=True)
         return [(example.group or row, draw) for row, (example, draw) in enumerate(pairs)]
 
-    def take(self, rows: Sequence[int]) -> Sheet:
-        """The sheet of some of the rows; a row may come several times, and each copy counts."""
-        times, draws = Counter[int](), list[Hashable]()
+    def take(self, rows: Sequence[int]) -> Predictions:
+        """The predictions for the given rows; a row may occur several times, and each copy counts."""
+        copies, draws = Counter[int](), list[Hashable]()
         for row in rows:
-            draws.append((self.draws[row] if self.draws else 0, times[row]))
-            times[row] += 1
-        return Sheet(
+            draws.append((self.draws[row] if self.draws else 0, copies[row]))
+            copies[row] += 1
+        return Predictions(
             [self.examples[row] for row in rows],
             [self.answers[row] for row in rows],
             [self.predicted[row] for row in rows],
@@ -51,89 +57,95 @@ class Sheet:
         )
 
 
-def accuracy(sheet: Sheet) -> float:
-    """Percentage of rows answered rightly."""
+def accuracy(predictions: Predictions) -> float:
+    """Percentage of rows answered correctly."""
     from sklearn.metrics import accuracy_score
 
-    return 100 * float(accuracy_score(sheet.gold, sheet.predicted))
+    return 100 * float(accuracy_score(predictions.gold, predictions.predicted))
 
 
-def macro_f1(sheet: Sheet) -> float:
-    """Unweighted mean of the labels' F1, in percent; a label that is neither present nor predicted gives 0.
+def macro_f1(predictions: Predictions) -> float:
+    """Unweighted mean of the labels' F1, in percent; 0 for a label that is neither present nor predicted.
 
-    Invalid answers lower recall and belong to no label, as in SuperGLUE's own CB score.
+    An invalid answer lowers recall but counts for no label, as in SuperGLUE's official CB score.
     """
-    return _f1(sheet, labels=list(range(sheet.n_labels)))
+    return _f1(predictions, labels=list(range(predictions.n_labels)))
 
 
-def f1_answers(sheet: Sheet) -> float:
+def f1_answers(predictions: Predictions) -> float:
     """F1 of the label with id 1 over all rows, in percent: MultiRC's F1a."""
-    return _f1(sheet, labels=[1])
+    return _f1(predictions, labels=[1])
 
 
-def _f1(sheet: Sheet, labels: list[int]) -> float:
+def _f1(predictions: Predictions, labels: list[int]) -> float:
     from sklearn.metrics import f1_score
 
-    zero: Any = 0  # scikit-learn's annotation leaves numbers out
-    value = f1_score(sheet.gold, sheet.predicted, labels=labels, average="macro", zero_division=zero)
+    zero: Any = 0  # scikit-learn's annotation does not allow numbers
+    value = f1_score(
+        predictions.gold, predictions.predicted, labels=labels, average="macro", zero_division=zero
+    )
     return 100 * float(value)
 
 
-def exact_match_questions(sheet: Sheet) -> float:
-    """Percentage of questions all of whose answers are judged rightly: MultiRC's EM."""
-    right: dict[Hashable, bool] = defaultdict(lambda: True)
-    for question, gold, predicted in zip(sheet.questions(), sheet.gold, sheet.predicted, strict=True):
-        right[question] &= predicted == gold
-    return 100 * sum(right.values()) / len(right)
+def exact_match_questions(predictions: Predictions) -> float:
+    """Percentage of questions with every answer classified correctly: MultiRC's EM."""
+    correct: dict[Hashable, bool] = defaultdict(lambda: True)
+    for question, gold, predicted in zip(
+        predictions.questions(), predictions.gold, predictions.predicted, strict=True
+    ):
+        correct[question] &= predicted == gold
+    return 100 * sum(correct.values()) / len(correct)
 
 
-def token_f1(sheet: Sheet) -> float:
-    """Mean over rows of the best word F1 with an accepted answer, in percent: ReCoRD's F1."""
-    return _mean_of_best(sheet, _word_f1)
+def token_f1(predictions: Predictions) -> float:
+    """Mean over rows of the word F1 with the best-matching accepted answer, in percent: ReCoRD's F1."""
+    return _mean_of_best(predictions, _word_f1)
 
 
-def exact_match(sheet: Sheet) -> float:
-    """Percentage of rows whose answer equals an accepted one, in SQuAD's normal form: ReCoRD's EM."""
+def exact_match(predictions: Predictions) -> float:
+    """Percentage of rows whose answer equals an accepted answer after SQuAD's normalization: ReCoRD's EM."""
     return _mean_of_best(
-        sheet, lambda given, accepted: float(_normal_words(given) == _normal_words(accepted))
+        predictions, lambda answer, accepted: float(_normalized_words(answer) == _normalized_words(accepted))
     )
 
 
-def rouge_l(sheet: Sheet) -> float:
+def rouge_l(predictions: Predictions) -> float:
     """Mean over rows of the best ROUGE-L F (Lin 2004) with an accepted answer, in percent; no stemming."""
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(["rougeL"])
-    return _mean_of_best(sheet, lambda given, accepted: scorer.score(accepted, given)["rougeL"].fmeasure)
+    return _mean_of_best(
+        predictions, lambda answer, accepted: scorer.score(accepted, answer)["rougeL"].fmeasure
+    )
 
 
-def _mean_of_best(sheet: Sheet, similarity: Callable[[str, str], float]) -> float:
+def _mean_of_best(predictions: Predictions, similarity: Callable[[str, str], float]) -> float:
     best = [
-        max(similarity(given, accepted) for accepted in example.answers)
-        for example, given in zip(sheet.examples, sheet.answers, strict=True)
+        max(similarity(answer, accepted) for accepted in example.answers)
+        for example, answer in zip(predictions.examples, predictions.answers, strict=True)
     ]
     return 100 * sum(best) / len(best)
 
 
-def _normal_words(text: str) -> list[str]:
-    """SQuAD's normal form (Rajpurkar et al. 2016): no case, no punctuation, no articles."""
+def _normalized_words(text: str) -> list[str]:
+    """SQuAD's normalization (Rajpurkar et al. 2016): without case, punctuation and articles."""
     bare = text.lower().translate(str.maketrans("", "", string.punctuation))
     return re.sub(r"\b(a|an|the)\b", " ", bare).split()
 
 
-def _word_f1(given: str, accepted: str) -> float:
-    mine, theirs = Counter(_normal_words(given)), Counter(_normal_words(accepted))
-    common = sum((mine & theirs).values())
-    return 2 * common / (mine.total() + theirs.total()) if common else 0.0
+def _word_f1(answer: str, accepted: str) -> float:
+    counts, accepted_counts = Counter(_normalized_words(answer)), Counter(_normalized_words(accepted))
+    common = (counts & accepted_counts).total()
+    return 2 * common / (counts.total() + accepted_counts.total()) if common else 0.0
 
 
-LABEL_METRICS: dict[str, Callable[[Sheet], float]] = {
+LABEL_METRICS: dict[str, Callable[[Predictions], float]] = {
     "accuracy": accuracy,
     "macro_f1": macro_f1,
     "f1_answers": f1_answers,
     "exact_match_questions": exact_match_questions,
 }
-TEXT_METRICS: dict[str, Callable[[Sheet], float]] = {
+TEXT_METRICS: dict[str, Callable[[Predictions], float]] = {
     "exact_match": exact_match,
     "token_f1": token_f1,
     "rouge_l": rouge_l,
@@ -143,31 +155,36 @@ METRICS = LABEL_METRICS | TEXT_METRICS
 
 @dataclass(frozen=True)
 class Score:
-    """Each metric of a task in percent, and how many answers were outside the label set."""
+    """The value of each metric in percent, and the number of answers outside the label set."""
 
     values: dict[str, float]
     n_invalid: int
 
 
-def judged(task: Task, examples: Sequence[Example], answers: Sequence[str], targets: str) -> Sheet:
-    """The answers to a whole split, one text per example, with the classes they stand for."""
+def parse_predictions(
+    task: Task, examples: Sequence[Example], answers: Sequence[str], targets: str
+) -> Predictions:
+    """Parse the answers to a whole split, one text per example, into class ids."""
     pairs = zip(examples, answers, strict=True)
-    predicted = [task.read(answer, example, targets) for example, answer in pairs]
-    return Sheet(examples, answers, predicted, len(task.labels))
+    predicted = [task.parse_answer(answer, example, targets) for example, answer in pairs]
+    return Predictions(examples, answers, predicted, len(task.labels))
 
 
 def score(task: Task, examples: Sequence[Example], answers: Sequence[str], targets: str) -> Score:
     """Score the answers to a whole split, one text per example."""
-    sheet = judged(task, examples, answers, targets)
-    values = {name: METRICS[name](sheet) for name in task.metrics}
-    return Score(values, list(sheet.predicted).count(INVALID))
+    predictions = parse_predictions(task, examples, answers, targets)
+    values = {name: METRICS[name](predictions) for name in task.metrics}
+    return Score(values, list(predictions.predicted).count(INVALID))
 
 
-def majority_scores(task: Task, examples: Sequence[Example], targets: str) -> dict[str, float]:
-    """What can be scored without reading, per metric: the best of always giving the same label.
+def baseline_scores(task: Task, examples: Sequence[Example], targets: str) -> dict[str, float]:
+    """The best score of answers that ignore the texts, per metric; see `Task.constant_baselines`.
 
-    For accuracy that is the majority rate; for MultiRC's F1 it is always saying true. For ReCoRD it is the
-    entity that the passage mentions most.
+    Accuracy: the majority-class rate. MultiRC's F1: answering True everywhere. ReCoRD: the entity that the
+    passage mentions most often.
     """
-    sheets = [score(task, examples, sheet, targets).values for sheet in task.blind_answers(examples, targets)]
-    return {name: max(values[name] for values in sheets) for name in task.metrics}
+    scores = [
+        score(task, examples, answers, targets).values
+        for answers in task.constant_baselines(examples, targets)
+    ]
+    return {name: max(values[name] for values in scores) for name in task.metrics}

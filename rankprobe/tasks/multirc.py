@@ -1,7 +1,7 @@
 """MultiRC (Khashabi et al. 2018): which answers to a question about a paragraph are right?
 
-One example per answer. F1 is over all answers; exact match is over questions, all of whose answers must be
-judged rightly.
+One example per answer. F1 is over all answers. Exact match is over questions: every answer to the question
+must be classified correctly.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rankprobe.tasks.base import Example, Row, Task
 
 
 class _MultiRC(Task):
-    def flat(self, row: Row, where: str) -> list[Row]:
+    def flatten(self, row: Row, where: str) -> list[Row]:
         if "passage" not in row:
             return [row]
         passage = row["passage"]
@@ -42,7 +42,7 @@ class _MultiRC(Task):
 
 
 def without_markup(text: str) -> str:
-    """The paragraph without the release's sentence numbers and tags."""
+    """The paragraph without the sentence numbers and HTML tags of the release."""
     text = re.sub(r"<b>Sent \d+: </b>", "", text)
     return re.sub(r"\s+", " ", re.sub(r"<br>|</?b>", " ", text)).strip()
 
@@ -53,7 +53,7 @@ MULTIRC = _MultiRC(
     title="MultiRC",
     template="question: {question} answer: {answer} paragraph: {paragraph}",
     long_field="paragraph",
-    keep="start",
+    truncation_side="right",
     labels=("False", "True"),
     metrics=("f1_answers", "exact_match_questions"),
 )

@@ -1,4 +1,4 @@
-"""Rows of a file, whatever its format, each with a name that an error can point at."""
+"""Read the rows of a file in any supported format; each row has a name for error messages."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from typing import Any, BinaryIO
 from rankprobe.errors import RankprobeError
 from rankprobe.hub import first_line
 from rankprobe.lfs import check_lfs
-from rankprobe.tasks.base import Task, shown
+from rankprobe.tasks.base import Task, short_repr
 
 NamedRow = tuple[str, object]
-"""Where the row stands (`file:line`), and the row."""
+"""The position of a row (`file:line`), and the row."""
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-"""What can stand between the columns of a CSV file. Excel writes `;` where the comma is the decimal mark."""
+"""Possible column separators of a CSV file. Excel writes `;` in countries with a decimal comma."""
 
 SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)
-"""A first line that names the separator, for Excel."""
+"""A first line that names the separator, as Excel writes and reads it."""
 
 LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
-LONGEST_FIELD = 2**31 - 1
-"""Characters in one CSV field; Python's own limit of 131,072 is less than a long document."""
+MAX_FIELD_SIZE = 2**31 - 1
+"""Maximum characters of a CSV field. Python's default of 131,072 is too small for long documents."""
 
 ADVICE = "save it as UTF-8"
 
 ARROW_FILE = b"ARROW1"
-"""The first bytes of an Arrow file; an Arrow stream has others."""
+"""The first bytes of an Arrow file. An Arrow stream starts with other bytes."""
 
 
 def read_rows(path: Path, task: Task | None = None) -> Iterator[NamedRow]:
     """The rows of a JSONL, JSON, CSV, Parquet or Arrow file.
 
     Args:
-        path: its suffix decides.
-        task: whose rows they are; its fields help to recognise the separator of a CSV file, and it decides
-            what class ids with names stand for.
+        path: the file; its suffix gives the format.
+        task: the task of the rows. Its fields help to recognise the separator of a CSV file, and
+            `Task.class_names` maps class ids with names to labels.
 
     Raises:
-        RankprobeError: an unknown format, a Git LFS pointer, or a file that is not in its format; with file
-            and line.
+        RankprobeError: the format is unknown, or the file is a Git LFS pointer or is malformed; the message
+            names file and line.
     """
     reader = READERS.get(path.suffix.lower())
     if reader is None:
@@ -56,17 +56,17 @@ def read_rows(path: Path, task: Task | None = None) -> Iterator[NamedRow]:
 
 
 def text_lines(file: BinaryIO) -> Iterator[str]:
-    """The lines of a text in UTF-8, or in UTF-16 that begins with its byte order mark; without the mark.
+    """The lines of a text in UTF-8, or in UTF-16 with a byte order mark; the mark is removed.
 
     Raises:
-        UnicodeDecodeError: neither of them; in UTF-8 when the wrong line is reached.
+        UnicodeDecodeError: the encoding is neither; for UTF-8, raised at the first malformed line.
     """
     first = file.readline()
     if first.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
         try:
             text = (first + file.read()).decode("utf-16")
         except UnicodeDecodeError:
-            text = first.decode("utf-8")  # raises the error of UTF-8, which is what is asked for
+            text = first.decode("utf-8")  # raises the error for UTF-8, the expected encoding
         yield from re.findall(r"[^\n]*\n|[^\n]+", text)
     else:
         for line in chain([first] if first else [], file):
@@ -84,12 +84,12 @@ def _jsonl(path: Path, task: Task | None) -> Iterator[NamedRow]:
             raise RankprobeError(
                 f"{path}:{number + 1}: not a line of JSON in UTF-8 ({error}); {ADVICE}"
             ) from None
-        except (ValueError, RecursionError) as error:  # ValueError: also a number of too many digits
+        except (ValueError, RecursionError) as error:  # ValueError: also for a number with too many digits
             raise RankprobeError(f"{path}:{number}: not a line of JSON in UTF-8 ({error})") from None
 
 
 def _json(path: Path, task: Task | None) -> Iterator[NamedRow]:
-    """A list of rows, or a row on each line as `Dataset.to_json` writes them."""
+    """The rows of a JSON list, or one row per line as written by `Dataset.to_json`."""
     try:
         with path.open("rb") as file:
             text = "".join(text_lines(file))
@@ -103,37 +103,39 @@ def _json(path: Path, task: Task | None) -> Iterator[NamedRow]:
 
 
 def _csv(path: Path, task: Task | None) -> Iterator[NamedRow]:
-    """Rows under a header. Rows of empty cells alone, as spreadsheets leave them at the end, are left out."""
-    csv.field_size_limit(LONGEST_FIELD)
+    """The rows below the header. Rows of only empty cells, as spreadsheets write at the end, are skipped."""
+    csv.field_size_limit(MAX_FIELD_SIZE)
     with path.open("rb") as file:
         lines = _csv_lines(path, file)
-        above, header, separator = _header(lines)
+        n_above, header, separator = _header(lines)
         if not header:
             return
         needed = (*task.fields, task.label_field) if task else ()
-        separator = separator or _separator(header, needed, f"{path}:{above + 1}")
+        separator = separator or _separator(header, needed, f"{path}:{n_above + 1}")
         first = next(lines, "")
-        blanks = _after_blanks(header, separator) or (' "' in first and _after_blanks(first, separator))
+        blanks = _blank_after_separator(header, separator) or (
+            ' "' in first and _blank_after_separator(first, separator)
+        )
         reader = csv.reader(
             chain([header, first], lines), delimiter=separator, skipinitialspace=blanks, strict=True
         )
-        begin = above
+        row_start = n_above
         try:
-            names = _names(next(reader), needed, f"{path}:{above + 1}")
+            names = _column_names(next(reader), needed, f"{path}:{n_above + 1}")
             while True:
-                begin = above + reader.line_num
+                row_start = n_above + reader.line_num
                 cells = next(reader, None)
                 if cells is None:
                     return
                 if any(cell.strip() for cell in cells):
-                    where = f"{path}:{above + reader.line_num}"
+                    where = f"{path}:{n_above + reader.line_num}"
                     yield where, _row(names, cells, separator, where)
         except csv.Error as error:
-            raise RankprobeError(f"{path}:{begin + 1}: not CSV in UTF-8 ({error})") from None
+            raise RankprobeError(f"{path}:{row_start + 1}: not CSV in UTF-8 ({error})") from None
 
 
 def _csv_lines(path: Path, file: BinaryIO) -> Iterator[str]:
-    """Lines that end in any of the three ways, so that an error can name its line."""
+    """Lines that end in CRLF, CR or LF, so that an error can name its line."""
     number = 0
     try:
         for text in text_lines(file):
@@ -147,21 +149,21 @@ def _csv_lines(path: Path, file: BinaryIO) -> Iterator[str]:
 
 
 def _header(lines: Iterator[str]) -> tuple[int, str, str]:
-    """The number of lines above the header, the header, and the separator if a line above names it."""
+    """The number of lines above the header, the header, and the separator if a line above it names one."""
     separator = ""
-    for above, line in enumerate(lines):
+    for n_above, line in enumerate(lines):
         if not separator and (named := SEPARATOR_LINE.fullmatch(line)):
             separator = named[1]
         elif line.strip():
-            return above, line, separator
+            return n_above, line, separator
     return 0, "", ""
 
 
 def _separator(header: str, needed: Sequence[str], where: str) -> str:
-    """The separator with which the header has most of the needed columns, then most columns.
+    """The separator that gives the most needed columns in the header, then the most columns.
 
     Raises:
-        RankprobeError: none of them separates the header, and it is not the one needed column.
+        RankprobeError: no separator splits the header, and the header is not the only needed column.
     """
 
     def columns(separator: str) -> list[str]:
@@ -173,8 +175,8 @@ def _separator(header: str, needed: Sequence[str], where: str) -> str:
     best = max(SEPARATORS, key=fit)
     if len(columns(best)) == 1 and not set(needed) <= set(columns(best)):
         raise RankprobeError(
-            f"{where}: the first line is {shown(header.strip())}; expected the columns "
-            f"{', '.join(dict.fromkeys(needed))} with a {', '.join(SEPARATORS.values())} between them"
+            f"{where}: the first line is {short_repr(header.strip())}; expected the columns "
+            f"{', '.join(dict.fromkeys(needed))}, separated by {', '.join(SEPARATORS.values())}"
         )
     return best
 
@@ -183,17 +185,17 @@ def _cells(line: str, separator: str) -> list[str]:
     return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
 
 
-def _after_blanks(line: str, separator: str) -> bool:
-    """Whether a blank follows each separator."""
+def _blank_after_separator(line: str, separator: str) -> bool:
+    """Whether every separator of the line is followed by a blank."""
     cells = next(csv.reader([line], delimiter=separator), [])[1:]
     return bool(cells) and all(cell.startswith(" ") for cell in cells)
 
 
-def _names(header: Sequence[str], needed: Sequence[str], where: str) -> list[str]:
-    """The columns, without those at the end that have no name.
+def _column_names(header: Sequence[str], needed: Sequence[str], where: str) -> list[str]:
+    """The column names, without empty names at the end.
 
     Raises:
-        RankprobeError: a needed column comes twice.
+        RankprobeError: a needed column occurs more than once.
     """
     names = [name.strip() for name in header]
     while names and not names[-1]:
@@ -201,7 +203,7 @@ def _names(header: Sequence[str], needed: Sequence[str], where: str) -> list[str
     for name in needed:
         if names.count(name) > 1:
             raise RankprobeError(
-                f"{where}: the header has '{name}' {names.count(name)} times; rename the others"
+                f"{where}: the header has '{name}' {names.count(name)} times; rename all but one"
             )
     return names
 
@@ -209,8 +211,8 @@ def _names(header: Sequence[str], needed: Sequence[str], where: str) -> list[str
 def _row(names: Sequence[str], cells: Sequence[str], separator: str, where: str) -> dict[str, str]:
     if len(cells) < len(names) or any(cell.strip() for cell in cells[len(names) :]):
         raise RankprobeError(
-            f"{where}: not as many columns as the header has: {len(cells)}, and the header {len(names)}, "
-            f"with a {SEPARATORS.get(separator, repr(separator))} between them"
+            f"{where}: the row has {len(cells)} columns, but the header has {len(names)} (separator: "
+            f"{SEPARATORS.get(separator, repr(separator))})"
         )
     return dict(zip(names, cells, strict=False))
 
@@ -218,56 +220,60 @@ def _row(names: Sequence[str], cells: Sequence[str], separator: str, where: str)
 def _parquet(path: Path, task: Task | None) -> Iterator[NamedRow]:
     from pyarrow import parquet
 
-    def opened() -> tuple[Any, Iterable[Any]]:
+    def open_batches() -> tuple[Any, Iterable[Any]]:
         file = parquet.ParquetFile(path)
         return file.schema_arrow, file.iter_batches(1000)
 
-    return _batches(path, "Parquet", opened, task)
+    return _batches(path, "Parquet", open_batches, task)
 
 
 def _arrow(path: Path, task: Task | None) -> Iterator[NamedRow]:
-    """What `save_to_disk` of datasets writes (Arrow's stream), and Arrow's own files."""
+    """The rows of an Arrow stream (written by `save_to_disk` of datasets) or of an Arrow file."""
     import pyarrow as pa
 
-    def checked(batch: Any) -> Any:
-        batch.validate(full=True)  # a damaged file could else point outside the memory
+    def validated(batch: Any) -> Any:
+        batch.validate(full=True)  # without this, a damaged file could cause reads outside its memory
         return batch
 
-    def opened() -> tuple[Any, Iterable[Any]]:
+    def open_batches() -> tuple[Any, Iterable[Any]]:
         content = pa.memory_map(str(path))
         if content.read(len(ARROW_FILE)) == ARROW_FILE:
             file = pa.ipc.open_file(content)
-            return file.schema, (checked(file.get_batch(i)) for i in range(file.num_record_batches))
+            return file.schema, (validated(file.get_batch(i)) for i in range(file.num_record_batches))
         content.seek(0)
         stream = pa.ipc.open_stream(content)
-        return stream.schema, map(checked, stream)
+        return stream.schema, map(validated, stream)
 
-    return _batches(path, "Arrow", opened, task)
+    return _batches(path, "Arrow", open_batches, task)
 
 
 def _batches(
-    path: Path, kind: str, opened: Callable[[], tuple[Any, Iterable[Any]]], task: Task | None
+    path: Path, file_format: str, open_batches: Callable[[], tuple[Any, Iterable[Any]]], task: Task | None
 ) -> Iterator[NamedRow]:
-    """The rows of Arrow batches; a class id that has a name in the file gives way to it."""
+    """The rows of Arrow batches. Class ids are replaced by their names, if the file has names."""
     from pyarrow import ArrowException
 
     number = 0
     try:
-        schema, batches = opened()
-        features = _classes(path, schema, task)
+        schema, batches = open_batches()
+        features = _features(path, schema, task)
         for batch in batches:
             for row in batch.to_pylist():
                 yield (
                     f"{path} row {number}",
-                    {key: _named(features.get(key), value) for key, value in row.items()},
+                    {key: _with_names(features.get(key), value) for key, value in row.items()},
                 )
                 number += 1
-    except (ArrowException, OSError, ValueError) as error:  # ValueError: text that is not UTF-8
-        raise RankprobeError(f"{path}: cannot be read as {kind} ({first_line(error)})") from None
+    except (ArrowException, OSError, ValueError) as error:  # ValueError: text is not UTF-8
+        raise RankprobeError(f"{path}: cannot be read as {file_format} ({first_line(error)})") from None
 
 
-def _classes(path: Path, schema: Any, task: Task | None) -> dict[str, Any]:
-    """The features of datasets by column; class names as the task wants them where it is its label."""
+def _features(path: Path, schema: Any, task: Task | None) -> dict[str, Any]:
+    """The features of datasets per column; the label column gets its names from `Task.class_names`.
+
+    Raises:
+        ValueError: the metadata of the file is damaged.
+    """
     from datasets import ClassLabel, Features
 
     try:
@@ -281,17 +287,17 @@ def _classes(path: Path, schema: Any, task: Task | None) -> dict[str, Any]:
     return features
 
 
-def _named(feature: Any, value: object) -> object:
-    """The value with names in place of class ids, also within lists and objects."""
+def _with_names(feature: Any, value: object) -> object:
+    """The value with class ids replaced by names, also inside lists and objects."""
     from datasets import ClassLabel
 
     if isinstance(feature, ClassLabel):
         names = list(feature.names)
         return names[value] if isinstance(value, int) and 0 <= value < len(names) else value
     if isinstance(value, list):
-        return [_named(getattr(feature, "feature", None), each) for each in value]
+        return [_with_names(getattr(feature, "feature", None), each) for each in value]
     if isinstance(value, dict) and isinstance(feature, Mapping):
-        return {key: _named(feature.get(key), each) for key, each in value.items()}
+        return {key: _with_names(feature.get(key), each) for key, each in value.items()}
     return value
 
 

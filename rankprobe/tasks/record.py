@@ -1,6 +1,6 @@
-"""ReCoRD (Zhang et al. 2018): which entity of the passage belongs in the gap of the query?
+"""ReCoRD (Zhang et al. 2018): which entity of the passage fills the gap in the query?
 
-Training has one example per right entity; scoring takes the best over all right entities.
+Training has one example per correct entity; scoring takes the best over all correct entities.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rankprobe.errors import RankprobeError
-from rankprobe.tasks.base import INVALID, Example, Row, Task, is_text, need, shown, text_field
+from rankprobe.tasks.base import INVALID, Example, Row, Task, is_text, required_field, short_repr, text_field
 
 
 class _ReCoRD(Task):
-    def flat(self, row: Row, where: str) -> list[Row]:
+    def flatten(self, row: Row, where: str) -> list[Row]:
         if "qas" not in row:
             return [row]
         try:
@@ -45,53 +45,53 @@ class _ReCoRD(Task):
         return Example(fields, 0, tuple(answers), tuple(entities))
 
     def _span(self, text: str, start: int, end: int, where: str) -> str:
-        """An entity; the release counts its last character in."""
+        """The text of an entity; in the release, `end` is the index of its last character."""
         if not 0 <= start <= end < len(text):
             raise RankprobeError(
-                f"{where}: field 'entities' has the span {start} to {end}; expected one within the "
+                f"{where}: field 'entities' has the span {start} to {end}; expected a span within the "
                 f"{len(text)} characters of the passage"
             )
         return text[start : end + 1]
 
     def _texts(self, row: Row, field: str, where: str) -> list[str]:
-        """A list of texts, without repetitions and in alphabetical order: the hub's come from a set."""
-        value = need(self, row, field, where)
+        """The texts of a list field, unique and sorted: the hub's lists have the order of a Python set."""
+        value = required_field(self, row, field, where)
         if not isinstance(value, list) or not value or not all(map(is_text, value)):
             raise RankprobeError(
-                f"{where}: field '{field}' is {shown(value)}; expected a list of texts (the test split has "
-                "none)"
+                f"{where}: field '{field}' is {short_repr(value)}; expected a list of texts "
+                "(the test split has none)"
             )
         return sorted(set(value))
 
     @property
-    def answers_from(self) -> str:
+    def answer_source(self) -> str:
         return "the entities of each row"
 
-    def stand_in(self) -> Row:
+    def placeholder(self) -> Row:
         return {"answers": ["?"]}
 
     def target(self, example: Example, targets: str) -> str:
         return example.answers[0]
 
-    def read(self, answer: str, example: Example, targets: str) -> int:
-        """0 if the answer is one of the passage's entities; the metrics compare texts."""
+    def parse_answer(self, answer: str, example: Example, targets: str) -> int:
+        """0 if the answer is an entity of the passage, otherwise `INVALID`; the metrics compare texts."""
         return 0 if answer in example.candidates else INVALID
 
-    def blind_answers(self, examples: Sequence[Example], targets: str) -> list[list[str]]:
+    def constant_baselines(self, examples: Sequence[Example], targets: str) -> list[list[str]]:
         return [[most_mentioned(example) for example in examples]]
 
-    def lessons(self, example: Example) -> list[Example]:
+    def training_examples(self, example: Example) -> list[Example]:
         return [replace(example, answers=(answer,)) for answer in example.answers]
 
 
 def without_highlights(passage: str) -> str:
-    """The passage with its `@highlight` lines turned into sentences, as T5 does."""
+    """The passage with its `@highlight` lines as sentences, as in T5's preprocessing."""
     passage = re.sub(r"([.?!\"'])\n@highlight\n", r"\1 ", passage)
     return passage.replace("\n@highlight\n", ". ")
 
 
 def most_mentioned(example: Example) -> str:
-    """The entity that occurs most often in the passage, the first in the alphabet of several."""
+    """The most frequent entity of the passage; of equally frequent ones, the first in alphabetical order."""
     return max(example.candidates, key=lambda entity: example.fields["passage"].count(entity))
 
 
@@ -101,7 +101,7 @@ RECORD = _ReCoRD(
     title="ReCoRD",
     template="query: {query} entities: {entities} passage: {passage}",
     long_field="passage",
-    keep="start",
+    truncation_side="right",
     labels=(),
     metrics=("token_f1", "exact_match"),
 )

@@ -8,7 +8,7 @@ RTE = Task(
     title="RTE",
     template="premise: {premise} hypothesis: {hypothesis}",
     long_field="premise",
-    keep="start",
+    truncation_side="right",
     labels=("entailment", "not_entailment"),
     metrics=("accuracy",),
 )

@@ -1,4 +1,4 @@
-"""Where rows come from: the bundled miniature, the hub, a folder, or the files of a task of your own."""
+"""Where the rows of a task come from: bundled data, the hub, a folder, or the files of a custom task."""
 
 from __future__ import annotations
 
@@ -17,30 +17,35 @@ from rankprobe.tasks.base import Example, Task
 from rankprobe.tasks.readers import READERS, NamedRow, read_rows
 
 SPLITS = {"train": ("train",), "validation": ("val", "validation")}
-"""Split names, and their file names in the official release and on the hub. Its test labels are secret."""
+"""Split names, with their file names in the official release and on the hub. Test labels are not public."""
 
 HUB_ID = "aps/super_glue"
 HUB_REVISION = "3de24cf8022e94f4ee4b9d55a6f539891524d646"
-"""The Parquet conversion of SuperGLUE. Pinned, so that one download serves for good, also offline."""
+"""The commit with the Parquet files of SuperGLUE. It is fixed, so one download is enough, also offline."""
 
 BUNDLED_SPLITS = {"bundled": SPLITS, "bundled-500": {**SPLITS, "validation": ("val500",)}}
-"""Our miniature of each task; `bundled-500` has about 500 validation rows, for steadier dev scores."""
+"""A miniature of each task; `bundled-500` has about 500 validation rows, so dev scores vary less."""
 
 PLACES = (*BUNDLED_SPLITS, "hub")
-"""What `data` can be besides a folder."""
+"""Values of `data` other than a folder."""
 
-PART = re.compile(r"-(\d+)-of-(\d+)(?:-[0-9a-f]+)?")
-"""Behind the name of a split that is in several files, as on the hub."""
+PART_NUMBER = re.compile(r"-(\d+)-of-(\d+)(?:-[0-9a-f]+)?")
+"""The end of a file name, if a split is stored in several files, as on the hub."""
 
-SAVED = "data"
-"""What `save_to_disk` of datasets calls the files in the folder of a split."""
+SAVED_STEM = "data"
+"""The name of the files that `save_to_disk` of datasets writes into the folder of a split."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """The examples of one split, and where they came from.
+    """The examples of one split and their origin.
 
-    `source` is `bundled`, `hub`, `folder` or `file`; `origin` is the file, or hub id and revision.
+    Attributes:
+        task: the task of the examples.
+        name: `train` or `validation`.
+        source: `bundled`, `hub`, `folder` or `file`.
+        origin: the file, or the hub id and revision.
+        examples: in the order of the file.
     """
 
     task: Task
@@ -51,17 +56,16 @@ class Split:
 
     @property
     def label(self) -> str:
-        """The data's name for people: the bundled miniature is never called SuperGLUE."""
+        """The name of the data in tables and messages; bundled data is always called a miniature."""
         return f"miniature {self.task.title}" if self.source == "bundled" else self.task.title
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the examples in order."""
+        """SHA-256 of the examples in order, as a hexadecimal string."""
         digest = hashlib.sha256()
         for e in self.examples:
-            digest.update(
-                json.dumps([sorted(e.fields.items()), e.label, e.answers, e.candidates, e.group]).encode()
-            )
+            content = [sorted(e.fields.items()), e.label, e.answers, e.candidates, e.group]
+            digest.update(json.dumps(content).encode())
         return digest.hexdigest()
 
 
@@ -69,22 +73,22 @@ def load_split(task: Task, split: str, data: str | None) -> Split:
     """Load one split.
 
     Args:
-        task: from the registry, or of your own.
+        task: a built-in or custom task.
         split: `train` or `validation`.
-        data: `bundled` (our miniature of the task), `bundled-500` (with its longer validation split),
-            `hub` (`aps/super_glue`, pinned), or a folder with the official JSONL or the hub's columns in
-            any format of `readers` (`<folder>/CB/train.jsonl`, or the task's own folder). It may be the
-            hub's folder as it was downloaded, or what `save_to_disk` of datasets wrote. None for a task of
-            your own, which names its files; a folder takes their place.
+        data: `bundled` (the miniature of the task), `bundled-500` (the same with a longer validation split),
+            `hub` (`aps/super_glue` at a fixed commit), or a folder: the official JSONL, or the hub's columns
+            in any format of `readers` (`<folder>/CB/train.jsonl`, or the folder `CB` itself); also a folder
+            downloaded from the hub, or written by `save_to_disk` of datasets. None: the files that a custom
+            task names; for a custom task, a folder replaces these files.
 
     Raises:
-        RankprobeError: no such folder or file, no network, a malformed row (file and line), no rows, or
-            several files that could be the split.
+        RankprobeError: the folder or file does not exist, the hub cannot be reached, a row is malformed (the
+            message names file and line), there are no rows, or several files could be the split.
     """
     if data == "hub":
         source, origin, rows = "hub", f"{HUB_ID}@{HUB_REVISION}", _hub_rows(task, split)
     else:
-        source, paths = _files(task, split, data)
+        source, paths = _split_files(task, split, data)
         origin = str(paths[0]) + (f" and {len(paths) - 1} more parts" if len(paths) > 1 else "")
         rows = (row for path in paths for row in read_rows(path, task))
     examples = [example for where, row in rows for example in task.examples(row, where)]
@@ -93,15 +97,15 @@ def load_split(task: Task, split: str, data: str | None) -> Split:
     return Split(task, split, source, origin, examples)
 
 
-def _files(task: Task, split: str, data: str | None) -> tuple[str, list[Path]]:
-    """The files of a split, and whether they are bundled, in a folder, or a task's own."""
+def _split_files(task: Task, split: str, data: str | None) -> tuple[str, list[Path]]:
+    """`Split.source` (`bundled`, `folder` or `file`) and the files of a split."""
     if task.files and (data is None or data in BUNDLED_SPLITS):
         path = task.files[split]
-        found = [path] if path.is_file() else _parts(path, SAVED)
-        found = found or find([path], SPLITS[split]) or find([path.parent], [path.name])
-        if not found:
-            raise RankprobeError(f"{path}: no such file; task '{task.name}' names it as its {split} rows")
-        return "file", found
+        paths = [path] if path.is_file() else _parts(path, SAVED_STEM)
+        paths = paths or find_files([path], SPLITS[split]) or find_files([path.parent], [path.name])
+        if not paths:
+            raise RankprobeError(f"{path}: no such file; task '{task.name}' names it for its {split} rows")
+        return "file", paths
     if data is None:
         raise RankprobeError(f"no data for {task.title}; give 'bundled', 'hub', or a folder")
     root = bundled.FOLDER if data in BUNDLED_SPLITS else Path(data)
@@ -109,68 +113,76 @@ def _files(task: Task, split: str, data: str | None) -> tuple[str, list[Path]]:
     name = f"{stems[0]}.jsonl"
     if not root.is_dir():
         raise RankprobeError(
-            f"data '{root}' is no folder; give 'bundled', 'hub', or a folder that holds {task.folder}/{name}"
+            f"data '{root}' is not a folder; give 'bundled', 'hub', or a folder that holds "
+            f"{task.folder}/{name}"
         )
-    # The hub's name first: beside wsc.fixed, the hub has an older wsc with other rows.
-    folders = [task.hub_name, task.folder, task.name, "", SAVED]
-    found = find((root / folder for folder in folders if folder is not None), stems)
-    if not found:
+    # The hub's name comes first: the hub has wsc.fixed, and an older wsc with other rows.
+    folders = [task.hub_name, task.folder, task.name, "", SAVED_STEM]
+    paths = find_files((root / folder for folder in folders if folder is not None), stems)
+    if not paths:
         raise RankprobeError(
             f"no {name} for {task.title} in '{root}'; expected {root / task.folder / name}, "
-            "the layout of the official SuperGLUE release (.csv and .parquet will do), the hub's, or what "
-            "save_to_disk writes"
+            "the layout of the official SuperGLUE release (also as .csv or .parquet), the hub's layout, or a "
+            "save_to_disk folder"
         )
-    return "bundled" if bundled.FOLDER in found[0].parents else "folder", found
+    return "bundled" if bundled.FOLDER in paths[0].parents else "folder", paths
 
 
-def find(folders: Iterable[Path], stems: Iterable[str]) -> list[Path]:
-    """The files of a split in the first of the folders that has it: one file, or all its parts in order.
+def find_files(folders: Iterable[Path], stems: Iterable[str]) -> list[Path]:
+    """The files of a split, from the first folder that contains it: one file, or all parts in order.
+
+    Args:
+        folders: where to look, in this order.
+        stems: possible file names without suffix.
+
+    Returns:
+        The files; empty if no folder contains the split.
 
     Raises:
-        RankprobeError: the folder has it more than once, or not all of its parts.
+        RankprobeError: a folder contains the split more than once, or not all its parts.
     """
     stems = list(stems)
     for folder in folders:
-        whole = [folder / f"{stem}{suffix}" for stem in stems for suffix in READERS]
-        found = [[path] for path in whole if path.is_file()]
-        found += [parts for stem in stems if (parts := _parts(folder, stem))]
-        found += [parts for stem in stems if (parts := _parts(folder / stem, SAVED))]
-        if len(found) > 1:
-            names = " and ".join(str(each[0].relative_to(folder)) for each in found)
+        single = [folder / f"{stem}{suffix}" for stem in stems for suffix in READERS]
+        matches = [[path] for path in single if path.is_file()]
+        matches += [parts for stem in stems if (parts := _parts(folder, stem))]
+        matches += [parts for stem in stems if (parts := _parts(folder / stem, SAVED_STEM))]
+        if len(matches) > 1:
+            names = " and ".join(str(paths[0].relative_to(folder)) for paths in matches)
             raise RankprobeError(f"'{folder}' has {names}, and each could be the split; keep one of them")
-        if found:
-            return found[0]
+        if matches:
+            return matches[0]
     return []
 
 
 def _parts(folder: Path, stem: str) -> list[Path]:
-    """The files `stem-00000-of-00003.parquet` and so on of a folder, in order.
+    """The files `stem-00000-of-00003.parquet`, … of a folder, in order; empty if there are none.
 
     Raises:
-        RankprobeError: one of them is not there, or there are too many.
+        RankprobeError: a part is missing, or the folder has parts of several sets.
     """
     parts: dict[tuple[int, int, str], Path] = {}
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
     for path in paths:
-        part = PART.fullmatch(path.stem.removeprefix(stem)) if path.stem.startswith(stem) else None
-        if part and path.suffix in READERS:
-            parts[int(part[1]), int(part[2]), path.suffix] = path
-    found = list(parts.values())
+        match = PART_NUMBER.fullmatch(path.stem.removeprefix(stem)) if path.stem.startswith(stem) else None
+        if match and path.suffix in READERS:
+            parts[int(match[1]), int(match[2]), path.suffix] = path
+    files = list(parts.values())
     totals = {(total, suffix) for _, total, suffix in parts}
     if parts and (
         len(totals) > 1 or [number for number, _, _ in parts] != list(range(next(iter(totals))[0]))
     ):
         raise RankprobeError(
-            f"'{folder}' has {', '.join(path.name for path in found)}; expected all parts of one {stem}"
+            f"'{folder}' has {', '.join(path.name for path in files)}; expected all parts of '{stem}'"
         )
-    return found
+    return files
 
 
 def _hub_rows(task: Task, split: str) -> Iterable[NamedRow]:
     from huggingface_hub import hf_hub_download
 
     if task.files:
-        raise RankprobeError(f"task '{task.name}' is not on the hub as SuperGLUE is; leave out --data")
+        raise RankprobeError(f"task '{task.name}' is not on the hub; leave out --data")
     name = f"{task.hub_name or task.name}/{split}-00000-of-00001.parquet"
     path = from_hub(
         lambda local: hf_hub_download(

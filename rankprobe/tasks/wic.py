@@ -1,4 +1,4 @@
-"""Word in Context (Pilehvar and Camacho-Collados 2019): is the word used in the same sense twice?"""
+"""Word in Context (Pilehvar and Camacho-Collados 2019): does a word have the same sense in both sentences?"""
 
 from rankprobe.tasks.base import Task
 
@@ -8,7 +8,7 @@ WIC = Task(
     title="WiC",
     template="sentence1: {sentence1} sentence2: {sentence2} word: {word}",
     long_field="sentence1",
-    keep="start",
+    truncation_side="right",
     labels=("False", "True"),
     metrics=("accuracy",),
 )

@@ -1,7 +1,8 @@
-"""Winograd Schema Challenge (Levesque et al. 2012), as T5 does it: whom does the marked pronoun mean?
+"""Winograd Schema Challenge (Levesque et al. 2012), in T5's form: what does a pronoun refer to?
 
-Only true rows can be learned from, since a false one says whom the pronoun does not mean (259 of 554, the
-paper's count). An answer that means the row's noun phrase says True, any other False.
+Only rows with label True are trained on (259 of 554, the paper's count): a row with label False does not say
+which noun phrase is correct. An answer that refers to the row's noun phrase is parsed as True, any other as
+False.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from rankprobe.errors import RankprobeError
-from rankprobe.tasks.base import Example, Row, Task, label_text, need, text_field
+from rankprobe.tasks.base import Example, Row, Task, normalized_label, required_field, text_field
 
 DETERMINERS = frozenset(
     (
@@ -20,21 +21,23 @@ DETERMINERS = frozenset(
 
 
 class _WSC(Task):
-    def flat(self, row: Row, where: str) -> list[Row]:
+    def flatten(self, row: Row, where: str) -> list[Row]:
         target = row.get("target")
         return [{**row, **target}] if isinstance(target, dict) else [row]
 
     def example(self, row: Row, where: str) -> Example:
         text, pronoun = text_field(self, row, "text", where), text_field(self, row, "span2_text", where)
         referent = text_field(self, row, "span1_text", where)
-        marked = mark(text, pronoun, label_text(need(self, row, "span2_index", where)), where)
-        return Example({"text": marked}, self.label_id(need(self, row, "label", where), where), (referent,))
+        index = normalized_label(required_field(self, row, "span2_index", where))
+        marked = mark_pronoun(text, pronoun, index, where)
+        label = self.label_id(required_field(self, row, "label", where), where)
+        return Example({"text": marked}, label, (referent,))
 
-    def stand_in(self) -> Row:
+    def placeholder(self) -> Row:
         return {"label": 0, "span1_text": "it"}
 
     @property
-    def answers_from(self) -> str:
+    def answer_source(self) -> str:
         return "the noun phrase of each row"
 
     def answer_set(self, targets: str) -> list[str]:
@@ -43,49 +46,50 @@ class _WSC(Task):
     def target(self, example: Example, targets: str) -> str:
         return example.answers[0]
 
-    def read(self, answer: str, example: Example, targets: str) -> int:
+    def parse_answer(self, answer: str, example: Example, targets: str) -> int:
         return int(same_referent(answer, example.answers[0]))
 
-    def blind_answers(self, examples: Sequence[Example], targets: str) -> list[list[str]]:
+    def constant_baselines(self, examples: Sequence[Example], targets: str) -> list[list[str]]:
         return [[""] * len(examples), [example.answers[0] for example in examples]]
 
-    def lessons(self, example: Example) -> list[Example]:
+    def training_examples(self, example: Example) -> list[Example]:
         return [example] if example.label else []
 
 
-def mark(text: str, pronoun: str, index: str, where: str) -> str:
-    """The text with stars around the pronoun, which is word number `index`.
+def mark_pronoun(text: str, pronoun: str, index: str, where: str) -> str:
+    """The text with stars around the pronoun.
 
-    Some official rows miscount; the occurrence nearest to `index` is taken.
+    Some official rows have a wrong index, so the occurrence of `pronoun` nearest to word `index` is marked.
 
     Raises:
-        RankprobeError: the index is outside the text, or the pronoun is nowhere in it.
+        RankprobeError: the index is outside the text, or the text does not contain the pronoun.
     """
-    found = [m.start() for m in re.finditer(rf"\b{re.escape(pronoun)}\b", text)]
+    starts = [m.start() for m in re.finditer(rf"\b{re.escape(pronoun)}\b", text)]
     if index not in map(str, range(len(text.split()))):
         raise RankprobeError(
-            f"{where}: field 'span2_index' is {index}; expected the number of one of the {len(text.split())} "
-            f"words of {text!r}, from 0"
+            f"{where}: field 'span2_index' is {index}; expected the index (from 0) of one of "
+            f"the {len(text.split())} words of {text!r}"
         )
-    if not found:
+    if not starts:
         raise RankprobeError(f"{where}: field 'span2_text' is {pronoun!r}, which does not occur in {text!r}")
-    at = min(found, key=lambda start: abs(len(re.findall(r"\s+", text[:start])) - int(index)))
+    at = min(starts, key=lambda start: abs(len(re.findall(r"\s+", text[:start])) - int(index)))
     return f"{text[:at]}*{pronoun}*{text[at + len(pronoun) :]}"
 
 
 def same_referent(answer: str, referent: str) -> bool:
-    """T5's rule (`wsc_simple`): without case and determiners, one's words are a subset of the other's.
+    """Whether two noun phrases mean the same, by T5's rule (`wsc_simple`).
 
-    A possessive never equals a name. Differs from T5 in one case: an empty answer refers to nobody.
+    Without case and determiners, the words of one must be a subset of the other's. A possessive never matches
+    a name. Differs from T5: an empty answer never matches.
     """
 
     def clean(text: str) -> list[str]:
         return [word for word in text.strip().lower().split() if word not in DETERMINERS]
 
-    given, wanted = set(clean(answer)), set(clean(referent))
-    if not given or ("'" in answer) != ("'" in referent):
+    answer_words, referent_words = set(clean(answer)), set(clean(referent))
+    if not answer_words or ("'" in answer) != ("'" in referent):
         return False
-    return given <= wanted or wanted <= given
+    return answer_words <= referent_words or referent_words <= answer_words
 
 
 WSC = _WSC(
@@ -94,7 +98,7 @@ WSC = _WSC(
     title="WSC",
     template="text: {text}",
     long_field="text",
-    keep="end",
+    truncation_side="left",
     labels=("False", "True"),
     metrics=("accuracy",),
     hub_name="wsc.fixed",

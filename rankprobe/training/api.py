@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
-from rankprobe.backbone import check_prompt_matters
+from rankprobe.config import RunConfig
+from rankprobe.config.folders import config_of, run_folder
 from rankprobe.errors import RankprobeError, RunFailed
-from rankprobe.prompts import build
-from rankprobe.runs import Run, new_run
-from rankprobe.runs.lock import is_being_written, writing
-from rankprobe.settings import NEUTRAL, flatten
-from rankprobe.training.batching import collate
-from rankprobe.training.config import RunConfig
-from rankprobe.training.folders import run_folder
-from rankprobe.training.learner import Learner
+from rankprobe.evaluation import on_this_machine
+from rankprobe.runs import Run
+from rankprobe.runs.step_record import Hook
+from rankprobe.training.cohort import open_cohort
 from rankprobe.training.loop import train_members
-from rankprobe.training.manifest import new_manifest, provenance, with_note_of_resume
-from rankprobe.training.member import Member
-from rankprobe.training.passes import Work, passes, work_left
-from rankprobe.training.recorder import Hook
-from rankprobe.training.seeding import torch_generator
-from rankprobe.training.session import Session, config_of, on_this_machine, open_session
-from rankprobe.training.words import words_for
+from rankprobe.training.resume import (
+    PendingRun,
+    check_existing,
+    continued_config,
+    group_into_passes,
+    pending_run,
+)
 
 IfExists = Literal["error", "resume", "overwrite"]
 
@@ -46,7 +39,7 @@ def probe(
 
     Returns, raises, and the other arguments: as `train`.
     """
-    config = RunConfig.from_flat({**settings, "method": "probe"})
+    config = RunConfig.parse({**settings, "method": "probe"})
     return train(config, runs_dir=runs_dir, name=name, if_exists=if_exists, hooks=hooks)
 
 
@@ -61,7 +54,7 @@ def train(
     """Train one run and return it when it has finished.
 
     Args:
-        config: what to train; see `RunConfig.from_flat`.
+        config: what to train; see `RunConfig.parse`.
         runs_dir: where run folders live.
         name: the run's id; unset: made from the config.
         if_exists: what to do with a run folder of that name: refuse, continue it, or start over.
@@ -102,15 +95,16 @@ def train_cohort(
             raise RankprobeError(f"run name '{run_id}' is no plain folder name; choose another --name")
     for config, path in zip(configs, folders, strict=True):
         if path.exists():
-            _check_existing(config, path, if_exists)
+            check_existing(config, path, if_exists)
     goes_on = [path.exists() and if_exists == "resume" for path in folders]
-    works = [
-        work_left(_continued(config, path), path) if old else Work(on_this_machine(config), path)
+    pending = [
+        pending_run(continued_config(config, path), path)
+        if old
+        else PendingRun(on_this_machine(config), path)
         for config, path, old in zip(configs, folders, goes_on, strict=True)
         if not (old and Run(path).status == "finished")
     ]
-    overwrite = if_exists == "overwrite"
-    run_each(partial(_train_together, each, hooks, overwrite=overwrite) for each in passes(works))
+    _train_all(pending, hooks, overwrite=if_exists == "overwrite")
     return [Run(path) for path in folders]
 
 
@@ -128,127 +122,21 @@ def resume(runs: Sequence[Run], *, hooks: Sequence[Hook] = ()) -> list[Run]:
             data or tokenizer are not those it was started with.
         RunFailed: one or more runs failed; raised when the others have finished.
     """
-    works = [work_left(config_of(run), run.path) for run in runs if run.status != "finished"]
-    run_each(partial(_train_together, each, hooks) for each in passes(works))
+    pending = [pending_run(config_of(run), run.path) for run in runs if run.status != "finished"]
+    _train_all(pending, hooks)
     return list(runs)
 
 
-def run_each(works: Iterable[Callable[[], object]]) -> None:
-    """Do every piece of work; runs that failed are raised together when the others have finished."""
+def _train_all(pending: Sequence[PendingRun], hooks: Sequence[Hook], *, overwrite: bool = False) -> None:
+    """Train pass after pass; runs that failed are raised together when the others have finished."""
     failures: list[RunFailed] = []
-    for work in works:
+    for group in group_into_passes(pending):
         try:
-            work()
+            with open_cohort(group, hooks, overwrite=overwrite) as (session, members):
+                train_members(session, members)
         except RunFailed as failed:
             failures.append(failed)
     if len(failures) > 1:
         raise RunFailed("\n".join(map(str, failures))) from failures[0]
     if failures:
         raise failures[0]
-
-
-def _train_together(works: Sequence[Work], hooks: Sequence[Hook], *, overwrite: bool = False) -> None:
-    """One pass: runs from the same step on, the new ones in new folders.
-
-    With `overwrite` a run that stands where a new one goes is removed, once the new one can begin. Otherwise
-    it was made by another process since this one looked, and is left alone.
-    """
-    session = open_session([work.config for work in works])
-    for work in works:
-        if not work.is_new:
-            _check_unchanged(Run(work.path), session)
-    learners = [new_learner(work.config, session) for work in works]
-    if works[0].is_new:
-        _check_prompt(session, learners[0])
-    manifests = [
-        new_manifest(work.config, session, learner) | {"cohort": [each.path.name for each in works]}
-        for work, learner in zip(works, learners, strict=True)
-    ]
-    with ExitStack() as locks:
-        members = []
-        for work, learner, manifest in zip(works, learners, manifests, strict=True):
-            if work.is_new:
-                locks.enter_context(new_run(work.path, manifest, replace=overwrite))
-            else:
-                locks.enter_context(writing(work.path))
-            work.check_untouched()
-            members.append(Member(work.config, session, learner, Run(work.path), hooks, work.start))
-        for member, work in zip(members, works, strict=True):
-            if not work.is_new:
-                _note_resumed(member, session)
-        train_members(session, members)
-
-
-def _note_resumed(member: Member, session: Session) -> None:
-    manifest, now_at = member.run.manifest, provenance(str(session.backbone.device))
-    notes = with_note_of_resume(manifest, now_at, member.step, member.start_error)
-    resumed = [*manifest["resumed"], now_at]
-    member.run.update({"status": "running", "error": None, "resumed": resumed, "notes": notes})
-
-
-def _check_prompt(session: Session, learner: Learner) -> None:
-    """Make sure, before anything is written, that prompts reach the model."""
-    backbone = session.backbone
-    with torch.no_grad():
-        P0 = learner.method()
-    if len(P0):
-        batch = collate(session.train, [[0]], backbone.tokenizer.pad_token_id, backbone.device)
-        check_prompt_matters(backbone, P0, batch)
-
-
-def new_learner(config: RunConfig, session: Session) -> Learner:
-    """The method that `config` names, in its initial state, with its optimizer."""
-    backbone = session.backbone
-    words = words_for(config.method, backbone, session.task.answer_set(session.exam.targets))
-    method = build(config.method, words, torch_generator(config.seed, "init"))
-    return Learner(method.to(backbone.device), backbone.model, config.training, session.total_steps)
-
-
-def _check_existing(config: RunConfig, path: Path, if_exists: IfExists) -> None:
-    if not (path / "manifest.json").is_file():
-        raise RankprobeError(f"{path} exists and is no run folder; choose another --name or --runs-dir")
-    run = Run(path)
-    if if_exists == "error":
-        raise RankprobeError(
-            f"{path} exists ({run.status}); continue it with --resume, start over with --overwrite, "
-            "or choose another --name (in Python: if_exists, name)"
-        )
-    if is_being_written(path):
-        raise RankprobeError(f"{path} is being written by another process; wait for it, or stop it")
-    then, now = flatten(config_of(run).tree()), flatten(config.tree())
-    chosen_here = [*NEUTRAL, *(["dtype"] if config.backbone.dtype is None else [])]
-    differing = [name for name in now if name not in chosen_here and then.get(name) != now[name]]
-    if differing and if_exists == "resume":
-        name = differing[0]
-        raise RankprobeError(
-            f"{path} was started with {name} {then.get(name)!r}, not {now[name]!r}; resume it with its own "
-            "settings (rankprobe resume), or choose another --name"
-        )
-
-
-def _continued(config: RunConfig, path: Path) -> RunConfig:
-    """The run's own config, with the device and the other neutral settings that are asked for now."""
-    asked = flatten(config.tree())
-    own = flatten(config_of(Run(path)).tree()) | {name: asked[name] for name in NEUTRAL}
-    return on_this_machine(RunConfig.from_flat(own))
-
-
-def _check_unchanged(run: Run, session: Session) -> None:
-    manifest = run.manifest
-    backbone, data = manifest["backbone"], manifest["data"]
-    frozen = not config_of(run).method.trains_backbone
-    if frozen and backbone["fingerprint_after"] not in (None, backbone["fingerprint"]):
-        raise RankprobeError(
-            f"run '{run.id}' cannot be resumed: its backbone changed during training; "
-            "start over with --overwrite"
-        )
-    for what, then, found in (
-        ("backbone", backbone["fingerprint"], session.backbone_fingerprint),
-        ("data", data["fingerprint"], session.data_fingerprint),
-        ("tokenizer", data["tokens_fingerprint"], session.tokens_fingerprint),
-    ):
-        if then != found:
-            raise RankprobeError(
-                f"run '{run.id}' cannot be resumed: its {what} is not what it was started with; "
-                "restore it, or start over with --overwrite"
-            )

@@ -1,4 +1,4 @@
-"""How much memory a process can still have: of a GPU, or of the machine within its control groups."""
+"""Free memory of a device: of a GPU, or of the machine within the limits of control groups."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ USED = ("memory.current", "memory.usage_in_bytes")
 """Files with the bytes in use, cached files included: of version 2, of version 1."""
 
 CACHED = ("total_inactive_file", "inactive_file")
-"""In `memory.stat`, the cached file pages that the kernel drops when memory is short. The first is of version
-1, and includes the groups below, as the usage does."""
+"""Entries of `memory.stat`: cached file pages, which the kernel drops when memory is short. The first is that
+of version 1; like the usage, it includes child groups."""
 
 
 def free_bytes(device: torch.device) -> int:
     """Bytes that can still be allocated on a device.
 
-    On CUDA: what the driver has left, and what torch keeps unused. On the CPU: what the system has available,
-    or less where a memory limit of the process's control groups leaves less; cached files count as free. On
-    MPS, which shares the machine's memory: also at most what Metal recommends.
+    CUDA: free memory of the driver plus unused memory that torch holds. CPU: available memory of the system,
+    or what the memory limits of the process's control groups leave; cached files count as free. MPS, which
+    shares the machine's memory: also at most what Metal recommends.
     """
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -63,7 +63,7 @@ def _groups() -> Iterator[Path]:
         else:
             mounts = [GROUPS / "memory"] if "memory" in controllers.split(",") else []
         for mount in mounts:
-            # In a container the path may be the host's, which is not there; the mount is then its group.
+            # In a container the path may be the host's and not exist; the mount is then the group.
             folder = mount / path.lstrip("/")
             yield from (each for each in (folder, *folder.parents) if each.is_relative_to(mount))
 
@@ -78,7 +78,7 @@ def _cached(folder: Path) -> int:
 
 
 def _number(path: Path) -> int | None:
-    """The number in a file; None where there is no file, or `max` in it."""
+    """The number in a file; None if the file does not exist or contains `max`."""
     try:
         return int(path.read_text())
     except (OSError, ValueError):

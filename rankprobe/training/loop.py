@@ -1,4 +1,8 @@
-"""The loop: K members, one forward and one backward pass, K updates."""
+"""The training loop: K runs, one forward and one backward pass, K updates per step.
+
+With the backbone frozen, the loss of a member depends on its own prompt only. So one backward pass over the
+sum of the losses gives each member its own gradient.
+"""
 
 from __future__ import annotations
 
@@ -8,131 +12,110 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-import torch
-
-from rankprobe.backbone import fetching_again, fingerprint, losses
+from rankprobe.backbone import fingerprint, losses, refetch_weights, training_mode
+from rankprobe.data import collate
 from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
-from rankprobe.training.batching import collate
-from rankprobe.training.evaluation import evaluate
-from rankprobe.training.interrupt import StopRequest
-from rankprobe.training.member import Member
-from rankprobe.training.mode import training_mode
-from rankprobe.training.room import Room
+from rankprobe.evaluation import evaluate_prompts
+from rankprobe.interrupt import StopRequest
+from rankprobe.prompts.base import total_loss
+from rankprobe.threads import one_blas_thread
+from rankprobe.training.checkpoints import checkpoint, fail, finish, stop
+from rankprobe.training.memory import MicroBatcher
+from rankprobe.training.run_state import RunState
 from rankprobe.training.session import Session
-from rankprobe.training.threads import one_blas_thread
 
 
-def train_members(session: Session, members: Sequence[Member]) -> None:
+def train_members(session: Session, members: Sequence[RunState]) -> None:
     """Train members, all of them at the same step, to the end of the session.
 
-    A member whose loss or gradient stops being finite fails alone; the others go on. With the backbone
-    frozen each member's loss depends on its own prompt only, so one backward pass serves all.
+    A member that fails ends alone; the others go on.
 
     Raises:
         RunInterrupted: on a stop signal, after a checkpoint of every member.
         RunFailed: one or more members failed; raised when the others have finished.
     """
-    alive, failures = list(members), list[str]()
-    with one_blas_thread(), StopRequest() as stop, _failing_safely(alive):
-        step, room = alive[0].step, Room(session, len(alive))
-        if alive[0].fresh:
-            _start(session, alive, room, failures)
-        while alive and step < session.total_steps:
+    step, total, batcher = members[0].step, session.total_steps, MicroBatcher(session, len(members))
+    with one_blas_thread(), StopRequest() as asked, _failing_safely(members):
+        if members[0].fresh:
+            evaluate_and_record(session, members, batcher, 0)
+            _checkpoint(members)
+        while step < total and _active(members):
             step += 1
-            room.each(alive, lambda part, at=step: gradients_for(session, part, at))
-            updates = update(alive, step, failures)
-            record(session, alive, room, step, updates, failures)
-            stopping = stop.requested and step < session.total_steps
-            if session.due(step, session.checkpoint_every) or stopping:
-                _checkpoint(alive)
-            if stopping and alive:
-                raise _interrupted(alive, step)
+            batcher.map(_active(members), partial(forward_backward, session, step))
+            for member in _active(members):
+                with _failing_alone(member, step), member.timed("training"):
+                    member.update(step)
+            evaluate_and_record(session, members, batcher, step)
+            stopping = asked.requested and step < total
+            if session.is_due(step, session.checkpoint_every) or stopping:
+                _checkpoint(members)
+            if stopping and _active(members):
+                raise RunInterrupted(f"stopped after step {step}; continue with: {_resume(members)}")
         after = fingerprint(session.backbone)
-        while alive:
-            alive[0].finish(after)
-            alive.pop(0)
-    if failures:
+        for member in _active(members):
+            finish(member, after)
+    if failures := [member.failure for member in members if member.failure]:
         raise RunFailed("\n".join(failures))
 
 
-def gradients_for(session: Session, members: Sequence[Member], step: int) -> None:
-    """One pass over the K·B sequences of update `step`: leaves loss and ∂L/∂P on each member."""
+def forward_backward(session: Session, step: int, members: Sequence[RunState]) -> None:
+    """Rows, batch, prompts, losses, backward: leaves the loss and ∂L/∂P of update `step` on each member."""
     backbone = session.backbone
-    rows = [member.rows(step) for member in members]
     with _shared_time(members, "training"):
-        taught = [member.taught(each) for member, each in zip(members, rows, strict=True)]
-        batch = collate(session.train, rows, backbone.tokenizer.pad_token_id, backbone.device, taught)
-        softs = [member.produce() for member in members]
-        n, generators = members[0].config.method.prompt_length, [m.dropout_generator(step) for m in members]
-        with training_mode(session, n, batch, generators), fetching_again(backbone.model):
-            values = losses(backbone, softs, batch)
-            penalties = [penalty for member in members if (penalty := member.penalty()) is not None]
-            torch.stack(values + penalties).sum().backward()
+        rows = [member.rows(step) for member in members]
+        targets = [member.target_rows(each) for member, each in zip(members, rows, strict=True)]
+        batch = collate(session.train, rows, backbone.tokenizer.pad_token_id, backbone.device, targets)
+        prompts = [member.forward() for member in members]
+        n, generators = len(prompts[0].P), [member.dropout_generator(step) for member in members]
+        with training_mode(backbone, session.config, n, batch, generators), refetch_weights(backbone.model):
+            values = losses(backbone, prompts, batch)
+            total_loss(values, [member.method for member in members]).backward()
         for member, value in zip(members, values, strict=True):
             member.loss = float(value.detach())
 
 
-def update(alive: list[Member], step: int, failures: list[str]) -> list[dict[str, float]]:
-    """Update every member; returns, for each that is still alive, the row of its update."""
-    rows = []
-    for member in list(alive):
-        with _failing_alone(alive, member, step, failures), member.timed("training"):
-            rows.append(member.update(step))
-    return rows
-
-
-def record(
-    session: Session,
-    alive: list[Member],
-    room: Room,
-    step: int,
-    updates: Sequence[dict[str, float]],
-    failures: list[str],
+def evaluate_and_record(
+    session: Session, members: Sequence[RunState], batcher: MicroBatcher, step: int
 ) -> None:
-    """Evaluate if it is due, then let each member's recorder measure and write."""
-    evals: list[list[dict[str, Any]]] = [[] for _ in alive]
-    if alive and session.due(step, session.eval_every):
-        with _shared_time(alive, "evaluation"):
-            found = [rows for part in room.each(alive, partial(scores_of, session)) for rows in part]
+    """Score the members if an evaluation is due, then measure them and write their logs."""
+    active = _active(members)
+    if active and session.is_due(step, session.eval_every):
+        with _shared_time(active, "evaluation"):
+            scores = [rows for part in batcher.map(active, partial(score, session)) for rows in part]
         when = {"step": step, "epoch": step / session.steps_per_epoch}
-        evals = [[when | row for row in rows] for rows in found]
-        for member, rows in zip(alive, evals, strict=True):
-            member.note_score(step, rows)
-    for member, row, rows in zip(list(alive), updates, evals, strict=True):
-        with _failing_alone(alive, member, step, failures), member.timed("recording"):
-            member.recorder.record(step, row, rows)
+        for member, rows in zip(active, scores, strict=True):
+            member.note_scores(step, [when | row for row in rows])
+    for member in active:
+        with _failing_alone(member, step), member.timed("recording"):
+            member.record(step)
 
 
-def scores_of(session: Session, members: Sequence[Member]) -> list[list[dict[str, Any]]]:
+def score(session: Session, members: Sequence[RunState]) -> list[list[dict[str, Any]]]:
     """For each member the rows of its evaluation."""
-    softs = [member.soft() for member in members]
-    return evaluate(session.exam, session.backbone, softs, members[0].config.training.batch_size)
+    prompts = [member.prompt_input() for member in members]
+    return evaluate_prompts(session.eval_set, session.backbone, prompts, session.config.batch_size)
+
+
+def _active(members: Sequence[RunState]) -> list[RunState]:
+    return [member for member in members if not member.ended]
+
+
+def _checkpoint(members: Sequence[RunState]) -> None:
+    for member in _active(members):
+        checkpoint(member)
 
 
 @contextlib.contextmanager
-def _failing_alone(alive: list[Member], member: Member, step: int, failures: list[str]) -> Iterator[None]:
-    """A member that fails in here leaves `alive`, and its reason joins `failures`; the others go on."""
+def _failing_alone(member: RunState, step: int) -> Iterator[None]:
+    """A member that fails in here ends as failed; the others go on."""
     try:
         yield
     except RunFailed as error:
-        failures.append(member.fail(step, error))
-        alive.remove(member)
-
-
-def _start(session: Session, members: list[Member], room: Room, failures: list[str]) -> None:
-    """Step 0: measure and score the untrained prompts."""
-    record(session, members, room, 0, [{} for _ in members], failures)
-    _checkpoint(members)
-
-
-def _checkpoint(members: Sequence[Member]) -> None:
-    for member in members:
-        with member.timed("recording"):
-            member.checkpoint()
+        fail(member, step, error)
 
 
 @contextlib.contextmanager
-def _shared_time(members: Sequence[Member], what: str) -> Iterator[None]:
+def _shared_time(members: Sequence[RunState], what: str) -> Iterator[None]:
     """Charge time spent on all members to each in equal parts."""
     with contextlib.ExitStack() as stack:
         for member in members:
@@ -141,36 +124,33 @@ def _shared_time(members: Sequence[Member], what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _failing_safely(alive: Sequence[Member]) -> Iterator[None]:
-    """Whatever ends the loop early is written into the manifests of the unfinished before it goes up."""
+def _failing_safely(members: Sequence[RunState]) -> Iterator[None]:
+    """Write what ends the loop early into the manifests of the unfinished runs, then raise it."""
     try:
         yield
     except (RunInterrupted, KeyboardInterrupt) as stopped:
-        _stop_all(alive, "interrupted", str(stopped) or None)
+        _stop_all(members, "interrupted", str(stopped) or None)
         raise
     except Exception as error:
-        known = isinstance(error, RankprobeError)
+        known, active = isinstance(error, RankprobeError), _active(members)
         reason = str(error) if known else f"{type(error).__name__}: {error}".removesuffix(": ")
-        _stop_all(alive, "failed", reason)
-        if gone := [str(member.run.path) for member in alive if not member.run.path.exists()]:
+        resume = _resume(members)
+        _stop_all(members, "failed", reason)
+        if gone := [str(member.run.path) for member in active if not member.run.path.exists()]:
             raise RunFailed(f"{', '.join(gone)} was removed while it was written; train it again") from error
         if isinstance(error, OSError):
-            raise RunFailed(f"{reason}; mend that, then: {_resume(alive)}") from error
+            raise RunFailed(f"{reason}; fix that, then: {resume}") from error
         if known:
             raise
-        raise RunFailed(f"run '{alive[0].run.id}' failed ({reason}); --debug shows where") from error
+        raise RunFailed(f"run '{active[0].run.id}' failed ({reason}); --debug shows where") from error
 
 
-def _stop_all(members: Sequence[Member], status: str, reason: str | None) -> None:
-    for member in members:
-        # The disk may be what failed; the manifest then keeps its last state, which a resume can use.
+def _stop_all(members: Sequence[RunState], status: str, reason: str | None) -> None:
+    for member in _active(members):
+        # A full disk may be the reason; the manifest then keeps its last state, which a resume can use.
         with contextlib.suppress(OSError, RankprobeError):
-            member.stop(status, reason)
+            stop(member, status, reason)
 
 
-def _interrupted(members: Sequence[Member], step: int) -> RunInterrupted:
-    return RunInterrupted(f"stopped after step {step}; continue with: {_resume(members)}")
-
-
-def _resume(members: Sequence[Member]) -> str:
-    return "rankprobe resume " + shlex.join(str(member.run.path) for member in members)
+def _resume(members: Sequence[RunState]) -> str:
+    return "rankprobe resume " + shlex.join(str(member.run.path) for member in _active(members))

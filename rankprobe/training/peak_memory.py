@@ -1,4 +1,4 @@
-"""How many bytes the tensors of a computation take at most, on any device."""
+"""Peak memory of the tensors of a computation, on any device."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch.utils._pytree import tree_leaves
 
 
 class PeakMemory(TorchDispatchMode):
-    """Inside this context, `peak` is the most bytes that newly allocated storages have taken at one time.
+    """Inside this context, `peak` is the peak number of bytes in newly allocated storages.
 
-    Every operation is seen, in the backward pass too. Not counted: storages that existed before, and scratch
-    memory within one operation.
+    Operations of the backward pass count too. Not counted: storages that existed before, and scratch memory
+    inside one operation.
     """
 
     def __init__(self, left_out: Callable[[Tensor], bool] = lambda tensor: False) -> None:
-        """`left_out` tells which new tensors are not counted."""
+        """`left_out` decides which new tensors are not counted."""
         super().__init__()
         self.left_out = left_out
         self.peak = 0
@@ -37,7 +37,7 @@ class PeakMemory(TorchDispatchMode):
         return result
 
     def _count(self, tensor: Tensor) -> None:
-        """Add the tensor's storage until it is freed, which may be long after the tensor is gone."""
+        """Count the tensor's storage until it is freed, which may be later than the tensor."""
         if tensor.is_meta or _storage(tensor) in self._alive or self.left_out(tensor):
             return
         storage, place = tensor.untyped_storage(), _storage(tensor)
@@ -53,5 +53,5 @@ class PeakMemory(TorchDispatchMode):
 
 
 def _storage(tensor: Tensor) -> int:
-    """Which storage a tensor is a view of; unique among those alive."""
+    """Identifies the storage of a tensor among the storages that are alive."""
     return tensor.untyped_storage()._cdata

@@ -1,16 +1,16 @@
-"""What is measured at each step. Reads the members, never changes them.
+"""Measures a run after each step and writes its logs. It never changes the run.
 
-A row of `steps` belongs to one optimizer update: `loss` and gradient norms were taken *before* it, on the
-batch that caused it; sign counts and rank measures describe the prompt *after* it. Row 0 is the initial
-state and has no loss.
+A row of `steps` belongs to one optimizer update. `loss` and gradient norms were taken *before* it, on its
+batch; sign counts and rank measures describe the prompt *after* it. Row 0 is the initial prompt and has no
+loss.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,90 +19,62 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rankprobe.errors import RunFailed
+from rankprobe.config import LoggingConfig, all_settings
+from rankprobe.errors import ColumnTaken, RunFailed
 from rankprobe.prompts.base import Method
 from rankprobe.rank import LOGGED, MEASURES, NotConverged, gram_singular_values, revived, sign_counts
-from rankprobe.runs.files import AppendLog
 from rankprobe.runs.folder import LOGS
-from rankprobe.training.config import LoggingConfig, leaves
-
-
-@dataclass(frozen=True)
-class StepRecord:
-    """What a hook sees after each step; all of it copies.
-
-    Attributes:
-        run_id: the member's run.
-        step: optimizer updates so far, of `total_steps`.
-        row: the row that is about to be written to `steps`; columns of a noise twin that diverged are None.
-        evals: rows of `evals` if this step was evaluated, else empty.
-        prompt: P after the update, (n, d), on the CPU.
-        factors: the method's parameters by name, on the CPU.
-    """
-
-    run_id: str
-    step: int
-    total_steps: int
-    row: Mapping[str, Any]
-    evals: Sequence[Mapping[str, Any]]
-    prompt: Tensor
-    factors: Mapping[str, Tensor]
-
-
-Hook = Callable[[StepRecord], Mapping[str, float] | None]
-"""Called after each step; numbers it returns become columns of that step's row, NaN and infinity as null.
-A column must not have the name of a setting, or of another column of the log or the frames."""
+from rankprobe.runs.logs import AppendLog
+from rankprobe.runs.step_record import Hook, StepRecord
+from rankprobe.training.twin import NoiseTwin
 
 TWIN = "twin_"
-"""What the noise twin's columns and matrices begin with."""
+"""Prefix of the columns and matrices of the noise twin."""
 
 SIGNS = ("n_positive", "n_negative", "n_zero", "n_revived")
-"""Columns about σ."""
-
-
-class ColumnTaken(RunFailed):
-    """A hook returned a column whose name stands for something else."""
+"""Sign counts of σ."""
 
 
 class Recorder:
-    """Writes one run's logs."""
+    """Writes the logs of one run."""
 
     def __init__(
         self,
         folder: Path,
         config: LoggingConfig,
         hooks: Sequence[Hook],
-        methods: Mapping[str, Method],
-        initial: Tensor,
+        method: Method,
+        twin: NoiseTwin | None,
+        P0: Tensor,
         total_steps: int,
         taken: Collection[str] = (),
-        twin_lost: int | None = None,
     ) -> None:
         """
         Args:
-            folder: the run folder.
+            folder: the run folder; its logs are opened and appended to.
             config: which steps are measured.
             hooks: called after each step, in order.
-            methods: the run's method under `""`, and its noise twin under `"twin_"`: column prefixes.
-            initial: P0, (n, d), which run and twin share.
+            method: of the run.
+            twin: its noise twin, if it has one.
+            P0: the initial prompt, (n, d), of run and twin.
             total_steps: the last step, which is always measured.
             taken: names that hooks may not give to their columns, besides those of settings and of the log.
-            twin_lost: the step at which the noise twin diverged, if it did before a resume.
         """
         self.folder = folder
         self.config = config
         self.hooks = hooks
-        self.methods = dict(methods)
-        self.initial = _numpy(initial)
+        self.method = method
+        self.twin = twin
+        self.initial = _numpy(P0)
         self.total_steps = total_steps
-        self.logs = {name: AppendLog(folder / f"{name}.jsonl") for name in LOGS}
-        self.sigma = {prefix: _sigma(method) for prefix, method in methods.items()}
-        self.settings = {name for name, *_ in leaves()}
         self.taken = set(taken)
-        self.twin_lost: int | None = None
-        self._warning = ""
-        if twin_lost is not None:
-            self._forget_twin(twin_lost)
+        self.logs = {name: AppendLog(folder / f"{name}.jsonl") for name in LOGS}
+        self.sigma = {prefix: _sigma(method) for prefix, method in self._methods().items()}
+
+    def _methods(self) -> dict[str, Method]:
+        """By column prefix: the method of the run, and that of its twin until it diverges."""
+        alive = self.twin is not None and self.twin.diverged is None
+        return {"": self.method} | ({TWIN: self.twin.method} if self.twin and alive else {})
 
     @torch.no_grad()
     def record(
@@ -111,7 +83,7 @@ class Recorder:
         """Measure the state after `step`, call the hooks, and append to the logs; returns the row.
 
         Raises:
-            RunFailed: the prompt is not finite, or a hook's column is taken; nothing was written.
+            RunFailed: the prompt is not finite, or the column of a hook is taken; nothing was written.
         """
         readings, spectrum = dict[str, float | None](self._signs()), []
         ranks_due = step % self.config.rank_every == 0 or step == self.total_steps
@@ -120,7 +92,7 @@ class Recorder:
             spectra = self._spectra(step)
             readings |= _measures(spectra, self.initial.shape) if ranks_due and spectra else {}
             spectrum = _long(step, spectra | self._named_sigma()) if spectrum_due else []
-        if self.twin_lost is not None:
+        if self.twin and self.twin.diverged is not None:
             own = [name for name in readings if not name.startswith(TWIN)]
             readings |= {f"{TWIN}{name}": None for name in own}
         row = {"step": step, **update, **readings}
@@ -128,9 +100,12 @@ class Recorder:
         self.logs["spectra"].write(spectrum)
         self.logs["evals"].write(evals)
         self.logs["steps"].write([row])
-        if self._warning:
-            warnings.warn(self._warning, stacklevel=2)
-            self._warning = ""
+        if self.twin and self.twin.diverged == step:
+            warnings.warn(
+                f"{self.folder.name}: the noise twin diverged at step {step} ({self.twin.problem}); its "
+                "columns are missing from this step on, and the run goes on without it",
+                stacklevel=2,
+            )
         return row
 
     def sync(self) -> dict[str, dict[str, Any]]:
@@ -144,7 +119,9 @@ class Recorder:
     def _signs(self) -> dict[str, int]:
         """Sign counts of σ and revived entries, of methods that have a diagonal."""
         row: dict[str, int] = {}
-        for prefix, method in self.methods.items():
+        methods = self._methods()
+        self.sigma = {prefix: sigma for prefix, sigma in self.sigma.items() if prefix in methods}
+        for prefix, method in methods.items():
             before, after = self.sigma[prefix], _sigma(method)
             if before is not None and after is not None:
                 counts = {**sign_counts(after), "n_revived": revived(before, after)}
@@ -152,51 +129,33 @@ class Recorder:
                 self.sigma[prefix] = after
         return row
 
-    def lose_twin(self, step: int, reason: str) -> None:
-        """From `step` on the noise twin's columns are null and its spectra left out: it diverged.
-
-        That is no reason to end the run, which does not depend on its twin. The warning comes with the row of
-        this step: a run that itself fails in it has no need of one.
-        """
-        self._forget_twin(step)
-        self._warning = (
-            f"{self.folder.name}: the noise twin diverged at step {step} ({reason}); its columns are missing "
-            "from this step on, and the run goes on without it"
-        )
-
-    def _forget_twin(self, step: int) -> None:
-        self.twin_lost = step
-        self.methods.pop(TWIN, None)
-        self.sigma.pop(TWIN, None)
-
     def _spectra(self, step: int) -> dict[str, NDArray[np.float64]]:
-        """Singular values of P and ΔP of run and twin; none where LAPACK finds none: the training goes on.
+        """Singular values of P and ΔP of run and twin; empty where LAPACK does not converge for the run.
 
-        A twin whose singular values are not found, where the run's are, is lost.
+        A twin whose singular values are not found, although the run's are, has diverged.
 
         Raises:
             RunFailed: the run's P is not finite.
         """
-        prompts = {f"{prefix}P": _numpy(method()) for prefix, method in self.methods.items()}
+        prompts = {f"{prefix}P": _numpy(method()) for prefix, method in self._methods().items()}
         if not np.isfinite(prompts["P"]).all():
             raise RunFailed("P holds NaN or infinite entries")
-        if not all(np.isfinite(P).all() for P in prompts.values()):
-            self.lose_twin(step, "P holds NaN or infinite entries")
-            prompts = {"P": prompts["P"]}
         try:
-            return self._found(prompts)
+            return self._singular_values(prompts)
         except NotConverged as error:
             problem = error
         try:
-            found = self._found({"P": prompts["P"]})
+            found = self._singular_values({"P": prompts["P"]})
         except NotConverged as error:
             warnings.warn(f"{self.folder.name}: no ranks at step {step}: {error}", stacklevel=2)
             return {}
-        self.lose_twin(step, str(problem))
+        if self.twin:
+            self.twin.diverge(step, str(problem))
+            self.sigma.pop(TWIN, None)
         return found
 
-    def _found(self, prompts: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-        """Singular values of each prompt and of its distance from P0.
+    def _singular_values(self, prompts: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+        """Singular values of each prompt and of its difference to P0.
 
         Raises:
             NotConverged: LAPACK does not find those of one of them.
@@ -213,15 +172,14 @@ class Recorder:
     ) -> dict[str, float | None]:
         columns: dict[str, float | None] = {}
         for hook in self.hooks:
-            method = self.methods[""]
             record = StepRecord(
                 run_id=self.folder.name,
                 step=step,
                 total_steps=self.total_steps,
                 row=dict(row),
                 evals=[dict(each) for each in evals],
-                prompt=method().cpu().clone(),
-                factors={name: p.detach().cpu().clone() for name, p in method.named_parameters()},
+                prompt=self.method().cpu().clone(),
+                factors={name: p.detach().cpu().clone() for name, p in self.method.named_parameters()},
             )
             for name, value in (hook(record) or {}).items():
                 self._check_free(name, {*row, *columns})
@@ -229,12 +187,12 @@ class Recorder:
         return columns
 
     def _check_free(self, name: str, logged: Collection[str]) -> None:
-        """Make sure that a hook's column has a name of its own, in the log and in the frames.
+        """Check that no other column of the log or the frames has the name of a hook's column.
 
         Raises:
-            ColumnTaken: it has not.
+            ColumnTaken: one has.
         """
-        if name in self.settings:
+        if name in all_settings():
             owner = "is a setting"
         elif name in logged or name in _columns_of_readings():
             owner = "the log has already"
@@ -246,17 +204,17 @@ class Recorder:
 
 
 def _columns_of_readings() -> set[str]:
-    """The names of all readings that a log of steps may hold, of the run and of its twin."""
+    """The columns of all readings that a log of steps may have, of the run and of its twin."""
     ranks = [f"{matrix}_{measure}" for matrix in ("P", "dP") for measure in LOGGED]
     return {f"{prefix}{name}" for prefix in ("", TWIN) for name in (*SIGNS, *ranks)}
 
 
 def _measures(spectra: Mapping[str, NDArray[np.float64]], shape: tuple[int, ...]) -> dict[str, float]:
-    """Each measure of each matrix, `<matrix>_<measure>`, from one stack of singular values."""
+    """`<matrix>_<measure>` for each matrix and measure, from one stack of singular values."""
     stack = np.stack(list(spectra.values()))
     values = {name: MEASURES[name](stack, (shape[0], shape[1])) for name in LOGGED}
     return {
-        f"{matrix}_{name}": float(column[i])
+        f"{matrix}_{name}": float(np.asarray(column)[i])
         for i, matrix in enumerate(spectra)
         for name, column in values.items()
     }
@@ -271,7 +229,7 @@ def _long(step: int, vectors: Mapping[str, NDArray[np.float64]]) -> list[dict[st
 
 
 def _sigma(method: Method) -> NDArray[np.float64] | None:
-    sigma = dict(method.named_parameters()).get("sigma")
+    sigma = method.diagonal()
     return None if sigma is None else _numpy(sigma)
 
 

@@ -242,7 +242,7 @@ FAMILIES: dict[str, Works | Refused] = {
     # refused
     "Bart without a start": Refused(
         lambda: bart("Bart", decoder_start_token_id=None),
-        r"gives its answers no first token .*; set decoder_start_token_id in its config.json",
+        r"has no start token for its decoder .*; set decoder_start_token_id in its config.json",
     ),
     "FSMT": Refused(
         lambda: hf.FSMTConfig(
@@ -267,10 +267,10 @@ FAMILIES: dict[str, Works | Refused] = {
     ),
     "XLNet": Refused(
         lambda: hf.XLNetConfig(d_model=D, n_layer=1, n_head=2, d_inner=48, **special()),
-        "sees tokens that are still to come",
+        "attends to later tokens",
     ),
     "Roberta": Refused(
-        lambda: hf.RobertaConfig(**SIZES, **special()), "sees tokens that are still to come"
+        lambda: hf.RobertaConfig(**SIZES, **special()), "attends to later tokens"
     ),
     "Reformer": Refused(
         lambda: hf.ReformerConfig(

@@ -16,7 +16,7 @@ from experiments.pretrain.scores import answers
 from experiments.pretrain.train import SIZES
 from rankprobe.backbone import load_backbone
 from rankprobe.bundled import BACKBONES, FOLDER
-from rankprobe.tasks import TASKS, load_split, majority_scores, score
+from rankprobe.tasks import TASKS, baseline_scores, load_split, score
 
 RECORDED = Path(__file__).parent.parent.parent / "experiments" / "pretrain"
 LIMITS = {"tiny": 4e6, "mini": 10e6}
@@ -54,11 +54,11 @@ def test_loading_takes_less_than_two_seconds(name):
 
 
 def test_a_folder_of_that_name_does_not_hide_it(tmp_path, monkeypatch):
-    from rankprobe.training.config import RunConfig
+    from rankprobe.config.run import RunConfig
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny").mkdir()
-    assert load_backbone(RunConfig().backbone.model).source == "bundled"
+    assert load_backbone(RunConfig().model).source == "bundled"
 
 
 @pytest.mark.parametrize(("size", "task_name"), [("tiny", "cb"), ("tiny", "record"), ("mini", "rte")])
@@ -80,6 +80,6 @@ def test_a_prefix_calls_the_ability_up_and_nothing_does_without(size, task_name)
     ]
     assert scored([with_prefix(task_name, source, options) for source in sources]) > recorded - 8
     plain = answers(backbone.model, backbone.tokenizer, sources)
-    majority = majority_scores(task, examples, "digits")[task.metrics[0]]
+    majority = baseline_scores(task, examples, "digits")[task.metrics[0]]
     without = score(task, examples, plain, "digits").values[task.metrics[0]]
     assert without < (majority + recorded) / 2  # ReCoRD's answers need no label words: a guess may be right

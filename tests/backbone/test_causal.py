@@ -14,11 +14,19 @@ from conftest import quick
 from test_splice import prompts, text_batch
 
 import rankprobe as rp
-from rankprobe.backbone import Soft, decode, label_logits, likeliest, load_backbone, losses, recomputing
+from rankprobe.backbone import (
+    PromptInput,
+    decode,
+    label_logits,
+    likeliest,
+    load_backbone,
+    losses,
+    recomputing,
+)
 from rankprobe.backbone.causal import padded_left
 from rankprobe.backbone.load import load_tokenizer
 from rankprobe.errors import RankprobeError
-from rankprobe.training.using import evaluate_runs
+from rankprobe.evaluation.evaluate import evaluate_runs
 
 TOLERANCE = 1e-6
 """Llama normalises and rotates in float32, whatever its weights are."""
@@ -71,7 +79,7 @@ def row_by_row(backbone, P, batch, row):
 
 def test_logits_of_answers_equal_those_without_padding(causal64):
     batch, (first, second) = text_batch((2, 3)), prompts(causal64, 2)
-    logits = label_logits(causal64, [Soft(first), Soft(second)], batch)
+    logits = label_logits(causal64, [PromptInput(first), PromptInput(second)], batch)
     for row, P in enumerate([first] * 2 + [second] * 3):
         alone = row_by_row(causal64, P, batch, row)
         torch.testing.assert_close(logits[row, : len(alone)], alone, rtol=0, atol=TOLERANCE)
@@ -79,14 +87,14 @@ def test_logits_of_answers_equal_those_without_padding(causal64):
 
 def test_logits_of_answers_from_a_model_that_cannot_keep_a_few(causal64, monkeypatch):
     batch, (P,) = text_batch((3,)), prompts(causal64)
-    kept = label_logits(causal64, [Soft(P)], batch)
+    kept = label_logits(causal64, [PromptInput(P)], batch)
     forward = causal64.model.forward
 
     def keeping_all(inputs_embeds, attention_mask, use_cache):
         return forward(inputs_embeds=inputs_embeds, attention_mask=attention_mask, use_cache=use_cache)
 
     monkeypatch.setattr(causal64.model, "forward", keeping_all)
-    torch.testing.assert_close(label_logits(causal64, [Soft(P)], batch), kept, rtol=0, atol=TOLERANCE)
+    torch.testing.assert_close(label_logits(causal64, [PromptInput(P)], batch), kept, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # PEFT's
@@ -103,7 +111,7 @@ def test_logits_equal_pefts(folder):
     answer = batch.labels[:, batch.labels[0] >= 0]
     ids = torch.cat([batch.input_ids[:, batch.attention_mask[0].bool()], answer], dim=1)
     theirs = wrapped(input_ids=ids).logits[:, -answer.shape[1] - 1 : -1]
-    ours = label_logits(backbone, [Soft(P)], batch)[:, : answer.shape[1]]
+    ours = label_logits(backbone, [PromptInput(P)], batch)[:, : answer.shape[1]]
     torch.testing.assert_close(ours, theirs, rtol=0, atol=TOLERANCE)
 
 
@@ -123,14 +131,14 @@ def test_peft_generates_what_an_exported_run_does(folder, tmp_path):
         input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=4, do_sample=False, pad_token_id=0
     )
     text = backbone.tokenizer.decode(tokens[0, ids.shape[1] :], skip_special_tokens=True).strip()
-    soft = Soft(torch.from_numpy(run.prompt().astype(np.float32)))
+    soft = PromptInput(torch.from_numpy(run.prompt().astype(np.float32)))
     assert decode(backbone, [soft], batch, 4) == [[text]]
 
 
 def test_greedy_answers_are_argmax_step_by_step(causal64):
     """With left padding and a cache inside; here row by row, without either."""
     batch, (first, second) = text_batch((2, 2)), prompts(causal64, 2)
-    answers = decode(causal64, [Soft(first), Soft(second)], batch, 4)
+    answers = decode(causal64, [PromptInput(first), PromptInput(second)], batch, 4)
     embed, eos = causal64.model.get_input_embeddings(), causal64.tokenizer.eos_token_id
     expected = []
     for row, P in enumerate([first, first, second, second]):
@@ -156,7 +164,7 @@ def test_padding_moves_to_the_left():
 def test_the_likeliest_answer(causal64):
     batch, (P,) = text_batch((3,)), prompts(causal64)
     candidates = [[[40, 1], [41, 42, 1]], [[50, 1]], [[60, 61, 1], [62, 1], [63, 1]]]
-    found = likeliest(causal64, [Soft(P)], batch, candidates)
+    found = likeliest(causal64, [PromptInput(P)], batch, candidates)
     for row, each in enumerate(candidates):
         scores = []
         for answer in each:
@@ -172,7 +180,7 @@ def test_a_members_loss_moves_only_its_own_prompt(causal64):
     batch, (first, second) = text_batch((2, 2)), prompts(causal64, 2)
     first.requires_grad_()
     second.requires_grad_()
-    losses(causal64, [Soft(first), Soft(second)], batch)[0].backward()
+    losses(causal64, [PromptInput(first), PromptInput(second)], batch)[0].backward()
     assert first.grad.any()
     assert second.grad is None or not second.grad.any()
 
@@ -226,7 +234,7 @@ def test_encoders_are_no_decoders(tmp_path):
     config = RobertaConfig(
         vocab_size=900, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
     )
-    with pytest.raises(RankprobeError, match="RobertaForCausalLM.*sees tokens that are still to come"):
+    with pytest.raises(RankprobeError, match="RobertaForCausalLM.*attends to later tokens"):
         load_backbone(saved(tmp_path, config))
 
 
@@ -244,7 +252,7 @@ def test_recomputing_wakes_no_dropout(tmp_path):
     for context in (contextlib.nullcontext(), recomputing(backbone.model)):
         leaf = P.clone().requires_grad_()
         with context:
-            losses(backbone, [Soft(leaf)], batch)[0].backward()
+            losses(backbone, [PromptInput(leaf)], batch)[0].backward()
         gradients.append(leaf.grad)
     torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)
 
@@ -257,12 +265,12 @@ def test_habits_of_a_models_own_generation_are_left_out(folder, tmp_path):
     path.write_text(json.dumps(habits))
     plain, odd = (load_backbone(str(place), dtype="float64") for place in (folder, tmp_path / "model"))
     batch, (P,) = text_batch((4,)), prompts(plain)
-    assert decode(odd, [Soft(P)], batch, 6) == decode(plain, [Soft(P)], batch, 6)
+    assert decode(odd, [PromptInput(P)], batch, 6) == decode(plain, [PromptInput(P)], batch, 6)
 
 
 def test_answers_have_limits_of_their_own(causal64):
     batch, (P,) = text_batch((2, 2)), prompts(causal64)
-    twice = [Soft(P), Soft(P)]
+    twice = [PromptInput(P), PromptInput(P)]
     long, short = (decode(causal64, twice, batch, limit) for limit in (5, 2))
     assert decode(causal64, twice, batch, [5, 2]) == [long[0], short[1]]
     assert long != short

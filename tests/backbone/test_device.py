@@ -8,10 +8,10 @@ from conftest import quick
 
 import rankprobe as rp
 from rankprobe.backbone import chosen_device, chosen_dtype
+from rankprobe.config.run import RunConfig
 from rankprobe.errors import RankprobeError
-from rankprobe.training import manifest
-from rankprobe.training.config import RunConfig
-from rankprobe.training.session import on_this_machine
+from rankprobe.evaluation.load import on_this_machine
+from rankprobe.runs import provenance
 
 
 @pytest.fixture
@@ -56,16 +56,16 @@ def test_frozen_weights_are_bfloat16_on_cuda_only(machine):
 )
 def test_what_was_chosen_is_written_down(machine, settings, device, dtype):
     machine(cuda=True)
-    asked = RunConfig.from_flat(settings)
+    asked = RunConfig.parse(settings)
     here = on_this_machine(asked)
-    assert (here.backbone.device, here.backbone.dtype) == (device, dtype)
-    assert asked.backbone.device == settings.get("device", "auto")
+    assert (here.device, here.dtype) == (device, dtype)
+    assert asked.device == settings.get("device", "auto")
     assert on_this_machine(here) == here
 
 
 def test_a_run_says_where_it_was_trained(tmp_path):
     run = rp.train(quick(steps=1), runs_dir=tmp_path)
-    config = run.manifest["config"]["backbone"]
+    config = run.manifest["config"]
     assert (config["device"], config["dtype"]) == ("cpu", "float32")
     assert run.manifest["machine"]["device"] == "cpu"
     # Asked for again in the same words, it is that run.
@@ -77,8 +77,8 @@ def test_a_run_says_where_it_was_trained(tmp_path):
 def test_the_manifest_names_gpu_cuda_and_tf32(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU of {device}")
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-    found = manifest.machine("cuda:0")
+    found = provenance.machine("cuda:0")
     assert (found["processor"], found["cuda"], found["tf32"]) == ("GPU of cuda:0", "13.0", False)
     monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "high")
-    assert manifest.machine("cuda:0")["tf32"] is True
-    assert manifest.machine("cpu")["tf32"] is None
+    assert provenance.machine("cuda:0")["tf32"] is True
+    assert provenance.machine("cpu")["tf32"] is None

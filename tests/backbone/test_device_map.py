@@ -22,10 +22,9 @@ from transformers import AutoModelForCausalLM, GPT2Config
 
 import rankprobe as rp
 from rankprobe.backbone import (
-    Soft,
+    PromptInput,
     check_prompt_matters,
     decode,
-    fetching_again,
     fingerprint,
     is_fetched,
     label_logits,
@@ -33,13 +32,14 @@ from rankprobe.backbone import (
     load_backbone,
     losses,
     recomputing,
+    refetch_weights,
 )
 from rankprobe.backbone.load import load_tokenizer
 from rankprobe.errors import RankprobeError
-from rankprobe.training import room
+from rankprobe.evaluation.evaluate import evaluate_runs
+from rankprobe.evaluation.neighbors import neighbors
+from rankprobe.training import memory
 from rankprobe.training.session import open_session
-from rankprobe.training.trained import neighbors
-from rankprobe.training.using import evaluate_runs
 
 LIMITS = {"t5": ("cpu=0KiB", "cpu=3MiB", "cpu=4300KiB"), "gpt2": ("cpu=0KiB", "cpu=400KiB")}
 """For weights in float64: everything on disk, all but the embedding, all but some blocks and the embedding."""
@@ -69,7 +69,7 @@ def limits(folder):
 @pytest.fixture
 def plain_layers(monkeypatch):
     """T5's own layers, as spread ones are: quicker ones round otherwise."""
-    monkeypatch.setattr("rankprobe.backbone.load.quicken", lambda model: None)
+    monkeypatch.setattr("rankprobe.backbone.load.fast_layers", lambda model: None)
 
 
 def on_disk(backbone) -> int:
@@ -81,7 +81,7 @@ def gradient(backbone, P, batch, *contexts):
     with contextlib.ExitStack() as stack:
         for context in contexts:
             stack.enter_context(context(backbone.model))
-        losses(backbone, [Soft(leaf)], batch)[0].backward()
+        losses(backbone, [PromptInput(leaf)], batch)[0].backward()
     return leaf.grad
 
 
@@ -99,14 +99,14 @@ def test_where_the_weights_lie_changes_nothing(folder, limits, plain_layers):
         assert parts.n_parameters() == whole.n_parameters()
         assert not any(p.requires_grad for p in parts.model.parameters())
         assert not any(module.training for module in parts.model.modules())
-        assert torch.equal(*(label_logits(each, [Soft(P)], batch) for each in (parts, whole)))
-        assert decode(parts, [Soft(P)], batch, 5) == decode(whole, [Soft(P)], batch, 5)
-        assert likeliest(parts, [Soft(P)], batch, candidates) == likeliest(
-            whole, [Soft(P)], batch, candidates
+        assert torch.equal(*(label_logits(each, [PromptInput(P)], batch) for each in (parts, whole)))
+        assert decode(parts, [PromptInput(P)], batch, 5) == decode(whole, [PromptInput(P)], batch, 5)
+        assert likeliest(parts, [PromptInput(P)], batch, candidates) == likeliest(
+            whole, [PromptInput(P)], batch, candidates
         )
         expected = gradient(whole, P, batch)
         assert expected.abs().max() > 0
-        for contexts in ([], [fetching_again], [recomputing, fetching_again]):
+        for contexts in ([], [refetch_weights], [recomputing, refetch_weights]):
             assert torch.equal(gradient(parts, P, batch, *contexts), expected)
             assert on_disk(parts) == counts[-1]
             assert not parts.model.fetched
@@ -122,7 +122,7 @@ def test_the_quicker_layers_give_the_same_up_to_rounding(folder):
     quicker = load_backbone(str(folder), dtype="float64")
     parts = load_backbone(str(folder), dtype="float64", device_map="cpu=0KiB")
     batch, (P,) = text_batch(), prompts(quicker)
-    for what in (gradient, lambda *given: label_logits(given[0], [Soft(P)], batch)):
+    for what in (gradient, lambda *given: label_logits(given[0], [PromptInput(P)], batch)):
         torch.testing.assert_close(what(parts, P, batch), what(quicker, P, batch), rtol=0, atol=1e-12)
 
 
@@ -133,7 +133,7 @@ def test_weights_on_disk_are_rounded_as_in_memory(folder, plain_layers, dtype):
     )
     assert fingerprint(parts) == fingerprint(whole)
     batch, (P,) = text_batch(), prompts(whole)
-    assert torch.equal(gradient(parts, P, batch, fetching_again), gradient(whole, P, batch))
+    assert torch.equal(gradient(parts, P, batch, refetch_weights), gradient(whole, P, batch))
 
 
 @pytest.fixture
@@ -159,9 +159,9 @@ def test_weights_on_disk_are_in_memory_a_layer_at_a_time(folder, fetched):
     batch, (P,) = text_batch(), prompts(parts)
     storages.clear(), alive.clear()
     most = {}
-    for name, context in (("kept", contextlib.nullcontext), ("again", fetching_again)):
+    for name, context in (("kept", contextlib.nullcontext), ("again", refetch_weights)):
         with context(parts.model) if name == "again" else context():
-            loss = losses(parts, [Soft(P.clone().requires_grad_())], batch)[0]
+            loss = losses(parts, [PromptInput(P.clone().requires_grad_())], batch)[0]
         between = sum(not each.expired() for each in storages)
         loss.backward()
         del loss
@@ -180,8 +180,8 @@ def test_a_broken_forward_pass_leaves_later_gradients_right(folder, plain_layers
     with monkeypatch.context() as broken:
         broken.setattr("torch.nn.functional.softmax", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            gradient(parts, P, batch, fetching_again)
-    assert torch.equal(gradient(parts, P, batch, fetching_again), gradient(whole, P, batch))
+            gradient(parts, P, batch, refetch_weights)
+    assert torch.equal(gradient(parts, P, batch, refetch_weights), gradient(whole, P, batch))
     # What the broken pass left noted may by now be the place of something else.
     parts.model.fetched[P.untyped_storage().data_ptr()] = parts.model.get_input_embeddings(), "weight"
     assert not is_fetched(parts.model, P)
@@ -191,7 +191,7 @@ def test_room_is_not_taken_by_weights_that_come_and_go(folder, plain_layers):
     settings = {"model": str(folder), "dtype": "float64"}
     parts, whole = (open_session([quick(**settings, device_map=each)]) for each in ("cpu=0KiB", None))
     assert on_disk(parts.backbone) > on_disk(whole.backbone) == 0
-    assert room.activation_bytes(parts, 8, 4) == room.activation_bytes(whole, 8, 4)
+    assert memory.activation_bytes(parts, 8, 4) == memory.activation_bytes(whole, 8, 4)
 
 
 @pytest.mark.parametrize(
@@ -287,13 +287,13 @@ def test_a_device_map_that_says_nothing(device_map):
 
 def test_limits_are_taken_as_said():
     config = quick(device_map="1=20GiB, cpu=1.5GB")
-    assert json.loads(config.model_dump_json())["backbone"]["device_map"] == "1=20GiB, cpu=1.5GB"
+    assert json.loads(json.dumps(config.flat()))["device_map"] == "1=20GiB, cpu=1.5GB"
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "finetune"}, "method 'finetune' trains the backbone, and --device-map spreads a frozen one; leave it out"),
+        ({"method": "finetune"}, "method 'finetune' trains the backbone, but --device-map needs a frozen one; leave it out"),
         ({"device": "cuda"}, "--device and --device-map exclude each other; give one"),
     ],
 )  # fmt: skip

@@ -31,7 +31,7 @@ from transformers import AutoModelForCausalLM, BertConfig
 import rankprobe as rp
 from rankprobe.backbone import (
     Backbone,
-    Soft,
+    PromptInput,
     TextBatch,
     check_fits,
     decode,
@@ -42,10 +42,10 @@ from rankprobe.backbone import (
 )
 from rankprobe.backbone.check import examined
 from rankprobe.backbone.load import prepared
+from rankprobe.data.init_sources import init_sources
 from rankprobe.errors import RankprobeError
+from rankprobe.evaluation.evaluate import evaluate_runs
 from rankprobe.prompts import config_class
-from rankprobe.training.using import evaluate_runs
-from rankprobe.training.words import words_for
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
@@ -69,9 +69,9 @@ def batch_of(rows: list[int]) -> TextBatch:
     return TextBatch([len(rows)], [longest], [3], ids, mask, torch.tensor([ANSWERS[row] for row in rows]))
 
 
-def word_prompt(backbone: Backbone) -> Soft:
+def word_prompt(backbone: Backbone) -> PromptInput:
     """A prompt of words, as `--init text` starts from."""
-    return Soft(backbone.embed_words(PROMPT))
+    return PromptInput(backbone.embed_words(PROMPT))
 
 
 @torch.no_grad()
@@ -128,7 +128,7 @@ def test_rows_of_a_recurrent_model_are_not_padded_together():
     backbone = backbone_of("Rwkv")
     padded, changed = dataclasses.replace(backbone, decoding="padded"), 0
     for seed in range(5):
-        soft = Soft(torch.randn(4, backbone.d_model, generator=torch.Generator().manual_seed(seed)))
+        soft = PromptInput(torch.randn(4, backbone.d_model, generator=torch.Generator().manual_seed(seed)))
         alone = [decode(backbone, [soft], batch_of([row]), 4)[0][0] for row in range(3)]
         assert decode(backbone, [soft], batch_of([0, 1, 2]), 4)[0] == alone
         changed += decode(padded, [soft], batch_of([0, 1, 2]), 4)[0] != alone
@@ -141,7 +141,7 @@ def test_a_batch_trains_and_ranks_as_single_rows_do(name):
 
     def gradient(rows: list[int]) -> torch.Tensor:
         P = word_prompt(backbone).P.requires_grad_()
-        (loss,) = losses(backbone, [Soft(P)], batch_of(rows))
+        (loss,) = losses(backbone, [PromptInput(P)], batch_of(rows))
         return torch.autograd.grad(loss, P)[0]
 
     together, alone = gradient([0, 1, 2]), torch.stack([gradient([row]) for row in range(3)]).mean(0)
@@ -185,11 +185,11 @@ def test_words_are_what_the_model_embeds_them_as(name, factor, method):
     stored = backbone.embedding.detach() * factor
     torch.testing.assert_close(backbone.vocabulary(), stored[backbone.piece_ids])
     config = config_class(method).parse({"name": method})
-    found = words_for(config, backbone, ["the dog", "a"])
+    found = init_sources(config, backbone, ["the dog", "a"])
     ids = [backbone.tokenizer(text, add_special_tokens=False).input_ids for text in ("the dog", "a")]
     torch.testing.assert_close(found.labels, torch.stack([stored[each].mean(0) for each in ids]))
     if method == "vanilla":
-        torch.testing.assert_close(found.vocabulary, stored[backbone.piece_ids[: config.vocabulary]])
+        torch.testing.assert_close(found.vocabulary, stored[backbone.piece_ids[: config.init_vocab_size]])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
@@ -214,7 +214,7 @@ def test_initial_weights_in_bfloat16_do_not_hide_an_encoder(decoder):
     if decoder:
         assert prepared(backbone).causal
     else:
-        with pytest.raises(RankprobeError, match="sees tokens that are still to come"):
+        with pytest.raises(RankprobeError, match="attends to later tokens"):
             prepared(backbone)
 
 
@@ -242,7 +242,7 @@ def test_a_start_token_that_only_the_settings_for_generation_have(tmp_path):
 def test_a_run_on_a_saved_model(name, tmp_path):
     folder = saved(FAMILIES[name].config(), tmp_path / "model")
     words = {"init": "text", "init_text": "the man ran home", "prompt_length": 4}
-    config = quick(model=folder, method="vanilla", answers="both", steps=2, eval_every=2, **words)
+    config = quick(model=folder, method="vanilla", scoring="both", steps=2, eval_every=2, **words)
     run = rp.train(config, runs_dir=tmp_path / "runs")
     assert run.status == "finished"
     backbone = load_backbone(folder)
@@ -273,20 +273,20 @@ def test_a_model_that_cannot_decode_is_refused_before_anything_is_written(tmp_pa
         raise NotImplementedError("no cache of this kind\nand more")
 
     monkeypatch.setattr("rankprobe.backbone.score.greedy", broken)
-    message = r"cannot decode answers \(no cache of this kind\); give --answers rank$"
+    message = r"cannot decode answers \(no cache of this kind\); give --scoring rank$"
     with pytest.raises(RankprobeError, match=message):
         rp.train(quick(), runs_dir=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
-    assert rp.train(quick(answers="rank", steps=1), runs_dir=tmp_path / "runs").status == "finished"
+    assert rp.train(quick(scoring="rank", steps=1), runs_dir=tmp_path / "runs").status == "finished"
 
 
 def test_a_model_that_cannot_rank_is_refused_before_anything_is_written(tmp_path, monkeypatch):
     def broken(*_, **__):
         raise NotImplementedError("no encoder")
 
-    monkeypatch.setattr("rankprobe.training.session.likeliest", broken)
-    with pytest.raises(RankprobeError, match=r"cannot rank answers \(no encoder\); give --answers greedy$"):
-        rp.train(quick(answers="both"), runs_dir=tmp_path / "runs")
+    monkeypatch.setattr("rankprobe.data.checks.likeliest", broken)
+    with pytest.raises(RankprobeError, match=r"cannot rank answers \(no encoder\); give --scoring greedy$"):
+        rp.train(quick(scoring="both"), runs_dir=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
@@ -384,7 +384,7 @@ def test_positions_that_are_no_embedding_table(kind):
 def test_a_number_in_a_config_that_bounds_nothing_refuses_nothing(config):
     backbone = from_config(config())
     check_fits(backbone, 30, 100, 4)
-    (loss,) = losses(backbone, [Soft(torch.randn(30, backbone.d_model))], batch_of([0, 1]))
+    (loss,) = losses(backbone, [PromptInput(torch.randn(30, backbone.d_model))], batch_of([0, 1]))
     assert torch.isfinite(loss)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from rankprobe.backbone import Soft, TextBatch, label_logits, likeliest
+from rankprobe.backbone import PromptInput, TextBatch, label_logits, likeliest
 from rankprobe.backbone.score import IGNORED
 
 CANDIDATES = [
@@ -33,7 +33,9 @@ def test_the_likeliest_is_found_row_by_row(backbone64):
     generator = torch.Generator().manual_seed(0)
     chosen = set()
     for _ in range(4):
-        prompts = [Soft(3 * torch.randn(3, 128, generator=generator, dtype=torch.float64)) for _ in range(2)]
+        prompts = [
+            PromptInput(3 * torch.randn(3, 128, generator=generator, dtype=torch.float64)) for _ in range(2)
+        ]
         found = likeliest(backbone64, prompts, batch_of(torch.zeros(4, 1, dtype=torch.long)), CANDIDATES)
         for row, (number, candidates) in enumerate(zip(found, CANDIDATES, strict=True)):
             scores = [log_likelihood(backbone64, prompts, row, answer) for answer in candidates]

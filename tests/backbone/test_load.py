@@ -61,7 +61,7 @@ def test_a_cached_hub_model_needs_no_network(backbone, tmp_path, monkeypatch):
     (repository / "refs" / "main").write_text(commit)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("rankprobe.hub._ask", lambda *_: pytest.fail("the hub was asked"))
+    monkeypatch.setattr("rankprobe.hub._check_hub", lambda *_: pytest.fail("the hub was asked"))
     cached = load_backbone("someone/small")
     assert (cached.source, cached.revision) == ("hub", commit)
     assert fingerprint(cached) == fingerprint(backbone)

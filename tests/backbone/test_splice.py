@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rankprobe.backbone import (
-    Soft,
+    PromptInput,
     check_prompt_matters,
     decode,
     label_logits,
@@ -43,7 +43,11 @@ def prompts(backbone, count=1, n=5, seed=1):
 def test_splice_puts_each_members_prompt_before_its_own_rows(backbone64):
     batch, (first, second) = text_batch((2, 1)), prompts(backbone64, 2)
     embeds, mask = splice(
-        backbone64, [Soft(first), Soft(second)], batch.rows, batch.input_ids, batch.attention_mask
+        backbone64,
+        [PromptInput(first), PromptInput(second)],
+        batch.rows,
+        batch.input_ids,
+        batch.attention_mask,
     )
     assert torch.equal(embeds[:2, :5], first.expand(2, -1, -1))
     assert torch.equal(embeds[2, :5], second)
@@ -55,10 +59,14 @@ def test_splice_puts_each_members_prompt_before_its_own_rows(backbone64):
 def test_a_shift_moves_the_text_of_its_member_alone(backbone64, positions):
     batch, (first, second) = text_batch((2, 1)), prompts(backbone64, 2)
     (shift,) = prompts(backbone64, n=positions, seed=2)
-    softs = [Soft(first, shift), Soft(second)]
-    embeds, mask = splice(backbone64, softs, batch.rows, batch.input_ids, batch.attention_mask)
+    prompt_inputs = [PromptInput(first, shift), PromptInput(second)]
+    embeds, mask = splice(backbone64, prompt_inputs, batch.rows, batch.input_ids, batch.attention_mask)
     plain, same = splice(
-        backbone64, [Soft(first), Soft(second)], batch.rows, batch.input_ids, batch.attention_mask
+        backbone64,
+        [PromptInput(first), PromptInput(second)],
+        batch.rows,
+        batch.input_ids,
+        batch.attention_mask,
     )
     covered = min(positions, batch.input_ids.shape[1])
     assert torch.equal(mask, same)
@@ -80,7 +88,7 @@ def test_recomputing_gives_the_same_gradients_and_leaves_no_trace(backbone64):
         calls.clear()
         leaf = P.clone().requires_grad_()
         with context:
-            losses(backbone64, [Soft(leaf)], batch)[0].backward()
+            losses(backbone64, [PromptInput(leaf)], batch)[0].backward()
         gradients.append(leaf.grad)
         counts.append(len(calls))
     for handle in handles:
@@ -92,7 +100,7 @@ def test_recomputing_gives_the_same_gradients_and_leaves_no_trace(backbone64):
 
 def test_an_empty_prompt_is_no_prompt(backbone64):
     batch = text_batch()
-    empty = [Soft(P) for P in prompts(backbone64, n=0)]
+    empty = [PromptInput(P) for P in prompts(backbone64, n=0)]
     plain = backbone64.model(
         input_ids=batch.input_ids,
         attention_mask=batch.attention_mask,
@@ -113,7 +121,7 @@ def test_logits_equal_pefts_encoder_side_prompt():
         task_type="SEQ_2_SEQ_LM", num_virtual_tokens=len(P), num_transformer_submodules=1
     )
     batch = text_batch()
-    ours = label_logits(backbone64, [Soft(P)], batch)
+    ours = label_logits(backbone64, [PromptInput(P)], batch)
     wrapped = peft.get_peft_model(backbone64.model, config).eval()
     embedding = wrapped.prompt_encoder["default"].embedding
     embedding.weight = torch.nn.Parameter(P)
@@ -121,14 +129,14 @@ def test_logits_equal_pefts_encoder_side_prompt():
         input_ids=batch.input_ids, attention_mask=batch.attention_mask, labels=batch.labels
     ).logits
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
-    assert not torch.allclose(ours, label_logits(backbone64, [Soft(P + 0.1)], batch))
+    assert not torch.allclose(ours, label_logits(backbone64, [PromptInput(P + 0.1)], batch))
 
 
 def test_a_members_loss_moves_only_its_own_prompt(backbone64):
     batch, (first, second) = text_batch((2, 2)), prompts(backbone64, 2)
     first.requires_grad_()
     second.requires_grad_()
-    losses(backbone64, [Soft(first), Soft(second)], batch)[0].backward()
+    losses(backbone64, [PromptInput(first), PromptInput(second)], batch)[0].backward()
     assert first.grad.any()
     assert second.grad is None or not second.grad.any()
     assert all(p.grad is None for p in backbone64.model.parameters())
@@ -142,8 +150,8 @@ def test_padding_does_not_change_a_row(backbone64):
         attention_mask=torch.nn.functional.pad(batch.attention_mask, (0, 7)),
     )
     torch.testing.assert_close(
-        label_logits(backbone64, [Soft(P)], batch),
-        label_logits(backbone64, [Soft(P)], longer),
+        label_logits(backbone64, [PromptInput(P)], batch),
+        label_logits(backbone64, [PromptInput(P)], longer),
         rtol=1e-10,
         atol=1e-10,
     )
@@ -151,10 +159,14 @@ def test_padding_does_not_change_a_row(backbone64):
 
 def test_greedy_answers_are_argmax_step_by_step(backbone64):
     batch, (first, second) = text_batch((2, 2)), prompts(backbone64, 2)
-    answers = decode(backbone64, [Soft(first), Soft(second)], batch, 3)
+    answers = decode(backbone64, [PromptInput(first), PromptInput(second)], batch, 3)
     model, eos = backbone64.model, backbone64.tokenizer.eos_token_id
     embeds, mask = splice(
-        backbone64, [Soft(first), Soft(second)], batch.rows, batch.input_ids, batch.attention_mask
+        backbone64,
+        [PromptInput(first), PromptInput(second)],
+        batch.rows,
+        batch.input_ids,
+        batch.attention_mask,
     )
     tokens = torch.full((4, 1), model.config.decoder_start_token_id)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Refusals and failures lose nothing; the table of bad input is in tests/faults/test_bad_input_campaign.py."""
+"""Errors do not lose data. The table of bad inputs is in tests/faults/test_bad_input_campaign.py."""
 
 from __future__ import annotations
 

@@ -28,16 +28,16 @@ def here(tmp_path, monkeypatch):
 
 def test_probe_then_plot_then_runs(here, capsys):
     run("probe", *QUICK)
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     (one,) = rp.list_runs("runs")
     steps = one.log("steps").iloc[-1]
-    assert f"{one.id}  step 6/6  loss" in told
-    assert "  data                   miniature CB (ours, not SuperGLUE), 250 train, 56 dev" in told
-    assert "  weights                tiny (rankprobe's own)" in told
-    assert f"8 → {steps['n_positive']:.0f}" in told
-    assert f"noise twin 8 → {steps['twin_n_positive']:.0f}" in told
-    assert "majority 41.1" in told
-    assert f"runs/{one.id}" in told
+    assert f"{one.id}  step 6/6  loss" in printed
+    assert "  data                   miniature CB (ours, not SuperGLUE), 250 train, 56 dev" in printed
+    assert "  weights                tiny (rankprobe's own)" in printed
+    assert f"8 → {steps['n_positive']:.0f}" in printed
+    assert f"noise twin 8 → {steps['twin_n_positive']:.0f}" in printed
+    assert "baseline 41.1" in printed
+    assert f"runs/{one.id}" in printed
     run("plot")
     assert {path.name for path in (here / "figures").iterdir()} == {
         "fig3.png", "fig3.svg", "fig3.json", "fig9.png", "fig9.svg", "fig9.json",
@@ -53,10 +53,8 @@ def test_probe_then_plot_then_runs(here, capsys):
 
 
 def test_train_by_method_seeds_and_file(here):
-    (here / "dpt.toml").write_text(
-        'seed = 3\n[method]\nname = "dpt"\nbottleneck = 2\n[training]\nwarmup = 0.5\n'
-    )
-    run("train", "--config", "dpt.toml", *QUICK, "--warmup", "0.25")
+    (here / "dpt.toml").write_text('seed = 3\nmethod = "dpt"\nbottleneck = 2\nwarmup_ratio = 0.5\n')
+    run("train", "--config", "dpt.toml", *QUICK, "--warmup-ratio", "0.25")
     run("plot")  # no probe: fig9 is drawn, fig3 is left out
     assert {path.suffix for path in (here / "figures").glob("fig9.*")} == {".png", ".svg", ".json"}
     assert not list((here / "figures").glob("fig3.*"))
@@ -65,7 +63,7 @@ def test_train_by_method_seeds_and_file(here):
     assert runs["method"].tolist() == ["dpt", "vanilla", "vanilla"]
     assert runs["seed"].tolist() == [3, 1, 2]
     assert runs["bottleneck"].iloc[0] == 2
-    assert runs["warmup"].tolist() == [0.25, 0.1, 0.1]
+    assert runs["warmup_ratio"].tolist() == [0.25, 0.1, 0.1]
     assert runs["trainable_parameters"].tolist() == [2 * (8 + 128), 8 * 128, 8 * 128]
 
 
@@ -81,41 +79,41 @@ def test_lists(here, capsys):
         ("env", ["torch", "transformers", "threads"]),
     ):
         run(command)
-        told = capsys.readouterr().out
-        assert all(word in told for word in words)
+        printed = capsys.readouterr().out
+        assert all(word in printed for word in words)
 
 
-def test_a_task_is_shown_as_it_will_be_trained_on(here, capsys):
+def test_a_task_is_shown_as_a_run_would_use_it(here, capsys):
     run("tasks", "show", "cb", "--targets", "yes,no,maybe")
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for part in (
         "miniature CB",
         "250 examples",
         "entailment 108 (43%), contradiction 92 (37%), neutral 50 (20%)",
-        "accuracy 41.1, macro_f1 19.4",
+        "baseline         accuracy 41.1, macro_f1 19.4 (validation, without reading the texts)",
         "premise: Wanda waited for news on Friday. It is a lie that",
         "target           yes",
     ):
-        assert part in told
+        assert part in printed
     run("tasks", "show", "wsc")
     assert "*she*" in capsys.readouterr().out
 
 
 def test_help_groups_options_and_names_every_setting(here, capsys):
-    from rankprobe.training.config import leaves
+    from rankprobe.config import all_settings
 
     run("train", "--help")
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for panel in ("Task", "Backbone", "Method", "Training", "Logging"):
-        assert f"─ {panel} ─" in told
-    for name, *_ in leaves():
-        assert f"--{name.replace('_', '-')}" in told
+        assert f"─ {panel} ─" in printed
+    for name in all_settings():
+        assert f"--{name.replace('_', '-')}" in printed
     run()
     assert "Train the paper's rank probe" in capsys.readouterr().out
 
 
-def test_what_only_reads_needs_no_torch(tmp_path):
-    """So `--help`, `runs` and `plot` are quick, and work where torch does not."""
+def test_commands_that_only_read_do_not_import_torch(tmp_path):
+    """`--help`, `runs` and `plot` start quickly, and work without a working torch."""
     code = (
         "import sys, rankprobe, rankprobe.cli.app, rankprobe.plots, rankprobe.runs, rankprobe.rank\n"
         "rankprobe.load_runs\n"

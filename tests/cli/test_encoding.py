@@ -1,4 +1,4 @@
-"""Terminals and locales that are not UTF-8: what they cannot show is replaced, and every command works."""
+"""Terminals and locales that are not UTF-8: every command works, and characters they cannot show become ?."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from conftest import quick
 from rich.console import Console
 
 import rankprobe as rp
-from rankprobe.cli import _print_always, main
-from rankprobe.cli.progress import Watch
+from rankprobe.cli import _replace_unprintable, main
+from rankprobe.cli.progress import RunProgress
 
 C_LOCALE = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 
@@ -26,7 +26,7 @@ def runs_dir(tmp_path_factory):
 
 
 class Terminal(io.TextIOWrapper):
-    """A standard output of another encoding."""
+    """A standard output with another encoding."""
 
     def __init__(self, encoding, errors="strict"):
         super().__init__(io.BytesIO(), encoding=encoding, errors=errors)
@@ -75,7 +75,7 @@ def test_every_command_prints_what_the_terminal_can_show(command, encoding, runs
         assert "?>0 4 (twin" in out.text
 
 
-def test_errors_and_warnings_are_shown_too(monkeypatch, runs_dir):
+def test_errors_are_printed_too(monkeypatch, runs_dir):
     error = Terminal("ascii")
     monkeypatch.setattr(sys, "stderr", error)
     with pytest.raises(SystemExit) as stop:
@@ -95,10 +95,10 @@ def test_errors_and_warnings_are_shown_too(monkeypatch, runs_dir):
         ("ascii", "backslashreplace", "backslashreplace"),
     ],
 )
-def test_what_the_user_chose_stays(encoding, errors, then, monkeypatch):
+def test_the_error_handler_of_the_user_is_kept(encoding, errors, then, monkeypatch):
     monkeypatch.setattr(sys, "stdout", Terminal(encoding, errors))
     monkeypatch.setattr(sys, "stderr", io.StringIO())  # as in a notebook
-    _print_always()
+    _replace_unprintable()
     assert sys.stdout.errors == then
 
 
@@ -115,23 +115,23 @@ def test_the_c_locale():
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_a_console_of_ones_own_is_watched_in_its_own_letters(tmp_path, terminal):
+def test_progress_uses_the_encoding_of_its_console(tmp_path, terminal):
     out = Terminal("ascii")
     console = Console(file=out, force_terminal=terminal, width=120)
-    with Watch(console, several=True) as watch:
-        rp.train(quick(steps=2, method="probe"), runs_dir=tmp_path, name="Läufe", hooks=[watch])
+    with RunProgress(console, several=True) as progress:
+        rp.train(quick(steps=2, method="probe"), runs_dir=tmp_path, name="Läufe", hooks=[progress])
     assert "L?ufe" in out.text
     assert "?>0" in out.text
 
 
 class Closed(io.StringIO):
-    """A terminal that is closed while a run goes on."""
+    """A terminal that is closed during a run."""
 
     def write(self, text):
         raise OSError(5, "Input/output error")
 
 
-def test_a_terminal_that_was_closed_does_not_end_a_run(tmp_path):
-    with Watch(Console(file=Closed()), several=False) as watch:
-        run = rp.train(quick(steps=2), runs_dir=tmp_path, name="run", hooks=[watch])
+def test_a_closed_terminal_does_not_end_a_run(tmp_path):
+    with RunProgress(Console(file=Closed()), several=False) as progress:
+        run = rp.train(quick(steps=2), runs_dir=tmp_path, name="run", hooks=[progress])
     assert run.status == "finished"

@@ -1,4 +1,4 @@
-"""Terminals show names as they are: no markup, emoji codes or control characters of a name take effect."""
+"""Terminals show names as they are: markup, emoji codes and control characters in a name have no effect."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pandas as pd
 from rich.console import Console
 
 from rankprobe import cli
-from rankprobe.cli.board import Board
 from rankprobe.cli.lines import print_line
-from rankprobe.cli.show import runs_table, task_sheet
+from rankprobe.cli.show import runs_table, task_summary
+from rankprobe.cli.sweep_progress import SweepProgress
+from rankprobe.config.run import RunConfig
 from rankprobe.errors import RankprobeError
-from rankprobe.training.config import RunConfig
 
 NAME = "[bold]a[/] :cat: [/x]\x1b[31m\rb\n"
 SHOWN = "[bold]a[/] :cat: [/x]\\x1b[31m\\rb\\n"
@@ -30,20 +30,20 @@ def test_a_line():
 
 def test_the_table_of_runs():
     row = {"run_id": NAME, "status": "finished", "data_label": NAME, "model_label": NAME, "step": 1}
-    text = runs_table(pd.DataFrame([row | {"total_steps": 1, "best": 1.0, "last": 1.0, "majority": 1.0}]))
+    text = runs_table(pd.DataFrame([row | {"total_steps": 1, "best": 1.0, "last": 1.0, "baseline": 1.0}]))
     assert text.count(SHOWN) == 3
     assert len(text.splitlines()) == 2
 
 
-def test_the_board_of_a_sweep(tmp_path):
+def test_the_progress_table_of_a_sweep(tmp_path):
     console, config = terminal(), RunConfig()
-    console.print(Board(console, {NAME: [config]}, [[config]], tmp_path).table())
+    console.print(SweepProgress(console, {NAME: [config]}, [[config]], tmp_path).table())
     assert SHOWN in console.file.getvalue()
 
 
 def test_errors_and_warnings(capsys):
-    assert cli._say(str(RankprobeError(f"no run {NAME}")), 2) == 2
-    cli._one_line(UserWarning(NAME), UserWarning, "file", 1)
+    assert cli._print_error(str(RankprobeError(f"no run {NAME}")), 2) == 2
+    cli._print_warning(UserWarning(NAME), UserWarning, "file", 1)
     printed = capsys.readouterr().err
     assert "\x1b" not in printed
     assert "\r" not in printed
@@ -58,7 +58,7 @@ def test_a_task_and_its_labels(tmp_path):
     rows = ['{"a": "one \\u001b[1m [i]two[/i]", "l": "x"}', '{"a": "two", "l": "y"}'] * 2
     (tmp_path / "t.jsonl").write_text("\n".join(rows))
     console = terminal()
-    task_sheet(console, str(tmp_path / "t.toml"), "bundled", "words", None)
+    task_summary(console, str(tmp_path / "t.toml"), "bundled", "words", None)
     printed = console.file.getvalue()
     assert "\x1b" not in printed
     for name in ("[red]yes[/]\\x1b[1m", ":cat:", "one \\x1b[1m [i]two[/i]"):

@@ -57,8 +57,8 @@ def test_analyze_draws_spectra(here, capsys):
 def test_analyze_compares_directions(here, capsys):
     run("analyze", "a.npy", "b.npy", "--directions", "3")
     line = next(line for line in capsys.readouterr().out.splitlines() if line.split()[:2] == ["a", "b"])
-    assert line.split()[4] == "0.15"  # what random subspaces share: 3 of 20
-    assert "there is one; give more" in refused(capsys, "analyze", "a.npy", "--directions", "3")
+    assert line.split()[4] == "0.15"  # the expected similarity of random subspaces: 3 of 20
+    assert "there is only one; give more" in refused(capsys, "analyze", "a.npy", "--directions", "3")
 
 
 def titles(capsys) -> list[str]:
@@ -76,12 +76,12 @@ def test_analyze_reads_prompts_of_torch(here, capsys):
     assert titles(capsys) == ["bare", "state soft.weight", "two.bin y", "two.bin x"]
     run("analyze", "two.bin:*")
     assert titles(capsys) == ["two.bin x", "two.bin y"]
-    told = refused(capsys, "analyze", "two.bin")
+    message = refused(capsys, "analyze", "two.bin")
     assert (
-        "'two.bin' holds several prompts: x (6, 10), y (6, 10); save one of them, or name it, as in 'two.bin:x'"
-        in told
+        "'two.bin' holds several prompts: x (6, 10), y (6, 10); save one of them, or choose one by name: 'two.bin:x'"
+        in message
     )
-    assert "no prompt 'none.bin:x': no file or folder" in refused(capsys, "analyze", "none.bin:x")
+    assert "no prompt 'none.bin:x': no such file or folder" in refused(capsys, "analyze", "none.bin:x")
 
 
 def test_titles_tell_prompts_of_one_name_apart(here, capsys):
@@ -107,7 +107,7 @@ def test_a_place_given_twice_is_measured_once(here, capsys):
     assert titles(capsys) == ["a", "b"]
 
 
-def test_the_folder_one_stands_in_has_its_name_as_title(here, capsys, monkeypatch):
+def test_the_title_of_the_current_folder_is_its_name(here, capsys, monkeypatch):
     for name in ("mine", "other"):
         write_prompt(np.eye(6, 10), here / name, "peft", model="x", causal=True)
     monkeypatch.chdir(here / "mine")
@@ -116,11 +116,12 @@ def test_the_folder_one_stands_in_has_its_name_as_title(here, capsys, monkeypatc
 
 
 def test_names_of_matrices_with_colons(here, capsys):
-    """TensorFlow ends the names of variables so."""
+    """As in the variable names of TensorFlow."""
     np.savez(here / "tf.npz", **{"soft:0": np.eye(6, 10), "bias:0": np.eye(3, 10)})
-    told = refused(capsys, "analyze", "tf.npz")
+    message = refused(capsys, "analyze", "tf.npz")
     assert (
-        "prompts: soft:0 (6, 10), bias:0 (3, 10); save one of them, or name it, as in 'tf.npz:soft:0'" in told
+        "prompts: soft:0 (6, 10), bias:0 (3, 10); save one of them, or choose one by name: 'tf.npz:soft:0'"
+        in message
     )
     run("analyze", "tf.npz:soft:0", "*.npz:bias:*")
     assert titles(capsys) == ["tf.npz soft:0", "tf.npz bias:0"]
@@ -132,8 +133,8 @@ def test_analyze_in_the_home_folder(here, capsys, monkeypatch):
     assert titles(capsys) == ["a", "b"]
 
 
-def test_prompts_called_final_are_no_runs(here, capsys):
-    """They have no noise twin that could be looked for."""
+def test_prompts_called_final_are_not_runs(here, capsys):
+    """They have no noise twin."""
     trained = rp.train(quick(steps=1), runs_dir=here / "runs", name="one")
     np.save(here / "final.npy", trained.prompt())
     run("analyze", "final.npy", "runs/one/prompt.safetensors")
@@ -149,9 +150,9 @@ def test_all_published_prompts_in_one_call(capsys):
 
 
 def test_calibrate_prints_what_each_method_recovers(here, capsys, monkeypatch):
-    from rankprobe.training import calibrate as module
+    from rankprobe.studies import calibration as module
 
-    monkeypatch.setattr(module, "CONTENDERS", module.CONTENDERS[::6])
+    monkeypatch.setattr(module, "METHODS", module.METHODS[::6])
     quickly = {"planted": (0, 2), "shape": (10, 12)}
     whole = module.calibrate
     monkeypatch.setattr(module, "calibrate", lambda **given: whole(**given, **quickly))
@@ -163,7 +164,7 @@ def test_calibrate_prints_what_each_method_recovers(here, capsys, monkeypatch):
     assert (here / "out.png").exists()
 
 
-def test_analyze_says_what_a_run_means_and_truncate_adds_to_it(here, capsys):
+def test_analyze_prints_findings_and_truncate_adds_to_them(here, capsys):
     trained = rp.train(quick(), runs_dir=here / "runs")
     run("analyze", trained.id)
     before = capsys.readouterr().out
@@ -180,7 +181,7 @@ def test_analyze_says_what_a_run_means_and_truncate_adds_to_it(here, capsys):
     assert [each["run_id"] for each in provenance["runs"]] == [trained.id]
 
 
-def test_what_is_refused(here, capsys):
+def test_bad_input(here, capsys):
     assert "no prompt 'nowhere'" in refused(capsys, "analyze", "nowhere")
     assert "expected .csv, .parquet, .json" in refused(capsys, "analyze", "a.npy", "--output", "out.txt")
     np.save(here / "bad.npy", np.array([[1.0, np.nan]]))

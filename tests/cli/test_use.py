@@ -36,22 +36,22 @@ def refused(capsys, *arguments: str) -> str:
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2
-    told = capsys.readouterr().err
-    assert len(told.strip().splitlines()) == 1
-    return told
+    message = capsys.readouterr().err
+    assert len(message.strip().splitlines()) == 1
+    return message
 
 
 def test_eval_prints_each_run_and_the_vote(here, capsys):
     run("eval", *here, "--ensemble")
     table = capsys.readouterr().out.splitlines()
-    assert len(table) == 1 + 2 * 4  # two metrics of three runs and their vote
+    assert len(table) == 1 + 2 * 4  # a header; two metrics for each of three runs and their vote
     assert [line.split()[0] for line in table[1::2][:3]] == here
     assert "ensemble of 3" in table[-1]
-    assert "41.1" in table[1]  # the majority's score
+    assert "41.1" in table[1]  # the baseline
 
 
 def test_eval_on_another_task(here, capsys):
-    run("eval", here[0], "--task", "rte", "--data", "bundled-500", "--answers", "rank")
+    run("eval", here[0], "--task", "rte", "--data", "bundled-500", "--scoring", "rank")
     table = capsys.readouterr().out
     assert " miniature RTE " in table
     assert " 500 " in table
@@ -73,19 +73,19 @@ def test_predict_answers_line_by_line(here, capsys, monkeypatch):
     [
         ('{"premise": "Nora left."}', "error: line 2: no field 'hypothesis'; CB rows need"),
         ('{"premise": 3, "hypothesis": "x"}', "error: line 2: field 'premise' is 3; expected text"),
-        ("\udcff", "error: line 2: neither text in UTF-8 nor a row in JSON"),
-        ('{"premise"', "error: line 2: neither text in UTF-8 nor a row in JSON"),
+        ("\udcff", "error: line 2 is neither UTF-8 text nor a row in JSON"),
+        ('{"premise"', "error: line 2 is neither UTF-8 text nor a row in JSON"),
         ("", "error: line 2 is empty; expected a text, or a row of the task in JSON"),
     ],
 )
-def test_lines_that_are_no_text(here, capsys, monkeypatch, line, message):
+def test_bad_lines(here, capsys, monkeypatch, line, message):
     monkeypatch.setattr("sys.stdin", io.StringIO(f"a text\n{line}\n"))
     assert refused(capsys, "predict", here[0]).startswith(message)
 
 
-def test_no_lines(here, capsys, monkeypatch):
+def test_empty_input(here, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    assert "standard input has no lines" in refused(capsys, "predict", here[0])
+    assert "standard input is empty; expected one text per line" in refused(capsys, "predict", here[0])
 
 
 def test_neighbors(here, capsys):
@@ -112,7 +112,7 @@ def test_export_and_start_from_it(here, capsys):
         ("eval RUN --split test", "error: split is 'test'; expected validation or train"),
         ("eval RUN --which P0", "error: which is 'P0'; expected final or best"),
         ("eval RUN --task cbb", "error: unknown task 'cbb'; did you mean 'cb'?"),
-        ("eval RUN --answers rankk", "error: answers is 'rankk'; expected 'greedy', 'rank' or 'both'"),
+        ("eval RUN --scoring rankk", "error: scoring is 'rankk'; expected 'greedy', 'rank' or 'both'"),
         ("neighbors RUN --metric dot", "error: metric is 'dot'; expected cosine or euclidean"),
         ("neighbors RUN --count 9999", "error: 9999 nearest of"),
         ("export RUN out.x --to pefd", "error: unknown format 'pefd'; did you mean 'peft'?"),

@@ -1,4 +1,4 @@
-"""A folder of files that are wrong, one in each way, beside one run and one of each file that is right."""
+"""A folder of wrong files, one for each kind of error, with one correct run and one correct file per format."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ ROW = {"premise": "It rained.", "hypothesis": "it was wet", "label": "neutral"}
 LINE = json.dumps(ROW).encode() + b"\n"
 P = np.random.default_rng(0).standard_normal((5, 128)).astype(np.float32)
 DEEP = 50_000
-"""Brackets in brackets: more than any reader goes into."""
+"""Depth of nested brackets: deeper than any reader goes."""
 
 LFS = f"version https://git-lfs.github.com/spec/v1\noid sha256:{7:064d}\nsize 15236903\n"
-"""What a clone without Git LFS has in place of a file."""
+"""The content of a file in a clone without Git LFS."""
 
 TASK = 'template = "t: {text}"\ntarget = "stars"\ntrain = "train.csv"\nvalidation = "train.csv"\n'
 
 
 def make(here: Path) -> None:
-    """Write all of them into `here`."""
+    """Write all files into `here`."""
     _files(here)
     _configs(here / "config")
     _specs(here / "spec")
@@ -78,14 +78,14 @@ def _configs(folder: Path) -> None:
         folder,
         {
             "syntax.toml": "seed = = 3",
-            "key.toml": "[training]\nlearning_rat = 3\n",
-            "method.toml": '[method]\nname = "vanilla"\nbottleneck = 3\n',
+            "key.toml": "learning_rat = 3\n",
+            "method.toml": 'method = "vanilla"\nbottleneck = 3\n',
             "kind.toml": 'seed = "three"\n',
-            "list.toml": "[training]\nepochs = [1, 2]\n",
+            "list.toml": "epochs = [1, 2]\n",
             "section.toml": "training = 3\n",
-            "flat.toml": "learning_rate = 3\n",
-            "name.toml": "[method]\nname = 3\n",
-            "nan.toml": "[training]\nlearning_rate = nan\n",
+            "table.toml": "[training]\nlearning_rate = 3\n",
+            "name.toml": "method = 3\n",
+            "nan.toml": "learning_rate = nan\n",
             "twice.toml": "seed = 1\nseed = 2\n",
             "tables.toml": "[[task]]\nname = 'cb'\n",
             "latin.toml": "# \xe9\nseed = 1\n".encode("latin-1"),
@@ -150,7 +150,7 @@ def _tasks(folder: Path) -> None:
 
 
 def _rows(here: Path) -> None:
-    """Folders of rows of CB, each with a first row that is right where the format allows."""
+    """Folders with rows of CB; where the format allows, the first row is correct."""
     changed = {
         "field": {k: v for k, v in ROW.items() if k != "premise"},
         "label": {**ROW, "label": "perhaps"},
@@ -329,14 +329,14 @@ def _adapters(folder: Path) -> None:
 
 
 def adapter(folder: Path, config: Mapping[str, Any], weights: dict[str, torch.Tensor] | None) -> None:
-    """A PEFT adapter of this config and these weights, if any."""
+    """Write a PEFT adapter with this config, and these weights if any."""
     _write(folder, {"adapter_config.json": json.dumps(config)})
     if weights:
         save_file(weights, folder / "adapter_model.safetensors")
 
 
 def _models(here: Path) -> None:
-    """Folders of tokenizers and of models, copied from the bundled one and broken."""
+    """Folders of broken tokenizers and models, made from the bundled ones."""
     tiny = FOLDER / "tiny"
     config = (tiny / "config.json").read_text()
     settings = (tiny / "tokenizer_config.json").read_text()
@@ -392,14 +392,14 @@ def _models(here: Path) -> None:
 
 
 def _runs(here: Path) -> None:
-    """One run as it should be, and folders of runs that are not."""
+    """Two correct runs, and folders of damaged runs."""
     right = rp.train(quick(steps=2, eval_every=2), runs_dir=here / "runs", name="right").path
     rp.train(quick(steps=2, eval_every=2, method="dept"), runs_dir=here / "runs", name="dept")
     manifest = json.loads((right / "manifest.json").read_text())
-    manifest.pop("sha256", None)  # what was edited is read as it stands
+    manifest.pop("sha256", None)  # without a checksum, edited manifests are read as they are
     config = manifest["config"]
 
-    def but(**changes: Any) -> str:
+    def changed(**changes: Any) -> str:
         return json.dumps({**manifest, **changes})
 
     for name, text in {
@@ -411,22 +411,20 @@ def _runs(here: Path) -> None:
         "number": "3",
         "latin": b"\xff",
         "deep": "[" * DEEP,
-        "configless": but(config=None),
+        "configless": changed(config=None),
         "dataless": json.dumps({k: v for k, v in manifest.items() if k != "data"}),
-        "strange": but(data="cb", progress=[1]),
-        "readings": but(readings=None),
-        "half": but(config={**config, "task": {**config["task"], "data": "\udcff"}}),
+        "strange": changed(data="cb", progress=[1]),
+        "readings": changed(readings=None),
+        "half": changed(config={**config, "data": "\udcff"}),
         "statusless": json.dumps({k: v for k, v in manifest.items() if k != "status"}),
-        "method": but(config={**config, "method": {"name": "dptt"}}),
-        "unknown": but(
-            config={**config, "method": {"name": "dptt", "prompt_length": 8}}, status="interrupted"
-        ),
-        "key": but(config={**config, "colour": 1}, status="interrupted"),
-        "stepless": but(),
-        "gone": but(config={**config, "task": {**config["task"], "data": "/gone"}}, status="interrupted"),
-        "task": but(config={**config, "task": {**config["task"], "name": "cbb"}}, status="interrupted"),
-        "backbone": but(backbone={**manifest["backbone"], "fingerprint": "0"}),
-        "unfinished": but(status="interrupted"),
+        "method": changed(config={k: v for k, v in config.items() if k != "prompt_length"}),
+        "unknown": changed(config={**config, "method": "dptt"}, status="interrupted"),
+        "key": changed(config={**config, "colour": 1}, status="interrupted"),
+        "stepless": changed(),
+        "gone": changed(config={**config, "data": "/gone"}, status="interrupted"),
+        "task": changed(config={**config, "task": "cbb"}, status="interrupted"),
+        "backbone": changed(backbone={**manifest["backbone"], "fingerprint": "0"}),
+        "unfinished": changed(status="interrupted"),
     }.items():
         _write(here / "manifest" / name / "run", {"manifest.json": text})
     (here / "manifest/folder/run/manifest.json").mkdir(parents=True)
@@ -444,14 +442,14 @@ def _runs(here: Path) -> None:
         "lfsrows": {"steps.jsonl": LFS},
         "lfsmanifest": {"manifest.json": LFS},
         "cutlist": {"truncation.json": "[]"},
-        "lost": {"manifest.json": but(status="interrupted"), "evals.parquet": None},
+        "lost": {"manifest.json": changed(status="interrupted"), "evals.parquet": None},
         "changed": {
-            "manifest.json": but(status="interrupted"),
+            "manifest.json": changed(status="interrupted"),
             "steps.parquet": None,
             "steps.jsonl": b'{"step": 1}\n' * 9999,
         },
         "checkpoint": {
-            "manifest.json": but(status="interrupted"),
+            "manifest.json": changed(status="interrupted"),
             **{str(path.relative_to(right)): "torn" for path in right.glob("checkpoint/*")},
         },
     }.items():

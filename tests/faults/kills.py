@@ -1,10 +1,10 @@
-"""The kill campaign: SIGKILL a sweep and its plotting at random instants, then give the same command again.
+"""The kill campaign: SIGKILL a sweep and its plotting at random moments, then give the same command again.
 
 python tests/faults/kills.py --kills 100 --seed 0
 
-Half of the kills come from outside, at a random time; the other half in the middle of the work with files, at a
-random call of fsync, replace, rename, mkdir or a log's write, before or after it. After each one every folder
-is read and compared with an undisturbed sweep; at the end of each sweep all of it is. Ends with 1 on a loss.
+Half of the kills come from outside at a random time. The other half come inside, just before or after a random call
+of fsync, replace, rename, mkdir or the write of a log. After each kill every run folder is read and compared with an
+undisturbed sweep; after each sweep everything is compared. Exits with 1 if anything is lost.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ import pandas as pd
 import torch
 import transformers.models.t5.modeling_t5  # noqa: F401
 
-# These are imported so that no child spends its time on it.
+# Imported here, so that the child processes need no time for it.
 import rankprobe.plots
 import rankprobe.sweeps  # noqa: F401
 from rankprobe.cli import main as rankprobe_command
 from rankprobe.runs import CHECKPOINTS, LOGS, Run, list_runs
 from rankprobe.runs.checkpoint import last_checkpoint
-from rankprobe.runs.files import AppendLog
+from rankprobe.runs.logs import AppendLog
 
 EVERY = 5
-"""Steps between checkpoints: what a kill may cost."""
+"""Steps between checkpoints: the most steps that a kill may lose."""
 
 SPEC = f"""
 title = "what the kills hit"
@@ -61,17 +61,17 @@ dropout = [false, true]
 """
 
 CALLS = {"sweep": 80, "plot": 40}
-"""Kills in the work with files come at one of so many calls, counted from the start of the command."""
+"""A kill from inside comes at one of this many file calls, counted from the start of the command."""
 
 PLOTS = 3
-"""Times that the plotting of each sweep may be killed."""
+"""How often the plotting of each sweep is killed at most."""
 
 FILE_CALLS = ("fsync", "replace", "rename", "mkdir", "unlink")
 
 
 @dataclass
 class Tally:
-    """What the campaign prints."""
+    """The results that the campaign prints."""
 
     kills: Counter[str] = field(default_factory=Counter)
     recovered: int = 0
@@ -79,7 +79,7 @@ class Tally:
 
 
 def in_child(command: list[str], said: Path, prepare: Callable[[], None] = lambda: None) -> int:
-    """Run a command of rankprobe in a process of its own; returns the id of that process."""
+    """Run a rankprobe command in a child process, and return its process id."""
     pid = os.fork()
     if pid:
         return pid
@@ -97,7 +97,7 @@ def in_child(command: list[str], said: Path, prepare: Callable[[], None] = lambd
 
 
 def die_at(count: int, note: Path) -> None:
-    """Have this process kill itself at its `count`-th work with a file, and note in which kind."""
+    """Make this process kill itself at its `count`-th file call, and write the kind of call to `note`."""
     left = count
 
     def deadly(name: str, function: Callable) -> Callable:
@@ -122,7 +122,7 @@ def die_at(count: int, note: Path) -> None:
 
 
 def killed(command: list[str], here: Path, chance: random.Random, seconds: float) -> str | None:
-    """Run a command and kill it: where it was hit; None where it came to its end."""
+    """Run a command and kill it. Return where the kill came, or None if the command ended before it."""
     note, said = here / "note", here / "said"
     note.unlink(missing_ok=True)
     if chance.random() < 0.5:
@@ -150,17 +150,17 @@ def run_undisturbed(command: list[str], said: Path) -> None:
 
 def _code(status: int, said: Path) -> None:
     if os.waitstatus_to_exitcode(status):
-        raise SystemExit(f"a command that nobody killed failed:\n{said.read_text()[-2000:]}")
+        raise SystemExit(f"a command failed without a kill:\n{said.read_text()[-2000:]}")
 
 
 def rows(run: Run, name: str) -> pd.DataFrame:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torn last line left out|.*torn last line left out")
+        warnings.filterwarnings("ignore", "incomplete last line left out|.*incomplete last line left out")
         return run.log(name)
 
 
 def losses(folder: Path, reference: Path, finished: dict[str, bytes], reached: dict[str, int]) -> list[str]:
-    """What a kill destroyed: everything there must read, and be what the undisturbed sweep wrote."""
+    """Return what a kill destroyed: all files must be readable, and equal those of the undisturbed sweep."""
     found = []
     for run in list_runs(folder):
         undisturbed = Run(reference / run.id)
@@ -189,7 +189,7 @@ def losses(folder: Path, reference: Path, finished: dict[str, bytes], reached: d
 
 
 def differences(folder: Path, reference: Path) -> list[str]:
-    """Between a sweep that was killed again and again, and the undisturbed one."""
+    """Return the differences between a sweep that was killed repeatedly and the undisturbed one."""
     found = []
     if [run.id for run in list_runs(folder)] != [run.id for run in list_runs(reference)]:
         found.append("other runs than planned")
@@ -205,14 +205,14 @@ def differences(folder: Path, reference: Path) -> list[str]:
 
 
 def pictures_lost(folder: Path, reference: Path) -> list[str]:
-    """Pictures that are neither whole nor missing."""
+    """Return the pictures that are neither complete nor missing."""
     whole = {path.name: path.read_bytes() for path in reference.iterdir()}
     here = [path for path in folder.glob("*") if not path.name.startswith(".")]
     return [f"{path.name} is half-drawn" for path in here if path.read_bytes() != whole[path.name]]
 
 
 def campaign(kills: int, seed: int, root: Path) -> Tally:
-    """Sweeps and their plots, killed until there were `kills` kills and the last of them is whole."""
+    """Kill sweeps and their plotting until there were `kills` kills, and complete the last sweep."""
     chance, tally = random.Random(seed), Tally()
     (root / "spec.toml").write_text(SPEC)
 
@@ -254,10 +254,10 @@ def main() -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--kills", type=int, default=100)
     options.add_argument("--seed", type=int, default=0)
-    asked = options.parse_args()
-    torch.set_num_threads(1)  # no pool of threads that a fork would tear
+    arguments = options.parse_args()
+    torch.set_num_threads(1)  # a fork would break a thread pool
     with tempfile.TemporaryDirectory() as root:
-        tally = campaign(asked.kills, asked.seed, Path(root))
+        tally = campaign(arguments.kills, arguments.seed, Path(root))
     for where, count in sorted(tally.kills.items()):
         print(f"  {count:4d}  {where}")
     print("\n".join(tally.losses))

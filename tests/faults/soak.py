@@ -1,10 +1,10 @@
-"""The soak: short cohorts, evaluations, truncations and plots in one process, again and again.
+"""The soak test: repeat short cohorts, evaluations, truncations and plots in one process.
 
 python tests/faults/soak.py --minutes 60 --plot tests/soak.png
 
-Resident memory, open files and threads are read after every round and must stay flat: prints where they stood, and
-the slope of memory per hour and per hundred rounds. Ends with 1 where open files or threads grow, or memory does so
-by more than 1 % per hour.
+Resident memory, open files and threads are measured after every round and must stay constant. Prints their values,
+and the growth of memory per hour. Exits with 1 if open files or threads grow, or memory grows by more than 1 % per
+hour.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from scipy.stats import linregress
 
 import rankprobe as rp
 from rankprobe.cli import main as rankprobe_command
+from rankprobe.config.run import RunConfig
 from rankprobe.plots.save import save_figure
-from rankprobe.training.config import RunConfig
 
 WARM_UP = 0.1
-"""Share of the time before which nothing is judged: libraries are loaded, pools and caches filled."""
+"""Share of the time that is not judged: libraries are loaded, and pools and caches are filled."""
 
-MOST = 0.01
-"""Growth of resident memory per hour that passes, as a share of it."""
+MAX_GROWTH = 0.01
+"""Largest accepted growth of resident memory per hour, as a share of its mean."""
 
 SETTINGS = {
     "model": "random:tiny",
@@ -46,10 +46,10 @@ SETTINGS = {
 
 
 def round_of_work(number: int, here: Path) -> None:
-    """A cohort, an interruption and a resume, every reading of it, a sweep, and a failure."""
+    """Train a cohort with an interruption and a resume, run every command that reads it, and one that fails."""
     runs_dir = str(here / "runs")
     methods = ("probe", "vanilla", "residual")
-    configs = [RunConfig.from_flat({**SETTINGS, "method": m, "seed": number}) for m in methods]
+    configs = [RunConfig.parse({**SETTINGS, "method": m, "seed": number}) for m in methods]
 
     def stop(record):
         if record.step == 3 and not (here / "stopped").exists():
@@ -71,17 +71,17 @@ def round_of_work(number: int, here: Path) -> None:
 
 
 def quietly(command: list[str], code: int) -> None:
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         try:
             rankprobe_command(command)
         except SystemExit as stop:
             if (stop.code or 0) != code:
-                raise RuntimeError(f"{command} ended with {stop.code}: {said.getvalue()}") from None
+                raise RuntimeError(f"{command} ended with {stop.code}: {output.getvalue()}") from None
 
 
-def standing() -> dict[str, float]:
-    """What this process holds now."""
+def usage() -> dict[str, float]:
+    """Return the memory, open files and threads of this process."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return {
         "resident_mib": pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
@@ -91,25 +91,25 @@ def standing() -> dict[str, float]:
 
 
 def soak(minutes: float) -> pd.DataFrame:
-    """Rounds of work for so long: a row after each."""
-    rows, began = [], time.monotonic()
-    while (passed := time.monotonic() - began) < minutes * 60:
+    """Repeat rounds of work; return one row of measurements per round."""
+    rows, start = [], time.monotonic()
+    while (passed := time.monotonic() - start) < minutes * 60:
         here = Path(tempfile.mkdtemp())
         round_of_work(len(rows), here)
         shutil.rmtree(here)
-        rows.append({"minute": passed / 60, **standing()})
+        rows.append({"minute": passed / 60, **usage()})
     return pd.DataFrame(rows)
 
 
 def verdict(rows: pd.DataFrame) -> tuple[list[str], bool]:
-    """Lines to print, and whether all is flat."""
+    """Return lines to print, and whether everything stayed constant."""
     warm = rows[rows["minute"] >= WARM_UP * rows["minute"].max()]
     fit = linregress(warm["minute"] / 60, warm["resident_mib"])
     level = warm["resident_mib"].mean()
     lines = [
         f"{len(rows)} rounds in {rows['minute'].max():.0f} minutes, judged from minute {warm['minute'].min():.0f}"
     ]
-    flat = fit.slope <= MOST * level
+    flat = fit.slope <= MAX_GROWTH * level
     lines.append(
         f"resident memory: {level:.0f} MiB on average, {warm['resident_mib'].min():.0f} to "
         f"{warm['resident_mib'].max():.0f}, {fit.slope:+.1f} ± {1.96 * fit.stderr:.1f} MiB per hour"
@@ -138,13 +138,13 @@ def main() -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--minutes", type=float, default=60)
     options.add_argument("--plot", type=Path)
-    asked = options.parse_args()
+    arguments = options.parse_args()
     torch.set_num_threads(1)
-    rows = soak(asked.minutes)
+    rows = soak(arguments.minutes)
     lines, flat = verdict(rows)
     print("\n".join(lines))
-    if asked.plot:
-        draw(rows, asked.plot)
+    if arguments.plot:
+        draw(rows, arguments.plot)
     sys.exit(not flat)
 
 

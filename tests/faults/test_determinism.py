@@ -11,8 +11,8 @@ import rankprobe as rp
 
 STEPS = 30
 TOLERANCES = {"float64": 1e-9, "float32": 1e-4}
-"""Largest relative difference of a loss in 30 steps with one thread and with two. It grows with the steps, as
-training is chaotic; in float32 a hundred steps may end in other prompts."""
+"""Largest relative difference of a loss in 30 steps between one thread and two. It grows with the steps because
+training is chaotic; after a hundred steps in float32 the prompts may differ."""
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_another_thread_count_gives_logs_within_the_stated_tolerance(tmp_path, t
     np.testing.assert_allclose(losses[0], losses[1], rtol=TOLERANCES[dtype])
 
 
-def test_the_manifest_says_what_decides_the_order_of_sums(tmp_path, monkeypatch):
+def test_the_manifest_contains_what_decides_the_order_of_sums(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     manifest = rp.train(quick(steps=1), runs_dir=tmp_path).manifest
     assert manifest["machine"]["OMP_NUM_THREADS"] == "1"

@@ -1,6 +1,6 @@
-"""A reader gives a value or a RankprobeError of one or two lines, whatever bytes it is given.
+"""For any bytes, a reader returns a value or raises a RankprobeError of one or two lines.
 
-`RANKPROBE_FUZZ=2000 pytest tests/faults/test_fuzz.py` makes so many inputs per reader.
+`RANKPROBE_FUZZ=2000 pytest tests/faults/test_fuzz.py` tests 2000 inputs per reader.
 """
 
 from __future__ import annotations
@@ -30,17 +30,13 @@ from rankprobe.tasks import TASKS, load_split, load_task
 
 EXAMPLES = int(os.environ.get("RANKPROBE_FUZZ", "150"))
 CONFIG = """seed = 1
-[task]
-name = "cb"
+task = "cb"
 targets = "yes,no,maybe"
 shots = 8
-[backbone]
 model = "random:tiny"
 device_map = "0=20GiB,cpu=8GiB"
-[method]
-name = "dpt"
+method = "dpt"
 bottleneck = 4
-[training]
 learning_rate = 0.3
 """
 SPEC = """title = "x"
@@ -74,7 +70,7 @@ CLASSES = ClassLabel(names=list(TASKS["cb"].labels))
 
 @dataclass(frozen=True)
 class Reader:
-    """What is read, from which file of the folder; `whole` is the file as it should be, if it is not there."""
+    """A reader and the file it reads; `whole` is the correct content if `bad_files` does not write the file."""
 
     read: Callable[[Path], Any]
     file: str
@@ -88,7 +84,7 @@ def rows(task: str, suffix: str, row: dict[str, Any] | None = None) -> Reader:
 
 
 def arrow() -> bytes:
-    """Rows with class ids, as `save_to_disk` writes them."""
+    """Return rows with class ids in the format of `save_to_disk`."""
     features = Features({**dict.fromkeys(("premise", "hypothesis"), Value("string")), "label": CLASSES})
     rows = Dataset.from_list([bad_files.ROW] * 2, features=features)
     with BytesIO() as content, pa.ipc.new_stream(content, rows.data.table.schema) as stream:
@@ -179,7 +175,7 @@ VALUES = st.recursive(
 
 @st.composite
 def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
-    """`whole` cut, with bytes or lines changed, or a value of its JSON; or other bytes altogether."""
+    """Draw `whole` truncated, with changed bytes, lines or JSON values; or random bytes."""
     kinds = ["bytes", "cut", "flip", "insert", "lines", *(["value"] * 3 if whole.startswith(b"{") else [])]
     kind = draw(st.sampled_from(kinds))
     at = st.integers(0, len(whole) - 1)
@@ -206,7 +202,7 @@ def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
 
 
 def nodes(tree: Any) -> Any:
-    """Every place in a JSON value, as its container and its key there."""
+    """Yield every position in a JSON value, as container and key."""
     for key, value in list(tree.items()) if isinstance(tree, dict) else list(enumerate(tree)):
         yield tree, key
         if isinstance(value, (dict, list)):
@@ -214,15 +210,15 @@ def nodes(tree: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_what_is_whole_is_read(place, name):
+def test_correct_files_are_read(place, name):
     READERS[name].read(place)
 
 
 @pytest.mark.filterwarnings(
-    "ignore:left out", "ignore:.*torn last line left out", "ignore:Detected pickle protocol"
+    "ignore:left out", "ignore:.*incomplete last line left out", "ignore:Detected pickle protocol"
 )
 @pytest.mark.parametrize("name", READERS)
-def test_what_is_damaged_is_read_or_refused(place, name):
+def test_damaged_files_are_read_or_refused(place, name):
     reader = READERS[name]
     whole = (place / reader.file).read_bytes()
 

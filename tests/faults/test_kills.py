@@ -1,4 +1,4 @@
-"""A short kill campaign; the long one is `make faults`."""
+"""A short kill campaign; `make faults` runs the long one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 
-def test_a_sweep_that_is_killed_again_and_again_loses_and_repeats_nothing():
+def test_a_sweep_that_is_killed_repeatedly_loses_and_repeats_nothing():
     script = Path(__file__).parent / "kills.py"
     done = subprocess.run(
         [sys.executable, str(script), "--kills", "10"], capture_output=True, text=True, timeout=300

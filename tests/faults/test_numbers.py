@@ -1,4 +1,4 @@
-"""Numbers that go wrong: dead probes, singular values that are not found, losses that are none."""
+"""Numerical faults: dead probes, singular values that do not converge, losses that are not finite."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from conftest import quick
 
 import rankprobe as rp
 from rankprobe.errors import RankprobeError, RunFailed
+from rankprobe.evaluation.truncation import truncate
 from rankprobe.prompts.init import truncated_svd
-from rankprobe.rank import NotConverged, directions, gram_singular_values, parts, singular_values
-from rankprobe.training import api, member
-from rankprobe.training.truncate import truncate
+from rankprobe.rank import NotConverged, directions, gram_singular_values, singular_values, truncated
+from rankprobe.training import run_state
+from rankprobe.training.run_state import RunState
 
 
 def not_converging(*_, **__):
@@ -26,13 +27,13 @@ def stack():
     return np.random.default_rng(0).normal(size=(3, 8, 20))
 
 
-def test_where_divide_and_conquer_fails_another_driver_takes_over(stack, monkeypatch):
-    expected = singular_values(stack), parts(stack[0], [2], "top"), directions(stack[0], 2)
+def test_if_divide_and_conquer_fails_another_driver_is_used(stack, monkeypatch):
+    expected = singular_values(stack), truncated(stack[0], [2], "top"), directions(stack[0], 2)
     monkeypatch.setattr(np.linalg, "svd", not_converging)
     monkeypatch.setattr(np.linalg, "eigvalsh", not_converging)
     np.testing.assert_allclose(singular_values(stack), expected[0], rtol=1e-12)
     np.testing.assert_allclose(gram_singular_values(stack), expected[0], rtol=1e-12)
-    np.testing.assert_allclose(parts(stack[0], [2], "top"), expected[1], rtol=1e-9)
+    np.testing.assert_allclose(truncated(stack[0], [2], "top"), expected[1], rtol=1e-9)
     np.testing.assert_allclose(abs(directions(stack[0], 2)), abs(expected[2]), rtol=1e-9)
 
 
@@ -42,14 +43,14 @@ def fail_everywhere(monkeypatch):
     monkeypatch.setattr("scipy.linalg.svd", not_converging)
 
 
-def test_singular_values_that_nobody_finds_are_said_to_be_lacking(stack, monkeypatch):
+def test_singular_values_that_do_not_converge_are_an_error(stack, monkeypatch):
     fail_everywhere(monkeypatch)
     for reading in (singular_values, gram_singular_values, lambda m: directions(m, 2), rp.rank.measure):
         with pytest.raises(NotConverged, match=r"shape \(8, 20\) with entries up to .* were not found"):
             reading(stack[0])
 
 
-def test_a_reading_that_is_lacking_does_not_end_the_training(tmp_path, monkeypatch):
+def test_a_missing_reading_does_not_end_the_training(tmp_path, monkeypatch):
     whole = rp.train(quick(), runs_dir=tmp_path, name="whole")
 
     def at_step_three(record):
@@ -79,16 +80,16 @@ def test_an_initial_prompt_whose_singular_values_are_not_found(monkeypatch):
         truncated_svd(torch.ones(4, 6), 2)
 
 
-def test_a_dead_probe_is_measured_as_what_it_is(tmp_path, monkeypatch):
-    begin = api.new_learner
+def test_a_dead_probe_has_rank_zero(tmp_path, monkeypatch):
+    begin = run_state.new_optimization
 
     def dead(config, session):
-        learner = begin(config, session)
+        optimization = begin(config, session)
         with torch.no_grad():
-            learner.method.sigma.fill_(-1.0)
-        return learner
+            optimization.method.sigma.fill_(-1.0)
+        return optimization
 
-    monkeypatch.setattr(api, "new_learner", dead)
+    monkeypatch.setattr(run_state, "new_optimization", dead)
     run = rp.train(quick(), runs_dir=tmp_path)
     steps = run.log("steps").iloc[1:]
     assert (steps["n_positive"] == 0).all()
@@ -103,8 +104,8 @@ def test_a_dead_probe_is_measured_as_what_it_is(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("what", ["loss", "gradient"])
-def test_a_number_that_is_none_ends_the_run_before_it_is_taken_in(tmp_path, monkeypatch, wrong, what):
-    update = member.Member.update
+def test_a_non_finite_number_ends_the_run_before_the_update(tmp_path, monkeypatch, wrong, what):
+    update = RunState.update
 
     def spoil(self, step):
         if step == 4:
@@ -113,7 +114,7 @@ def test_a_number_that_is_none_ends_the_run_before_it_is_taken_in(tmp_path, monk
                 self.P.grad[0, 0] = wrong
         return update(self, step)
 
-    monkeypatch.setattr(member.Member, "update", spoil)
+    monkeypatch.setattr(RunState, "update", spoil)
     with pytest.raises(RunFailed, match=r"run 'run' failed at step 4: .*(nan|inf).*its logs stay in .*lower"):
         rp.train(quick(), runs_dir=tmp_path, name="run")
     run = rp.find_run("run", tmp_path)

@@ -1,6 +1,6 @@
-"""What a stranger's file, name or server cannot do. SECURITY.md names the tests of this file.
+"""What files, names and servers of strangers cannot do. SECURITY.md names the tests of this file.
 
-A canary is a file that hostile input would make if it were ever obeyed.
+The canary is a file that hostile input creates if its code runs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from rankprobe.hub import first_line
 from rankprobe.runs import CHECKPOINTS, Run, load_runs
 from rankprobe.runs.checkpoint import checkpoint_path, last_checkpoint, load_checkpoint, save_checkpoint
 from rankprobe.runs.files import write_atomically
-from rankprobe.training.manifest import git_commit
+from rankprobe.runs.provenance import git_commit
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["--steps", "2", "--prompt-length", "4", "--batch-size", "4"]
@@ -42,7 +42,7 @@ PASSWORD = "NorThisPassword"
 
 
 class Hostile:
-    """An object whose pickle makes the canary when it is loaded."""
+    """An object whose pickle creates the canary when it is loaded."""
 
     def __init__(self, canary):
         self.canary = canary
@@ -53,7 +53,7 @@ class Hostile:
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A working directory inside an empty one, to see what is written beside it."""
+    """A working directory inside an empty one, so that files written outside it are seen."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "here"
@@ -66,7 +66,7 @@ def canary(tmp_path):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A finished run; `copied` gives each test its own."""
+    """A finished run; `copied` gives each test its own copy."""
     return rp.train(quick(steps=2), runs_dir=tmp_path_factory.mktemp("trained"), name="one")
 
 
@@ -78,7 +78,7 @@ def copied(trained, here):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A folder with a whole model; `folder` gives each test its own."""
+    """A folder with a complete model; `folder` gives each test its own copy."""
     saved = tmp_path_factory.mktemp("model")
     small = load_backbone("random:tiny")
     small.model.save_pretrained(saved)
@@ -93,20 +93,20 @@ def folder(model, here):
 
 
 def files(folder):
-    """Every file below a folder, with its bytes."""
+    """Return every file below a folder, with its content."""
     return {path: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
 
 
 def refused(capfd, *command, code=2):
-    """The command's message: one or two lines, the documented exit code, no traceback."""
+    """Return the command's error message; check that it has one or two lines, the right exit code, no traceback."""
     capfd.readouterr()
     with pytest.raises(SystemExit) as stop:
         main([str(word) for word in command])
-    said = capfd.readouterr().err
-    assert stop.value.code == code, said
-    assert "Traceback" not in said
-    assert 1 <= len(said.splitlines()) <= 2, said
-    return said
+    output = capfd.readouterr().err
+    assert stop.value.code == code, output
+    assert "Traceback" not in output
+    assert 1 <= len(output.splitlines()) <= 2, output
+    return output
 
 
 def edit_json(path, **changes):
@@ -140,7 +140,7 @@ WAYS = [as_zip, as_legacy, as_pickle]
 
 @pytest.mark.parametrize("write", WAYS)
 def test_the_weapon_works(write, tmp_path, canary):
-    """Else no test below would show anything."""
+    """Without this, the tests below would prove nothing."""
     write(Hostile(canary), tmp_path / "weapon")
     if write is as_pickle:
         pickle.loads((tmp_path / "weapon").read_bytes()).close()
@@ -153,9 +153,9 @@ def test_the_weapon_works(write, tmp_path, canary):
 @pytest.mark.parametrize("command", [["analyze"], ["train", "--method", "vanilla", *QUICK, "--init", "saved", "--init-from"]])  # fmt: skip
 def test_a_pickle_as_adapter(write, command, here, canary, capfd):
     write(Hostile(canary), adapter(here))
-    said = refused(capfd, *command, here / "adapter")
-    assert "adapter_model.bin' cannot be read (Weights only load failed: it holds more than tensors" in said
-    assert "trust" not in said  # torch's own text says how to load it all the same
+    output = refused(capfd, *command, here / "adapter")
+    assert "adapter_model.bin' cannot be read (Weights only load failed: it holds more than tensors" in output
+    assert "trust" not in output  # the message of torch explains how to load it anyway
     assert not canary.exists()
     assert not (here / "runs").exists()
 
@@ -197,14 +197,14 @@ def test_a_pickle_in_a_run_folder(copied, here, canary, capfd):
 def test_a_pickle_as_model(write, folder, here, canary, capfd):
     (folder / "model.safetensors").unlink()
     write(Hostile(canary), folder / "pytorch_model.bin")
-    said = refused(capfd, "probe", "--model", "model", *QUICK)
-    assert "(its weights are a pickle of more than tensors, which could run code)" in said
+    output = refused(capfd, "probe", "--model", "model", *QUICK)
+    assert "(its weights are a pickle of more than tensors, which could run code)" in output
     assert not canary.exists()
     assert not (here / "runs").exists()
 
 
 def test_a_model_folder_with_an_adapter(folder, here, canary, capfd):
-    """An adapter's weights, and the modules that its config names."""
+    """The adapter's weights, and the modules that its config names."""
     (here / "evil.py").write_text(f"open({str(canary)!r}, 'w').close()")
     lora = {"peft_type": "LORA", "task_type": "SEQ_2_SEQ_LM", "r": 4, "target_modules": ["q"]}
     lora |= {"base_model_name_or_path": "/", "megatron_core": "evil", "megatron_config": {"a": 1}}
@@ -220,7 +220,7 @@ CODE = {"config.json": ["AutoConfig", "AutoModelForSeq2SeqLM"], "tokenizer_confi
 
 @pytest.mark.parametrize("name", CODE)
 def test_code_in_a_model_folder(name, folder, here, canary, capfd, monkeypatch):
-    """Neither run nor asked about: an answer of yes would be waiting."""
+    """The code is not run, and the user is not asked; the test would answer yes."""
     monkeypatch.setattr("builtins.input", lambda *_: "y")
     (folder / "evil.py").write_text(f"open({str(canary)!r}, 'w').close()\nclass Evil: pass")
     edit_json(folder / "config.json", **({"model_type": "evil"} if name == "config.json" else {}))
@@ -235,7 +235,7 @@ def test_code_in_a_model_folder(name, folder, here, canary, capfd, monkeypatch):
 
 
 def test_a_pickle_in_a_parquet_file(here, canary, capfd):
-    """Old releases of Arrow unpickled what a column's metadata called an extension type."""
+    """Old releases of Arrow unpickled columns whose metadata named an extension type."""
     hidden = {
         b"ARROW:extension:name": b"arrow.py_extension_type",
         b"ARROW:extension:metadata": pickle.dumps(Hostile(canary)),
@@ -253,8 +253,8 @@ def test_a_pickle_in_a_parquet_file(here, canary, capfd):
 
 
 def test_the_libraries_are_those_that_refuse():
-    """torch before 2.6 ran pickles under weights_only (CVE-2025-32434), pyarrow before 14.0.1 those of Parquet
-    files (CVE-2023-47248)."""
+    """torch before 2.6 ran pickles despite weights_only (CVE-2025-32434); pyarrow before 14.0.1 ran pickles in
+    Parquet files (CVE-2023-47248)."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     least = dict(re.fullmatch(r"([\w-]+)>=([\d.]+)", each).groups() for each in project["dependencies"])
     assert tuple(map(int, least["torch"].split("."))) >= (2, 6)
@@ -271,20 +271,20 @@ CALLS = re.compile(
     r"|runpy\.\w+"
 )
 SAFE = {"allow_pickle": False, "shell": False, "trust_remote_code": False, "weights_only": True}
-"""Options that may be given with this value alone, written out."""
-SAID = {"torch.load": "weights_only", "numpy.load": "allow_pickle"}
-"""Calls that must say an option."""
+"""Options that may only have this value, as a literal."""
+REQUIRED = {"torch.load": "weights_only", "numpy.load": "allow_pickle"}
+"""Calls that must give this option."""
 
 
 def dangers(source):
-    """What in a module's source could run code that a file brings along, as `line: what`."""
+    """Return what could run code from a file in the source of a module, as `line: name`."""
     tree = ast.parse(source)
     names = aliases(tree)
     return [f"{node.lineno}: {each}" for node in ast.walk(tree) for each in found(node, names)]
 
 
 def aliases(tree):
-    """What the names that a module imports stand for."""
+    """Return the full names of the names that a module imports."""
     known = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -298,7 +298,7 @@ def found(node, names):
     if isinstance(node, ast.Import):
         yield from (each.name for each in node.names if each.name.split(".")[0] in MODULES)
     elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in MODULES:
-        # The exception that torch.load raises is not the module that it would need.
+        # torch.load raises UnpicklingError; importing this exception is harmless.
         yield from (f"{node.module}.{e.name}" for e in node.names if e.name != "UnpicklingError")
     elif isinstance(node, ast.Dict):
         for key, value in zip(node.keys, node.values, strict=True):
@@ -310,8 +310,8 @@ def found(node, names):
             yield called
         for keyword in node.keywords:
             yield from unsafe(keyword.arg, keyword.value)
-        if called in SAID and SAID[called] not in [keyword.arg for keyword in node.keywords]:
-            yield f"{called} without {SAID[called]}"
+        if called in REQUIRED and REQUIRED[called] not in [keyword.arg for keyword in node.keywords]:
+            yield f"{called} without {REQUIRED[called]}"
 
 
 def unsafe(option, value):
@@ -320,7 +320,7 @@ def unsafe(option, value):
 
 
 def dotted(node, names):
-    """The full name of what is called, as `numpy.load` for `np.load`; `.load` of an expression."""
+    """Return the full name of a called function: `numpy.load` for `np.load`; `.load` for an expression."""
     if isinstance(node, ast.Attribute):
         return f"{dotted(node.value, names)}.{node.attr}"
     return names.get(node.id, node.id) if isinstance(node, ast.Name) else ""
@@ -394,11 +394,10 @@ def test_a_run_has_a_name(here):
 
 
 def test_hostile_names_in_a_manifest_are_text(copied, here, canary, capfd):
-    """In whatever place a reader might take them for a path, a command or markup."""
+    """In every place where a reader might treat them as a path, a command or markup."""
     bad = f"../../../out $(touch {canary}) `touch {canary}` \\write18{{touch {canary}}} [link]"
     manifest = copied.manifest
-    config = manifest["config"] | {"task": manifest["config"]["task"] | {"targets": bad}}
-    config["backbone"] = config["backbone"] | {"model": bad}
+    config = manifest["config"] | {"targets": bad, "model": bad}
     copied.update(
         {
             "config": config,
@@ -452,7 +451,7 @@ def test_a_hostile_plan_is_shown_and_not_followed(copied, here, canary, capfd):
 
 
 def test_a_task_file_may_name_any_rows_and_nothing_else(here, tmp_path, capfd):
-    """Paths that leave its folder are meant: rows often lie elsewhere. They are rows or an error."""
+    """Paths outside its folder are allowed, because rows are often elsewhere. The content is rows or an error."""
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"source": "a", "target": "b"}\n' * 2)
     for place in ("../rows.jsonl", str(rows)):
@@ -471,10 +470,10 @@ def test_a_task_file_may_name_any_rows_and_nothing_else(here, tmp_path, capfd):
         (here / "t.toml").write_text(
             f'template = "{{source}}"\ntarget = "target"\ntrain = "{place}"\nvalidation = "{place}"'
         )
-        said = refused(capfd, "tasks", "show", "t.toml")
-        assert message in said
-        assert "root" not in said
-        assert "sesame" not in said
+        output = refused(capfd, "tasks", "show", "t.toml")
+        assert message in output
+        assert "root" not in output
+        assert "sesame" not in output
 
 
 @pytest.mark.parametrize("template", ["{source.__class__}", "{source[0]}", "{0.__init__}"])
@@ -482,14 +481,14 @@ def test_a_template_names_fields_alone(template, here, capfd):
     (here / "t.toml").write_text(
         f'template = "{template}"\ntarget = "target"\ntrain = "a.csv"\nvalidation = "a.csv"'
     )
-    assert re.search("names no fields|is no template", refused(capfd, "tasks", "show", "t.toml"))
+    assert re.search("has no fields|is not a valid template", refused(capfd, "tasks", "show", "t.toml"))
 
 
 def test_a_spec_cannot_choose_where_its_plan_is_written(here, capfd):
     (here / "spec.toml").write_text(
         'title = "t"\n[settings]\nmodel = "random:tiny"\nprompt_length = 4\nsteps = 1\n[scale."/../../../out"]\nseed = 1\n'
     )
-    (here / "runs" / "plans" / "spec.").mkdir(parents=True)  # as a stranger's archive might bring it along
+    (here / "runs" / "plans" / "spec.").mkdir(parents=True)  # as an archive from a stranger might contain it
     with pytest.raises(SystemExit):
         main(["sweep", "spec.toml"])
     capfd.readouterr()
@@ -497,7 +496,7 @@ def test_a_spec_cannot_choose_where_its_plan_is_written(here, capfd):
 
 
 def test_a_checkpoint_cannot_cut_other_files(copied, here, capfd):
-    """A checkpoint says how long each log was; a resume cuts the logs back to that."""
+    """A checkpoint contains the length of each log; a resume truncates the logs to it."""
     mine = here / "mine.jsonl"
     mine.write_text("precious\n")
     copied.update({"status": "interrupted"})
@@ -514,7 +513,7 @@ def test_a_checkpoint_cannot_cut_other_files(copied, here, capfd):
 
 
 def test_writing_follows_no_link(here):
-    """A stranger's run folder may bring one along, under the name that a file has while it is written."""
+    """A run folder from a stranger may contain one, under the temporary name of a file."""
     mine = here / "mine"
     mine.write_text("precious")
     for name in (".manifest.json.partial", ".manifest.json.0123456789ab.partial"):
@@ -539,7 +538,7 @@ def test_a_log_that_is_a_link_is_not_cut(log, copied, here, capfd):
 
 
 def test_a_run_name_is_no_pattern(here):
-    """What a killed process left of a new run is removed, and nothing else."""
+    """The remains of a killed process are removed, and nothing else."""
     mine = here / "runs" / ".git.d"
     mine.mkdir(parents=True)
     (mine / "precious").write_text("")
@@ -548,7 +547,7 @@ def test_a_run_name_is_no_pattern(here):
 
 
 def test_the_commands_of_a_git_folder_are_not_run(here, canary):
-    """A manifest notes the commit of the working directory, which may be a stranger's."""
+    """A manifest contains the commit of the working directory, which may come from a stranger."""
     git = ["git", "-c", "user.name=n", "-c", "user.email=e"]
     (here / "file").write_text("")
     for words in (["init", "-q"], ["add", "file"], ["commit", "-qm", "m"]):
@@ -564,7 +563,7 @@ ADDRESS = f"https://user:{TOKEN}@huggingface.co/someone/small"
 
 
 def secrets_in(folder, *texts):
-    """Where a token or password was written: files, and how many of the texts."""
+    """Return the files, file names and texts that contain a token or password."""
     kept = [path for path, content in files(folder).items() if any(s.encode() in content for s in (TOKEN, PASSWORD))]  # fmt: skip
     names = [path for path in Path(folder).rglob("*") if TOKEN in path.name or PASSWORD in path.name]
     return kept + names + [text for text in texts if TOKEN in text or PASSWORD in text]
@@ -582,7 +581,7 @@ def test_no_token_is_written_down(here, monkeypatch, capfd):
         monkeypatch.setenv(name, TOKEN)
     from huggingface_hub import get_token
 
-    assert get_token() == TOKEN  # the hub's client would send it
+    assert get_token() == TOKEN  # the client of the hub would send it
     run = rp.train(quick(steps=2), runs_dir="runs", name="one")
     (here / "spec.toml").write_text(
         'title = "t"\n[settings]\nmodel = "random:tiny"\nprompt_length = 4\nsteps = 1\nseed = [1, 2]\n'
@@ -602,10 +601,10 @@ def test_no_token_is_written_down(here, monkeypatch, capfd):
         assert (stop.value.code or 0) == code, command
     with pytest.raises(RankprobeError):
         main(["probe", "--model", "someone/private", *QUICK, "--debug"])
-    said = capfd.readouterr()
+    output = capfd.readouterr()
     assert run.status == "finished"
     assert len(files(here)) > 20
-    assert secrets_in(here, said.out, said.err) == []
+    assert secrets_in(here, output.out, output.err) == []
 
 
 @pytest.mark.parametrize(
@@ -624,20 +623,20 @@ def test_a_token_in_an_address_is_not_repeated(command, here, capfd):
     (here / "spec.toml").write_text('title = "t"\n[settings]\nmodel = "random:tiny"\nsteps = 1\n')
     with pytest.raises(SystemExit) as stop:
         main(command)
-    said = capfd.readouterr()
+    output = capfd.readouterr()
     assert stop.value.code == 2
-    assert "token in HF_TOKEN" in said.err
-    assert secrets_in(here, said.out, said.err) == []
+    assert "set the token as HF_TOKEN" in output.err
+    assert secrets_in(here, output.out, output.err) == []
 
 
 class Echo(BaseHTTPRequestHandler):
-    """A hub that repeats in its refusal what it was told."""
+    """A hub whose error message repeats the credentials it was sent."""
 
     def do_GET(self):
-        told = self.headers.get("Authorization", "")
-        self.server.told.append(told)
+        credentials = self.headers.get("Authorization", "")
+        self.server.received.append(credentials)
         self.send_response(403)
-        self.send_header("X-Error-Message", f"no entry for {told} nor {TOKEN}")
+        self.send_header("X-Error-Message", f"no entry for {credentials} nor {TOKEN}")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -650,7 +649,7 @@ class Echo(BaseHTTPRequestHandler):
 @pytest.fixture
 def echo():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
-    server.daemon_threads, server.told = True, []
+    server.daemon_threads, server.received = True, []
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -669,7 +668,7 @@ def test_a_token_that_the_hub_repeats(echo, here):
     done = subprocess.run(command, env=environment, cwd=here, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2, done.stderr
     assert "the hub cannot be reached (" in done.stderr
-    assert any(TOKEN in told or told for told in echo.told)  # it was asked, by someone with a login
+    assert any(TOKEN in sent or sent for sent in echo.received)  # the hub was asked, with credentials
     assert secrets_in(here, done.stdout, done.stderr) == []
 
 

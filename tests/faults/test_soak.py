@@ -1,4 +1,4 @@
-"""A short soak, and what the long one would call a leak; the long one is `make faults`."""
+"""A short soak test, and what counts as a leak. `make faults` runs the long soak test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import soak
 
 @pytest.fixture
 def hour():
-    """An hour of rounds of a process that holds what it holds."""
+    """An hour of measurements of a process that does not grow."""
     minutes, noise = np.arange(0, 60, 0.1), np.random.default_rng(0)
     rows = {"minute": minutes, "resident_mib": 600 + noise.normal(size=600), "open_files": 8, "threads": 5}
     return pd.DataFrame(rows)
@@ -22,7 +22,7 @@ def test_a_round_of_work_does_its_work(tmp_path):
     assert list((tmp_path / "figures").glob("*.png"))
 
 
-def test_what_is_flat_passes(hour):
+def test_a_constant_process_passes(hour):
     lines, flat = soak.verdict(hour)
     assert flat
     assert "open files: at most 8 in the first half, 8 in the second" in lines
@@ -31,7 +31,7 @@ def test_what_is_flat_passes(hour):
 
 
 @pytest.mark.parametrize(("column", "grows"), [("resident_mib", 10.0), ("open_files", 3), ("threads", 3)])
-def test_what_grows_does_not(hour, column, grows):
+def test_a_growing_process_fails(hour, column, grows):
     hour[column] += (grows * hour["minute"] / 60).round(0 if column != "resident_mib" else 3)
     lines, flat = soak.verdict(hour)
     assert not flat, lines

@@ -1,4 +1,4 @@
-"""Truncation curves and spectra hold what they were given."""
+"""Truncation curves and spectra contain the values they were given."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rankprobe.plots.truncation import CURVES
 from rankprobe.rank import permutation_edge, singular_values
 
 
-def cut(*runs: dict):
-    """Frames whose runs lose one point per direction taken away; the seed shifts the curve."""
+def truncated(*runs: dict):
+    """Frames with truncation curves that rise by one point per direction; the seed shifts the curve."""
     plain = frames(*runs)
     rows = [
         {"run_id": run["run_id"], "matrix": matrix, "kept": kept, "k": k, "value": 90.0 + k + run["seed"]}
-        | {"metric": metric, "majority": 50.0, "split": "validation"}
+        | {"metric": metric, "baseline": 50.0, "split": "validation"}
         for run in plain.runs.to_dict("records")
         for matrix, kept in CURVES
         for metric in ("accuracy", "macro_f1")
@@ -29,23 +29,23 @@ def cut(*runs: dict):
     return dataclasses.replace(plain, truncation=pd.DataFrame(rows))
 
 
-def test_a_panel_has_the_four_curves_and_the_majority():
-    figure = truncation(cut({}))
+def test_a_panel_has_the_four_curves_and_the_baseline():
+    figure = truncation(truncated({}))
     (axes,) = figure.axes
     lines = {str(line.get_label()): np.asarray(line.get_ydata()).tolist() for line in axes.get_lines()}
-    assert lines.pop("majority") == [50, 50]
+    assert lines.pop("baseline") == [50, 50]
     assert lines == {label: [91, 92, 96] for label, _, _ in CURVES.values()}
     assert figure.get_label() == "run0"
 
 
-def test_seeds_are_averaged_and_groups_apart():
-    figure = truncation(cut({"seed": 1}, {"seed": 3}, {"learning_rate": 0.1}))
+def test_seeds_are_averaged_and_groups_are_separate():
+    figure = truncation(truncated({"seed": 1}, {"seed": 3}, {"learning_rate": 0.1}))
     first, second = figure.axes
     assert list(first.get_lines()[0].get_ydata()) == [92, 93, 97]
     assert list(second.get_lines()[0].get_ydata()) == [91, 92, 96]
 
 
-def test_nothing_was_cut():
+def test_without_truncation_curves_the_error_names_the_command():
     with pytest.raises(RankprobeError, match="make them first: rankprobe truncate RUN"):
         truncation(frames({}))
 

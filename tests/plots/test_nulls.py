@@ -1,4 +1,4 @@
-"""The probe's count beside its nulls, and the rank that is used: artists against hand-worked numbers."""
+"""The probe's count with its nulls, and the rank used: artists against numbers worked out by hand."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ import dataclasses
 
 import pandas as pd
 import pytest
-from made import frames, grid, legend, lines, run
+from fake_runs import frames, grid, legend, lines, run
 
 from rankprobe.errors import RankprobeError
 from rankprobe.plots import FIGURES, controls, length, used
 from rankprobe.plots import grid as over_rates
 
 
-def cut(*runs: dict, ranks: list[float | None]):
-    """Frames of runs that score 50 + 10 k with k directions, their functional ranks as given."""
-    made = frames(*runs)
+def truncated(*runs: dict, ranks: list[float | None]):
+    """Frames of runs with score 50 + 10 k + seed at k directions, and with the given functional ranks."""
+    loaded = frames(*runs)
     rows = [
         {
-            "run_id": each["run_id"],
+            "run_id": run["run_id"],
             "matrix": matrix,
             "kept": "top",
             "k": k,
             "metric": "accuracy",
             "split": "validation",
         }
-        | {"value": 50.0 + 10 * k * (matrix == "P") + each["seed"], "majority": 50.0}
-        for each in made.runs.to_dict("records")
+        | {"value": 50.0 + 10 * k * (matrix == "P") + run["seed"], "baseline": 50.0}
+        for run in loaded.runs.to_dict("records")
         for matrix in ("P", "dP")
         for k in (0, 1, 2)
     ]
     table = pd.DataFrame(rows).astype({"run_id": "category"})
-    return dataclasses.replace(made, runs=made.runs.assign(functional_rank=ranks), truncation=table)
+    return dataclasses.replace(loaded, runs=loaded.runs.assign(functional_rank=ranks), truncation=table)
 
 
 def test_grid_has_a_curve_per_initial_diagonal_and_a_twin_for_each():
-    made = grid(method="probe", learning_rate=[0.01, 0.3], sigma_init=["ones", "uniform"], seed=[1, 3])
-    made += [
+    runs = grid(method="probe", learning_rate=[0.01, 0.3], sigma_init=["ones", "uniform"], seed=[1, 3])
+    runs += [
         run(method="probe", learning_rate=0.01, control="shuffle-labels"),
         run(method="probe", task="cb"),
     ]
-    figure = over_rates(frames(*made))
+    figure = over_rates(frames(*runs))
     (axes,) = figure.axes
     found = lines(axes)
     assert found["initial σ = ones"] == ([0.01, 0.3], [42, 42])
@@ -57,11 +57,11 @@ def test_grid_has_a_curve_per_initial_diagonal_and_a_twin_for_each():
     assert axes.get_ylim()[0] == 0
 
 
-def test_controls_stand_beside_true_labels_and_the_twin():
-    made = grid(method="probe", task=["cb", "rte"], control=["none", "shuffle-labels"], seed=[1, 3])
-    for each in made:
-        each["n_positive"] += 10 * (each["control"] == "shuffle-labels")
-    figure = controls(frames(*made, run(method="probe", task="wic")))
+def test_controls_are_drawn_with_true_labels_and_the_twin():
+    runs = grid(method="probe", task=["cb", "rte"], control=["none", "shuffle-labels"], seed=[1, 3])
+    for row in runs:
+        row["n_positive"] += 10 * (row["control"] == "shuffle-labels")
+    figure = controls(frames(*runs, run(method="probe", task="wic")))
     (axes,) = figure.axes
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["miniature CB", "miniature RTE"]
     marks = {}
@@ -76,20 +76,22 @@ def test_controls_stand_beside_true_labels_and_the_twin():
 
 
 def test_used_has_a_curve_per_method_and_a_ring_at_its_rank():
-    made = cut(run(seed=1), run(seed=3), run(method="vanilla"), ranks=[1, 2, None])
-    figure = used(made)
+    loaded = truncated(run(seed=1), run(seed=3), run(method="vanilla"), ranks=[1, 2, None])
+    figure = used(loaded)
     (axes,) = figure.axes
     assert lines(axes)["dpt"] == ([0, 1, 2], [52, 62, 72])
     assert lines(axes)["vanilla"] == ([0, 1, 2], [51, 61, 71])
     assert lines(axes)["functional rank"] == ([1.5], [67])
-    assert legend(figure)[1] == ["vanilla", "dpt", "majority", "functional rank"]
+    assert legend(figure)[1] == ["vanilla", "dpt", "baseline", "functional rank"]
     assert axes.get_xlabel() == "singular directions kept k"
     assert axes.get_ylabel() == "validation accuracy (%)"
 
 
-def test_length_has_the_rank_over_n_with_bars_and_the_most_there_can_be():
-    made = cut(*grid(prompt_length=[10, 100], seed=[1, 2]), run(method="vanilla"), ranks=[1, 3, 4, 4, None])
-    figure = length(made)
+def test_length_has_the_rank_over_n_with_bars_and_the_maximum():
+    loaded = truncated(
+        *grid(prompt_length=[10, 100], seed=[1, 2]), run(method="vanilla"), ranks=[1, 3, 4, 4, None]
+    )
+    figure = length(loaded)
     (axes,) = figure.axes
     assert lines(axes)["dpt"] == ([10, 100], [2, 4])
     assert lines(axes)["rank = n"] == ([10, 100], [10, 100])
@@ -104,14 +106,14 @@ def test_length_has_the_rank_over_n_with_bars_and_the_most_there_can_be():
         ("grid", "finished runs of the probe"),
         (
             "controls",
-            "finished runs of the probe on true labels and, with --control shuffle-labels, on wrong ones",
+            "finished runs of the probe on true labels and, with --control shuffle-labels, on wrong labels",
         ),
-        ("used", "finished runs that have been cut"),
+        ("used", "finished runs with truncation curves"),
         ("length", "finished runs with a functional rank"),
     ],
 )
-def test_without_runs_they_say_what_is_needed(name, needs):
-    for made in (frames(), frames(run()), frames(run(method="probe", status="running"))):
+def test_without_runs_the_error_says_what_is_needed(name, needs):
+    for loaded in (frames(), frames(run()), frames(run(method="probe", status="running"))):
         with pytest.raises(RankprobeError) as error:
-            FIGURES[name](made)
+            FIGURES[name](loaded)
         assert str(error.value).startswith(f"{name} needs {needs}, and there are none; make some: rankprobe ")

@@ -1,4 +1,4 @@
-"""Figures hold the curves of the frames they were given: artists are checked, not pixels."""
+"""Figures contain the curves of the frames they were given: tests check artists, not pixels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from rankprobe.errors import RankprobeError
-from rankprobe.plots import fig3, fig9, groups, save
+from rankprobe.plots import fig3, fig9, group_runs, save
 from rankprobe.plots.style import COLOURS
 from rankprobe.runs import Frames
 
@@ -18,7 +18,7 @@ STEPS = 5
 
 
 def frames(*runs: dict) -> Frames:
-    """Recorded frames of runs given as config changes; curves depend on the seed in a known way."""
+    """Frames with logged steps of runs given as config changes; curves depend on the seed in a known way."""
     summaries, steps = [], []
     for i, changes in enumerate(runs):
         config = {"method": "probe", "seed": 1, "task": "cb", "learning_rate": 0.3, **changes}
@@ -41,7 +41,7 @@ def curves(axes) -> dict[str, list[float]]:
     return {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
 
 
-def test_fig3_draws_each_sign_beside_its_twin():
+def test_fig3_draws_each_sign_with_its_twin():
     figure = fig3(frames({}))
     (axes,) = figure.axes
     assert curves(axes) == {
@@ -69,7 +69,7 @@ def test_seeds_share_a_panel_as_mean_and_band():
     assert axes.get_title().endswith("mean of 2 seeds, band: least to greatest")
 
 
-def test_other_settings_have_panels_of_their_own_and_say_which():
+def test_different_settings_have_separate_panels_that_name_them():
     figure = fig3(frames({}, {"learning_rate": 0.01}))
     assert [axes.get_title().splitlines()[-1] for axes in figure.axes] == [
         "learning_rate = 0.3",
@@ -79,11 +79,11 @@ def test_other_settings_have_panels_of_their_own_and_say_which():
 
 def test_fig9_draws_ranks_of_every_method():
     figure = fig9(frames({}, {"method": "dpt"}))
-    upper, beside, lower, other = figure.axes
+    upper, other_upper, lower, other_lower = figure.axes
     assert set(curves(upper)) == {"n_positive", "n_negative", "twin_n_positive", "twin_n_negative"}
-    assert not beside.get_lines()
-    assert beside.texts[0].get_text() == "no diagonal"
-    assert curves(lower) == curves(other)
+    assert not other_upper.get_lines()
+    assert other_upper.texts[0].get_text() == "no diagonal"
+    assert curves(lower) == curves(other_lower)
     assert curves(lower)["P_numerical_rank"] == [100, 99, 98, 97, 96]
     assert curves(lower)["twin_P_erank_rv"] == [40, 39, 38, 37, 36]
     assert lower.get_ylabel() == "rank of P"
@@ -101,12 +101,12 @@ def test_many_groups_wrap():
     assert len([axes for axes in figure.axes if axes.get_lines()]) == 6
 
 
-def test_what_cannot_be_drawn_says_what_to_do():
+def test_without_runs_the_error_says_what_to_do():
     with pytest.raises(RankprobeError, match="fig3 needs a run of the probe, and there is none; train one"):
         fig3(frames({"method": "dpt"}))
     empty = pd.DataFrame(columns=["run_id", "step"])
     with pytest.raises(RankprobeError, match="no logged steps to draw; train a run first"):
-        groups(Frames(empty, empty, empty, empty, empty, []))
+        group_runs(Frames(empty, empty, empty, empty, empty, []))
 
 
 def test_a_twin_is_lighter_than_its_run():
@@ -116,9 +116,9 @@ def test_a_twin_is_lighter_than_its_run():
 
 
 def test_saved_figures_name_their_runs_and_repeat_byte_for_byte(tmp_path):
-    one = frames({"seed": 1}, {"seed": 2}, {"method": "dpt"})
-    paths = save(fig3(one), "fig3", one, tmp_path / "a")
-    again = save(fig3(one), "fig3", one, tmp_path / "b")
+    loaded = frames({"seed": 1}, {"seed": 2}, {"method": "dpt"})
+    paths = save(fig3(loaded), "fig3", loaded, tmp_path / "a")
+    again = save(fig3(loaded), "fig3", loaded, tmp_path / "b")
     assert [path.name for path in paths] == ["fig3.png", "fig3.svg", "fig3.json"]
     assert [p.read_bytes() for p in paths] == [p.read_bytes() for p in again]
     provenance = json.loads(paths[2].read_text())

@@ -1,4 +1,4 @@
-"""Figures hold the scores that are reported, never mix replicates with others, and show names as they are."""
+"""Figures show the reported scores, never mix replicates with other runs, and show names literally."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from made import SETTINGS, frames, grid, legend, lines, run
+from fake_runs import SETTINGS, frames, grid, legend, lines, run
 from matplotlib.text import Text
 from test_plots import frames as logged
 
@@ -17,26 +17,26 @@ from rankprobe.plots import (
     fig3,
     fig5,
     fig6,
-    groups,
+    group_runs,
     length,
     save_figure,
     spectra,
     truncation,
     used,
 )
-from rankprobe.plots.curves import named, points, scored
+from rankprobe.plots.curves import curve_points, name_curves, scored_runs
 from rankprobe.runs import Frames
 
 NAME = "$x_1$ _50%_ \\alpha\nb $"
-"""What a user may call a task or a model."""
+"""A name with special characters that a user may give to a task or a model."""
 
 
 def half(**changes) -> dict:
-    """A run on the held-back half: 30 + seed after the last step, 40 + seed at the best, 20 without reading."""
-    made = run(**changes)
-    seed = made["seed"]
-    own = {"report_last": 30.0 + seed, "report_best": 40.0 + seed, "report_majority": 20.0}
-    return made | {"report_split": "half"} | own
+    """A run reported on the held-back half: `last` is 30 + seed, `best` is 40 + seed, the baseline is 20."""
+    row = run(**changes)
+    seed = row["seed"]
+    scores = {"report_last": 30.0 + seed, "report_best": 40.0 + seed, "report_baseline": 20.0}
+    return row | {"report_split": "half"} | scores
 
 
 def halves(*runs: dict) -> Frames:
@@ -46,61 +46,61 @@ def halves(*runs: dict) -> Frames:
 @pytest.mark.parametrize(("score", "mean"), [("last", 32.0), ("best", 42.0)])
 @pytest.mark.parametrize("figure", [fig5, fig6])
 def test_curves_are_of_the_reported_half(figure, score, mean):
-    made = halves(*(half(bottleneck=b, prompt_length=10 * b, seed=s) for b in (2, 10) for s in (1, 3)))
-    made.runs["prompt_length" if figure is fig5 else "bottleneck"] = 10
-    (axes,) = figure(made, score=score).axes
+    loaded = halves(*(half(bottleneck=b, prompt_length=10 * b, seed=s) for b in (2, 10) for s in (1, 3)))
+    loaded.runs["prompt_length" if figure is fig5 else "bottleneck"] = 10
+    (axes,) = figure(loaded, score=score).axes
     found = lines(axes)
     assert found["dpt"][1] == [mean, mean]
-    assert found["majority"][1] == [20, 20]
+    assert found["baseline"][1] == [20, 20]
     assert axes.get_title() == "miniature RTE, held-back half of dev\ntiny (rankprobe's own)"
 
 
-def test_halves_and_wholes_are_in_panels_of_their_own():
-    made = halves(*grid(bottleneck=[2, 10]), *(half(bottleneck=b) for b in (2, 10)))
-    panels = {axes.get_title().partition("\n")[0]: lines(axes)["dpt"][1] for axes in fig5(made).axes}
+def test_half_and_all_of_dev_have_separate_panels():
+    loaded = halves(*grid(bottleneck=[2, 10]), *(half(bottleneck=b) for b in (2, 10)))
+    panels = {axes.get_title().partition("\n")[0]: lines(axes)["dpt"][1] for axes in fig5(loaded).axes}
     assert panels == {"miniature RTE": [61, 61], "miniature RTE, held-back half of dev": [31, 31]}
-    titles = [axes.get_title().partition("\n")[2].replace("\n", " ") for axes in fig1(made).axes]
+    titles = [axes.get_title().partition("\n")[2].replace("\n", " ") for axes in fig1(loaded).axes]
     assert titles == ["mean of 1 miniature tasks", "mean of 1 miniature tasks, held-back half of dev"]
 
 
 def test_a_run_without_its_reported_score_is_not_drawn():
-    made = halves(half(), half(seed=2) | {"report_last": None})
-    assert scored(made, "last")["run_id"].tolist() == ["run0"]
+    loaded = halves(half(), half(seed=2) | {"report_last": None})
+    assert scored_runs(loaded, "last")["run_id"].tolist() == ["run0"]
 
 
-def test_settings_that_change_no_result_make_no_curve_of_their_own():
+def test_settings_that_change_no_result_do_not_split_a_curve():
     runs = [run(), run(seed=2) | {"device": "cuda", "rank_every": 5, "twin": False}, run(seed=2)]
-    made = dataclasses.replace(frames(*runs), settings=[*SETTINGS, "device", "rank_every", "twin"])
-    found = named(made, scored(made, "last"))
+    loaded = dataclasses.replace(frames(*runs), settings=[*SETTINGS, "device", "rank_every", "twin"])
+    found = name_curves(loaded, scored_runs(loaded, "last"))
     assert found["curve"].tolist() == ["dpt"] * 3
-    assert points(found)[["mean", "n_seeds"]].to_numpy().tolist() == [[61.5, 2]]
+    assert curve_points(found)[["mean", "n_seeds"]].to_numpy().tolist() == [[61.5, 2]]
 
 
-def test_panels_group_alike_whatever_a_setting_is():
-    made = logged({}, {"seed": 2}, {"learning_rate": 0.1})
+def test_panels_group_settings_of_any_type():
+    loaded = logged({}, {"seed": 2}, {"learning_rate": 0.1})
     texts = pd.Series([[1, 2], [1, 2], [1, 2]])
-    made.runs[["layers", "shots", "device"]] = pd.DataFrame(
+    loaded.runs[["layers", "shots", "device"]] = pd.DataFrame(
         {"layers": texts, "shots": [None, np.nan, None], "device": ["cpu", "cuda", "cpu"]}
     )
-    made = dataclasses.replace(made, settings=[*made.settings, "layers", "shots", "device"])
-    assert [group.run_ids for group in groups(made)] == [["run0", "run1"], ["run2"]]
+    loaded = dataclasses.replace(loaded, settings=[*loaded.settings, "layers", "shots", "device"])
+    assert [group.run_ids for group in group_runs(loaded)] == [["run0", "run1"], ["run2"]]
 
 
-def test_a_mean_over_steps_is_of_the_same_seeds_at_each_step():
-    made = logged({"seed": 1}, {"seed": 3})
-    rare = (made.steps["run_id"] == "run1") & (made.steps["step"] % 2 == 1)
-    made.steps.loc[rare, "P_erank_rv"] = np.nan
-    (group,) = groups(made)
+def test_the_mean_at_each_step_is_over_the_same_seeds():
+    loaded = logged({"seed": 1}, {"seed": 3})
+    rare = (loaded.steps["run_id"] == "run1") & (loaded.steps["step"] % 2 == 1)
+    loaded.steps.loc[rare, "P_erank_rv"] = np.nan
+    (group,) = group_runs(loaded)
     assert group.band("P_erank_rv").index.tolist() == [0, 2, 4]
     ended = dataclasses.replace(
-        made, steps=made.steps[(made.steps["run_id"] != "run1") | (made.steps["step"] < 3)]
+        loaded, steps=loaded.steps[(loaded.steps["run_id"] != "run1") | (loaded.steps["step"] < 3)]
     )
-    (group,) = groups(ended)
+    (group,) = group_runs(ended)
     assert group.band("n_positive").index.tolist() == [0, 1, 2, 3, 4]
 
 
-def cuts(runs: Frames, ks: list[list[int]], ranks: list[float | None], **columns) -> Frames:
-    """Runs cut at these k: they score 50 + 10 k + seed, on rows whose majority is 45."""
+def truncated(runs: Frames, ks: list[list[int]], ranks: list[float | None], **columns) -> Frames:
+    """Runs truncated to these k: they score 50 + 10 k + seed, with the baseline 45."""
     rows = [
         {
             "run_id": each["run_id"],
@@ -111,7 +111,7 @@ def cuts(runs: Frames, ks: list[list[int]], ranks: list[float | None], **columns
         }
         | {
             "metric": each.get("metric", "accuracy"),
-            "majority": 45.0,
+            "baseline": 45.0,
             "split": "validation",
             "prompt": "final",
         }
@@ -122,37 +122,39 @@ def cuts(runs: Frames, ks: list[list[int]], ranks: list[float | None], **columns
     return dataclasses.replace(runs, runs=runs.runs.assign(functional_rank=ranks), truncation=table)
 
 
-def test_a_used_rank_weighs_each_run_once():
-    """One run was cut at two k and has rank 1, another at five and has rank 4: the mean is 2.5, not 3.1."""
-    (axes,) = used(cuts(frames(run(seed=1), run(seed=3)), [[0, 5], [0, 1, 2, 3, 5]], [1.0, 4.0])).axes
+def test_each_run_has_the_same_weight_in_a_used_rank():
+    """One run has two k and rank 1, another has five k and rank 4: the mean rank is 2.5, not 3.1."""
+    (axes,) = used(truncated(frames(run(seed=1), run(seed=3)), [[0, 5], [0, 1, 2, 3, 5]], [1.0, 4.0])).axes
     assert lines(axes)["functional rank"][0] == [2.5]
 
 
-def test_a_used_curve_is_over_the_k_that_all_its_seeds_have():
-    figure = used(cuts(frames(run(seed=1), run(seed=3)), [[0, 1, 5], [0, 2, 5]], [1.0, 4.0]))
+def test_a_used_curve_has_the_k_that_all_its_seeds_have():
+    figure = used(truncated(frames(run(seed=1), run(seed=3)), [[0, 1, 5], [0, 2, 5]], [1.0, 4.0]))
     (axes,) = figure.axes
     assert lines(axes)["dpt"] == ([0, 5], [52, 102])
     assert legend(figure)[0].replace("\n", " ") == (
         "mean of 2 seeds, band: least to greatest; values of k that only some seeds were cut at are left out"
     )
-    figure = truncation(cuts(logged({"seed": 1}, {"seed": 3}), [[0, 1, 5], [0, 2, 5]], [1.0, 4.0]))
+    figure = truncation(truncated(logged({"seed": 1}, {"seed": 3}), [[0, 1, 5], [0, 2, 5]], [1.0, 4.0]))
     (axes,) = figure.axes
     assert lines(axes)["largest of P"] == ([0, 5], [52, 102])
     assert legend(figure)[0] == "values of k that only some seeds were cut at are left out"
 
 
-def test_the_majority_of_a_cut_is_that_of_the_rows_it_was_scored_on():
-    (axes,) = used(cuts(halves(half()), [[0, 5]], [1.0], split="report")).axes
-    assert lines(axes)["majority"][1] == [45, 45]
+def test_the_baseline_of_a_truncation_curve_is_of_its_own_rows():
+    (axes,) = used(truncated(halves(half()), [[0, 5]], [1.0], split="report")).axes
+    assert lines(axes)["baseline"][1] == [45, 45]
     assert axes.get_ylabel() == "report accuracy (%)"
     assert "held-back half of dev" in axes.get_title()
 
 
-def test_cuts_of_other_prompts_are_not_averaged():
+def test_curves_of_different_prompts_are_not_averaged():
     prompts = ["final", "final", "best", "best"]
-    figure = used(cuts(frames(run(seed=1), run(seed=2)), [[0, 5], [0, 5]], [1.0, 4.0], prompt=prompts))
+    figure = used(truncated(frames(run(seed=1), run(seed=2)), [[0, 5], [0, 5]], [1.0, 4.0], prompt=prompts))
     assert legend(figure)[1][:2] == ["dpt, prompt = best", "dpt, prompt = final"]
-    two = truncation(cuts(logged({"seed": 1}, {"seed": 2}), [[0, 5], [0, 5]], [1.0, 4.0], prompt=prompts))
+    two = truncation(
+        truncated(logged({"seed": 1}, {"seed": 2}), [[0, 5], [0, 5]], [1.0, 4.0], prompt=prompts)
+    )
     assert [axes.get_title().splitlines()[-1] for axes in two.axes] == [
         "prompt = final, split = validation",
         "prompt = best, split = validation",
@@ -160,20 +162,22 @@ def test_cuts_of_other_prompts_are_not_averaged():
 
 
 def test_runs_without_a_functional_rank_are_counted():
-    made = cuts(frames(*grid(prompt_length=[10, 100], seed=[1, 2])), [[0, 5]] * 4, [1.0, 3.0, 4.0, None])
+    loaded = truncated(
+        frames(*grid(prompt_length=[10, 100], seed=[1, 2])), [[0, 5]] * 4, [1.0, 3.0, 4.0, None]
+    )
     for figure in (used, length):
-        (axes,) = figure(made).axes
+        (axes,) = figure(loaded).axes
         assert axes.get_title().splitlines()[-1] == "no functional rank: 1 of 4 runs"
 
 
 @pytest.mark.filterwarnings("error")
-def test_names_are_drawn_as_they_are(tmp_path):
+def test_names_are_drawn_literally(tmp_path):
     shown = NAME.replace("\n", "\\n")
-    made = frames(*grid(bottleneck=[2, 10], data_label=NAME, model_label=NAME, learning_rate=[0.1, "$y$"]))
+    loaded = frames(*grid(bottleneck=[2, 10], data_label=NAME, model_label=NAME, learning_rate=[0.1, "$y$"]))
     three = logged({})
     three.runs[["data_label", "model_label"]] = NAME
     figures = {
-        "fig5": (fig5(made), f"{shown}\n{shown}"),
+        "fig5": (fig5(loaded), f"{shown}\n{shown}"),
         "fig3": (fig3(three), f"probe on {shown}\n{shown}"),
         "spectra": (spectra([(NAME, np.diag([1.0, 20.0, 300.0]))]), shown),
     }

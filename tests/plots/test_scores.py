@@ -1,12 +1,12 @@
-"""The paper's score figures hold the numbers of the runs, and the paper's own where they compare."""
+"""Figures of scores show the numbers of the runs, and the paper's numbers where runs are comparable."""
 
 from __future__ import annotations
 
 import pytest
-from made import frames, grid, legend, lines, run
+from fake_runs import frames, grid, legend, lines, run
 
-from rankprobe.bundled.paper import paper_scores
 from rankprobe.errors import RankprobeError
+from rankprobe.paper import paper_scores
 from rankprobe.plots import ALIASES, FIGURES, fig1, fig4, fig5, fig6, fig7, fig8
 
 SEEDS = [1, 2, 3]
@@ -34,15 +34,17 @@ def stars(axes) -> list[tuple[float, float]]:
     ]
 
 
-def test_fig1_has_a_row_per_method_with_what_it_trains():
-    made = frames(*grid(task=["cb", "rte"], method=THREE, seed=SEEDS), run(method="dpt", task="wic", last=0))
-    figure = fig1(made)
+def test_fig1_has_a_row_per_method_with_its_trained_parameters():
+    loaded = frames(
+        *grid(task=["cb", "rte"], method=THREE, seed=SEEDS), run(method="dpt", task="wic", last=0)
+    )
+    figure = fig1(loaded)
     (axes,) = figure.axes
     assert axes.get_title() == "tiny (rankprobe's own)\nmean of 2 miniature tasks"
     assert [each.get_text() for each in axes.get_yticklabels()] == [
         "vanilla (12.8K)", "residual (12.8K)", "dpt (2.3K)",
     ]  # fmt: skip
-    marks = [line for line in axes.get_lines() if line.get_label() != "majority"]
+    marks = [line for line in axes.get_lines() if line.get_label() != "baseline"]
     assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in marks] == [(62, 0), (62, 1), (62, 2)]
     (bar, *_) = axes.collections
     assert bar.get_segments()[0][:, 0].tolist() == [61, 63]
@@ -51,9 +53,9 @@ def test_fig1_has_a_row_per_method_with_what_it_trains():
     assert "run18" not in figure.get_label().splitlines()
 
 
-def test_fig1_keeps_models_and_miniatures_apart():
-    made = grid(model=["t5-base", "t5-large"], data=["hub", "bundled"], task=["cb", "multirc"])
-    figure = fig1(frames(*made))
+def test_fig1_separates_models_and_miniatures():
+    runs = grid(model=["t5-base", "t5-large"], data=["hub", "bundled"], task=["cb", "multirc"])
+    figure = fig1(frames(*runs))
     assert titles(figure) == [
         "t5-base\nmean of 2 tasks", "t5-base\nmean of 2 miniature tasks",
         "t5-large\nmean of 2 tasks", "t5-large\nmean of 2 miniature tasks",
@@ -73,15 +75,15 @@ def test_fig1_stars_are_the_papers_averages():
 
 @pytest.mark.parametrize("change", [{"data": "bundled"}, {"random_weights": True}, {"model": "t5-11b"}])
 @pytest.mark.parametrize("figure", [fig1, fig5, fig6])
-def test_no_star_where_runs_do_not_compare(figure, change):
+def test_no_star_if_runs_are_not_comparable(figure, change):
     own = {"model": "t5-base", "data": "hub", "task": "cb"} | change
     drawn = figure(frames(*grid(method=["vanilla", "dpt"], **own)))
     assert "paper, Table 1" not in legend(drawn)[1]
 
 
 def test_fig4_averages_first_then_a_panel_per_task():
-    made = grid(task=["cb", "rte", "wsc"], shots=[8, 16, 32], method=["vanilla", "dpt"], seed=SEEDS)
-    figure = fig4(frames(*made, run(task="cb", method="vanilla")))
+    runs = grid(task=["cb", "rte", "wsc"], shots=[8, 16, 32], method=["vanilla", "dpt"], seed=SEEDS)
+    figure = fig4(frames(*runs, run(task="cb", method="vanilla")))
     assert titles(figure) == [
         "mean of 3 miniature tasks\ntiny (rankprobe's own)",
         "miniature CB\ntiny (rankprobe's own)",
@@ -92,8 +94,8 @@ def test_fig4_averages_first_then_a_panel_per_task():
     assert lines(cb)["vanilla"] == ([8, 16, 32], [62, 62, 62])
     assert [tick.get_text() for tick in cb.get_xticklabels()] == ["8", "16", "32"]
     assert cb.get_xlabel() == "training rows (shots)"
-    assert legend(figure) == (NOTE, ["vanilla", "dpt", "majority"])
-    assert titles(fig4(frames(*made), tasks=["wsc"]))[1:] == ["miniature WSC\ntiny (rankprobe's own)"]
+    assert legend(figure) == (NOTE, ["vanilla", "dpt", "baseline"])
+    assert titles(fig4(frames(*runs), tasks=["wsc"]))[1:] == ["miniature WSC\ntiny (rankprobe's own)"]
 
 
 def test_fig4_has_a_block_of_rows_per_model():
@@ -104,11 +106,11 @@ def test_fig4_has_a_block_of_rows_per_model():
     } == {0}
 
 
-def test_fig5_has_curves_over_b_and_lines_for_what_has_none():
-    made = grid(bottleneck=[1, 10, 50], seed=SEEDS, last=70.0)
-    made += [run(method="vanilla", seed=i, last=score) for i, score in enumerate([50.0, 60.0, 100.0])]
-    made += [run(method="vanilla", prompt_length=20), run(method="probe"), run(shots=8)]
-    figure = fig5(frames(*made))
+def test_fig5_has_curves_over_b_and_lines_for_methods_without_b():
+    runs = grid(bottleneck=[1, 10, 50], seed=SEEDS, last=70.0)
+    runs += [run(method="vanilla", seed=i, last=score) for i, score in enumerate([50.0, 60.0, 100.0])]
+    runs += [run(method="vanilla", prompt_length=20), run(method="probe"), run(shots=8)]
+    figure = fig5(frames(*runs))
     (axes,) = figure.axes
     assert lines(axes)["dpt"] == ([1, 10, 50], [70, 70, 70])
     assert lines(axes)["vanilla"][1] == [70, 70]
@@ -116,15 +118,15 @@ def test_fig5_has_curves_over_b_and_lines_for_what_has_none():
     assert (band.get_y(), band.get_y() + band.get_height()) == (50, 100)
     assert axes.get_xscale() == "log"
     assert axes.get_xlabel() == "bottleneck b"
-    assert legend(figure) == (NOTE, ["vanilla", "dpt", "majority"])
+    assert legend(figure) == (NOTE, ["vanilla", "dpt", "baseline"])
     assert figure.get_label().splitlines() == [f"run{i}" for i in range(12)]
 
 
-def test_fig5_sets_the_papers_numbers_beside():
-    made = grid(bottleneck=[5, 10], data="hub", model=["t5-large"], task="rte") + grid(
+def test_fig5_shows_the_papers_numbers():
+    runs = grid(bottleneck=[5, 10], data="hub", model=["t5-large"], task="rte") + grid(
         method=["vanilla", "residual"], data="hub", model=["t5-large"], task="rte"
     )
-    (axes,) = fig5(frames(*made)).axes
+    (axes,) = fig5(frames(*runs)).axes
     assert stars(axes) == [(10, printed("T5-Large", "dpt", "rte"))]
     across = [
         line for line in axes.get_lines() if line.get_label() == "paper, Table 1" and line.get_marker() != "*"
@@ -136,25 +138,25 @@ def test_fig5_sets_the_papers_numbers_beside():
 
 
 def test_fig6_is_over_the_prompt_length_with_the_papers_hundred():
-    made = grid(prompt_length=[20, 100, 200], method=THREE, model="t5-base", data="hub", task=["cb", "copa"])
-    made += [run(method="finetune", model="t5-base", data="hub", task="cb", last=90.0)]
-    cb, copa = fig6(frames(*made)).axes
+    runs = grid(prompt_length=[20, 100, 200], method=THREE, model="t5-base", data="hub", task=["cb", "copa"])
+    runs += [run(method="finetune", model="t5-base", data="hub", task="cb", last=90.0)]
+    cb, copa = fig6(frames(*runs)).axes
     assert (cb.get_title(), copa.get_title()) == ("CB\nt5-base", "COPA\nt5-base")
     assert lines(cb)["residual"] == ([20, 100, 200], [61, 61, 61])
     assert lines(cb)["finetune"][1] == [90, 90]
     assert sorted(stars(cb)) == sorted((100, printed("T5-Base", method, "cb")) for method in THREE)
     assert cb.get_xlabel() == "prompt length n (tokens)"
     assert cb.get_ylabel() == "dev accuracy, last step (%)"
-    assert fig6(frames(*made), score="best").axes[0].get_ylabel() == "dev accuracy, best step (%)"
+    assert fig6(frames(*runs), score="best").axes[0].get_ylabel() == "dev accuracy, best step (%)"
 
 
 def test_fig7_has_short_prompts_side_by_side():
-    made = grid(prompt_length=[6, 10, 20], bottleneck=2, seed=SEEDS) + grid(
+    runs = grid(prompt_length=[6, 10, 20], bottleneck=2, seed=SEEDS) + grid(
         method="vanilla", prompt_length=[6, 10], last=80.0
     )
     figure = fig7(
         frames(
-            *made,
+            *runs,
             *grid(prompt_length=[6, 10], bottleneck=10),
             run(method="vanilla", task="cb", prompt_length=6),
         )
@@ -165,9 +167,9 @@ def test_fig7_has_short_prompts_side_by_side():
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["6", "10"]
 
 
-def test_fig8_draws_three_marks_and_what_each_trains():
-    made = [run(bottleneck=b, seed=i, last=60.0 + b / 100 * i) for b in (10, 10000) for i in (0, 1)]
-    (axes,) = fig8(frames(*made, run(bottleneck=50, task="cb"), run(bottleneck=2))).axes
+def test_fig8_draws_three_marks_and_the_trained_parameters():
+    runs = [run(bottleneck=b, seed=i, last=60.0 + b / 100 * i) for b in (10, 10000) for i in (0, 1)]
+    (axes,) = fig8(frames(*runs, run(bottleneck=50, task="cb"), run(bottleneck=2))).axes
     found = lines(axes)
     assert found["dpt, least"] == ([10, 10000], [60, 60])
     assert found["dpt, average"] == ([10, 10000], [60.05, 110])
@@ -176,12 +178,12 @@ def test_fig8_draws_three_marks_and_what_each_trains():
     assert {line.get_marker() for line in axes.get_lines()} >= {"D", "^", "v"}
 
 
-def test_settings_that_differ_are_curves_of_their_own_and_named():
-    made = grid(bottleneck=[1, 10], learning_rate=[0.3, 0.01])
-    figure = fig5(frames(*made))
+def test_different_settings_are_separate_named_curves():
+    runs = grid(bottleneck=[1, 10], learning_rate=[0.3, 0.01])
+    figure = fig5(frames(*runs))
     assert legend(figure) == (
         "one seed",
-        ["dpt, learning_rate = 0.01", "dpt, learning_rate = 0.3", "majority"],
+        ["dpt, learning_rate = 0.01", "dpt, learning_rate = 0.3", "baseline"],
     )
     marks = [line.get_markerfacecolor() for line in figure.axes[0].get_lines()[:2]]
     assert marks == ["#c2571a", "white"]
@@ -200,18 +202,18 @@ def test_settings_that_differ_are_curves_of_their_own_and_named():
                "make some: rankprobe sweep experiments/fig6_prompt_length.toml"),
         (fig7, "fig7 needs finished runs of dpt with b = 2 and n = 6 or 10, and there are none; "
                "make some: rankprobe sweep experiments/fig7_short_prompts.toml"),
-        (fig8, "fig8 needs finished runs of dpt with a bottleneck b beyond the prompt length n, and there are none; "
+        (fig8, "fig8 needs finished runs of dpt with a bottleneck b above the prompt length n, and there are none; "
                "make some: rankprobe sweep experiments/fig8_large_bottlenecks.toml"),
     ],
 )  # fmt: skip
-def test_without_runs_a_figure_says_what_makes_them(figure, message):
-    for made in (frames(), frames(run(status="running")), frames(run(method="vanilla", status="failed"))):
+def test_without_runs_the_error_names_the_command(figure, message):
+    for loaded in (frames(), frames(run(status="running")), frames(run(method="vanilla", status="failed"))):
         with pytest.raises(RankprobeError) as error:
-            figure(made)
+            figure(loaded)
         assert str(error.value) == message
 
 
-def test_the_papers_other_numbers_are_aliases():
+def test_figures_for_other_models_are_aliases():
     assert ALIASES == {"fig10": "fig5", "fig11": "fig6", "fig12": "fig7", "fig13": "fig8", "fig14": "fig8"}
     assert set(ALIASES.values()) <= set(FIGURES)
     assert (

@@ -10,9 +10,9 @@ from torch.nn import functional
 from rankprobe.errors import RankprobeError
 from rankprobe.prompts import METHODS, build, config_class, method_class
 from rankprobe.prompts.config import ProbeConfig, VanillaConfig
-from rankprobe.prompts.init import Words, positive_diagonal, random_factor, sampled_vocabulary
+from rankprobe.prompts.init import InitSources, positive_diagonal, random_factor, sampled_vocabulary
 from rankprobe.prompts.probe import GATES, Probe
-from rankprobe.training.count import trainable_parameters
+from rankprobe.studies.parameters import trainable_parameters
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -24,11 +24,11 @@ def make(name: str, n: int = 6, d: int = 10, **settings):
     return build(config, words(d), generator())
 
 
-def words(d: int = 10) -> Words:
+def words(d: int = 10) -> InitSources:
     def rows(count: int, seed: int) -> torch.Tensor:
         return torch.randn(count, d, generator=generator(seed), dtype=torch.float64)
 
-    return Words(rows(50, 7), labels=rows(3, 8), text=rows(4, 9), saved=rows(6, 10))
+    return InitSources(rows(50, 7), labels=rows(3, 8), text=rows(4, 9), saved=rows(6, 10))
 
 
 def test_probe_equals_a_dense_oracle():
@@ -190,7 +190,7 @@ def test_a_start_of_low_rank():
 def test_labels_where_there_are_none():
     config = config_class("vanilla")(init="labels")
     with pytest.raises(RankprobeError, match="init is 'labels', and the task has none"):
-        build(config, Words(words().vocabulary, words().labels[:0]), generator())
+        build(config, InitSources(words().vocabulary, words().labels[:0]), generator())
 
 
 def test_dpt_from_the_svd_is_the_best_approximation():
@@ -266,8 +266,8 @@ def test_finetuning_trains_the_backbone_and_no_prompt():
 
 def test_vanilla_starts_at_distinct_rows_of_the_vocabulary():
     vocabulary = torch.arange(40.0).reshape(20, 2)
-    config = VanillaConfig(prompt_length=10, vocabulary=12)
-    P = build(config, Words(vocabulary, vocabulary[:0]), generator())()
+    config = VanillaConfig(prompt_length=10, init_vocab_size=12)
+    P = build(config, InitSources(vocabulary, vocabulary[:0]), generator())()
     rows = (P[:, 0] / 2).int().tolist()
     assert torch.equal(P, vocabulary[rows])
     assert len(set(rows)) == 10

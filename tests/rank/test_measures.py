@@ -74,7 +74,7 @@ def test_planted_rank(k):
 
 
 COUNTS_OF_NOISE = ("gavish_donoho", "mp_edge", "permutation_edge")
-"""What stands out of white noise; an identity is nothing but such noise."""
+"""Counts of singular values above white noise. The flat spectrum of an identity looks like noise to them."""
 
 
 @pytest.mark.parametrize("k", [2, 5, 8])
@@ -117,7 +117,7 @@ def test_a_geometric_spectrum(q):
 
 
 def noisy(k, shape=(60, 200), size=4.0, seed=0):
-    """k equal directions, `size` times the edge of the white noise around them."""
+    """White noise with k equal directions that are `size` times the edge of the noise."""
     rng = np.random.default_rng(seed)
     U, V = orthogonal(shape[0], seed)[:, :k], orthogonal(shape[1], seed + 1)[:, :k]
     edge = np.sqrt(shape[0]) + np.sqrt(shape[1])
@@ -129,12 +129,12 @@ def test_counts_beyond_noise_find_what_was_planted(k):
     found = rank.measure(noisy(k))
     assert found["gavish_donoho"] == k
     assert found["permutation_edge"] == k
-    # The matrix's own norm sets this edge, so what is planted hides behind itself when there is much of it.
+    # The norm of the whole matrix sets this edge, so large planted directions raise the edge above themselves.
     assert found["mp_edge"] <= k if k else found["mp_edge"] <= 1
 
 
 def test_rounding_is_no_rank():
-    """A product of factors has no bulk of noise; what float32 leaves below it is not counted."""
+    """The small singular values of a product of factors are float32 rounding, which is not counted."""
     A, B = matrix((100, 10), 0).astype(np.float32), matrix((10, 128), 1).astype(np.float32)
     assert rank.measure(A @ B)["gavish_donoho"] == 10
 
@@ -152,7 +152,7 @@ def test_gavish_donoho_agrees_with_optht(n, d, seed):
 @given(shapes.filter(lambda shape: min(shape) > 1), seeds)
 @settings(deadline=None, max_examples=30)
 def test_participation_ratio_agrees_with_scikit_dimensions(shape, seed):
-    """Theirs is on the covariance, so the columns are centred first."""
+    """scikit-dimension uses the covariance, so the columns are centred first."""
     from skdim.id import lPCA
 
     P = matrix((shape[0] + 2, shape[1]), seed)

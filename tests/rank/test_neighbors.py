@@ -1,4 +1,4 @@
-"""Nearest rows, by hand."""
+"""Nearest rows, compared with values computed by hand."""
 
 from __future__ import annotations
 

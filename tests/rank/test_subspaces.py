@@ -1,4 +1,4 @@
-"""Do prompts share directions, and is it more than chance?"""
+"""Whether prompts share directions, and more of them than by chance."""
 
 from __future__ import annotations
 

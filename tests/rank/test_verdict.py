@@ -1,4 +1,4 @@
-"""Readings beside their nulls: the rule, its error rate, and the cases without a rule."""
+"""Readings compared with their nulls: the rule, its error rate, and the cases without a test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ readings = st.lists(st.integers(0, 20).map(float), min_size=2, max_size=6)
 @settings(deadline=None, max_examples=200)
 def test_the_rule_is_students_t_and_one_rank(values, null):
     found, difference = verdict(values, null), np.mean(values) - np.mean(null)
-    if len(set(values)) == len(set(null)) == 1:  # scipy has no p of nothing that varies
+    if len(set(values)) == len(set(null)) == 1:  # scipy returns NaN if no value varies
         expected = abs(difference) >= 1
     else:
         one, other = ((np.mean(side), np.std(side, ddof=1), len(side)) for side in (values, null))
@@ -37,7 +37,7 @@ def test_sides_mirror_each_other(values, null):
 
 def test_draws_of_the_null_are_rarely_told_from_it():
     rng = np.random.default_rng(0)
-    counts = rng.negative_binomial(4, 0.3, size=(2000, 2, 3))  # skewed, as counts of survivors are
+    counts = rng.negative_binomial(4, 0.3, size=(2000, 2, 3))  # skewed, like counts of positive entries
     wrong = np.mean([verdict(*pair).distinguishable for pair in counts])
     assert wrong < 0.02
 

@@ -1,4 +1,4 @@
-"""The paper's numbers, as printed, and which of our runs may stand beside them."""
+"""The paper's numbers as printed, and which of our runs are comparable with them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 import pytest
 
-from rankprobe.bundled.paper import TASKS, paper_data, paper_name, paper_scores
+from rankprobe.paper import TASKS, paper_data, paper_name, paper_scores
 from rankprobe.prompts import METHODS
 from rankprobe.tasks import TASKS as OURS
 
@@ -20,7 +20,7 @@ def row(table: str, model: str, method: str) -> dict[str, float]:
     return dict(zip(scores["task"], scores["value"], strict=True))
 
 
-def test_every_number_is_there():
+def test_no_number_is_missing():
     scores = paper_scores()
     assert list(scores) == ["table", "model", "method", "prompt_length", "trained", "task", "value"]
     counts = scores.groupby(["table", "model", "method"]).size()
@@ -48,7 +48,7 @@ def test_numbers_as_printed(table, model, method, printed):
     assert list(row(table, model, method))[:8] == list(TASKS)
 
 
-def test_what_is_trained_as_printed():
+def test_trained_parameters_as_printed():
     scores = (
         paper_scores().drop_duplicates(["table", "model", "method"]).set_index(["table", "model", "method"])
     )
@@ -63,7 +63,7 @@ def test_what_is_trained_as_printed():
     assert set(lengths.drop("finetune", level="method").loc["table1"]) == {100}
 
 
-def test_rows_of_the_data():
+def test_rows_and_metrics_of_table_2():
     data = paper_data().set_index("task")
     assert data.loc["wsc"].tolist() == [259, 104, "Acc."]
     assert data.loc["record"].tolist() == [100730, 10000, "F1"]
@@ -71,8 +71,8 @@ def test_rows_of_the_data():
     assert data["metric"].to_dict() == {name: METRICS[OURS[name].metrics[0]] for name in data.index}
 
 
-def test_averages_are_cut_and_one_is_wrong():
-    """All printed averages are within 0.01 of the mean of the printed scores, but for DPT on T5-Base."""
+def test_averages_are_truncated_and_one_is_wrong():
+    """All printed averages except DPT on T5-Base are within 0.01 of the mean of the printed scores."""
     scores = paper_scores().query("table != 'table3'")
     wide = scores.pivot(index=["table", "model", "method"], columns="task", values="value")
     off = wide["average"] - wide[list(TASKS)].mean(axis=1)
@@ -81,16 +81,16 @@ def test_averages_are_cut_and_one_is_wrong():
     assert far.iloc[0] == pytest.approx(71.88 - 71.9175)
 
 
-def cut(value: float) -> float:
+def truncated(value: float) -> float:
     return math.floor(round(value * 100, 6)) / 100
 
 
-def test_table_3_divides_by_two():
-    """COPA has 100 dev rows: each score is a whole number, so what three runs can give is few."""
+def test_table_3_divides_by_n_minus_1():
+    """COPA has 100 dev rows, so scores are whole numbers and three runs can give only few values."""
     possible = {0: set(), 1: set()}
     for three in combinations_with_replacement(range(40, 80), 3):
         for ddof, pairs in possible.items():
-            pairs.add((cut(float(np.mean(three))), cut(float(np.std(three, ddof=ddof)))))
+            pairs.add((truncated(float(np.mean(three))), truncated(float(np.std(three, ddof=ddof)))))
     printed = [
         (row("table1", model, method)["copa"], row("table3", model, method)["copa"])
         for model in ("T5-Small", "T5-Base", "T5-Large")
@@ -117,5 +117,5 @@ RUN = {"task": "cb", "data_source": "hub", "random_weights": False, "model": "t5
         ({"model": "me/my-t5-base"}, None),
     ],
 )
-def test_which_runs_stand_beside_the_paper(changes, name):
+def test_which_runs_are_comparable_with_the_paper(changes, name):
     assert paper_name(RUN | changes) == name

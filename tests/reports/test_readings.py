@@ -1,4 +1,4 @@
-"""Readings of any prompt file, each beside what chance would give."""
+"""Measures of prompts from any file, with their nulls."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ PUBLISHED = {
     "energy_90": (71, 65),
     "gavish_donoho": (10, 14),
 }
-"""MRPC and RTE prompts of Lester et al. (2021), by an independent computation."""
+"""Measures of the MRPC and RTE prompts of Lester et al. (2021), computed independently."""
 
 
 @pytest.fixture
 def prompt(tmp_path):
-    """Three strong directions in noise."""
+    """A file with a prompt of three strong directions plus noise."""
     rng = np.random.default_rng(0)
     P = 10 * rng.standard_normal((30, 3)) @ rng.standard_normal((3, 50)) + rng.standard_normal((30, 50))
     np.save(tmp_path / "p.npy", P.astype(np.float32))
     return tmp_path / "p.npy"
 
 
-def test_values_are_those_of_measure(prompt):
+def test_values_equal_those_of_measure(prompt):
     table = analyze([prompt])
-    own = table.query("matrix == 'P'").set_index("measure")["value"]
-    assert own.to_dict() == pytest.approx(measure(np.load(prompt)).to_dict())
-    assert set(own.index) == {*MEASURES, "permutation_edge"}
+    values = table.query("matrix == 'P'").set_index("measure")["value"]
+    assert values.to_dict() == pytest.approx(measure(np.load(prompt)).to_dict())
+    assert set(values.index) == {*MEASURES, "permutation_edge"}
 
 
-def test_nulls_tell_structure_from_noise(prompt, tmp_path):
+def test_nulls_distinguish_structure_from_noise(prompt, tmp_path):
     np.save(tmp_path / "noise.npy", np.random.default_rng(1).standard_normal((30, 50)))
     table = analyze([prompt, tmp_path / "noise.npy"]).query("matrix == 'P'").set_index(["prompt", "measure"])
     planted, noise = table.loc["p"], table.loc["noise"]
@@ -49,8 +49,8 @@ def test_nulls_tell_structure_from_noise(prompt, tmp_path):
     assert noise.loc["permutation_edge", "value"] <= 1
 
 
-def test_rows_of_length_one(prompt):
-    rows = next(each for each in read_matrices(prompt) if each.matrix == "P_rows")
+def test_rows_are_scaled_to_length_one(prompt):
+    rows = next(m for m in read_matrices(prompt) if m.matrix == "P_rows")
     np.testing.assert_allclose(np.linalg.norm(rows.values, axis=1), 1)
 
 
@@ -61,23 +61,23 @@ def test_a_run_has_its_change_and_its_twin(tmp_path):
     assert set(final["matrix"]) == {"P", "dP", "P_rows"}
     assert set(table.query("prompt == 'P0'")["matrix"]) == {"P", "P_rows"}
     last = run.log("steps").iloc[-1]
-    own = final.query("matrix == 'P'").set_index("measure")
-    assert own.loc["erank_rv", "value"] == pytest.approx(last["P_erank_rv"], rel=1e-4)
-    assert own.loc["erank_rv", "twin"] == pytest.approx(last["twin_P_erank_rv"], rel=1e-4)
-    moved = final.query("matrix == 'dP'").set_index("measure")
-    assert moved.loc["stable_rank", "twin"] == pytest.approx(last["twin_dP_stable_rank"], rel=1e-4)
+    P = final.query("matrix == 'P'").set_index("measure")
+    assert P.loc["erank_rv", "value"] == pytest.approx(last["P_erank_rv"], rel=1e-4)
+    assert P.loc["erank_rv", "twin"] == pytest.approx(last["twin_P_erank_rv"], rel=1e-4)
+    dP = final.query("matrix == 'dP'").set_index("measure")
+    assert dP.loc["stable_rank", "twin"] == pytest.approx(last["twin_dP_stable_rank"], rel=1e-4)
     assert table.query("prompt == 'P0'")["twin"].isna().all()
 
 
 @pytest.mark.parametrize("P", [np.zeros((4, 6)), np.ones((1, 6)), np.ones((5, 1))])
-def test_odd_matrices_have_readings(tmp_path, P):
+def test_degenerate_matrices_have_finite_measures(tmp_path, P):
     np.save(tmp_path / "p.npy", P)
     values = analyze([tmp_path / "p.npy"]).query("matrix == 'P'").set_index("measure")["value"]
     assert np.isfinite(values).all()
     assert values["numerical_rank"] == min(np.linalg.matrix_rank(P), 1)
 
 
-def test_nothing_to_analyze():
+def test_no_places_are_refused():
     with pytest.raises(RankprobeError, match="nothing to analyze"):
         analyze([])
 

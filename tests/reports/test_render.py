@@ -1,4 +1,4 @@
-"""Tables as text, and the command that prints them."""
+"""Tables formatted as text, and the command that prints them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rankprobe.cli.table import print_table
 from rankprobe.errors import RankprobeError
 from rankprobe.reports import TABLES, render
 
-TWO = [run(last=50.0, majority=48.214), run(model="t5_x", model_label="t5_x", last=61.5, prompt_length=100)]
+TWO = [run(last=50.0, baseline=48.214), run(model="t5_x", model_label="t5_x", last=61.5, prompt_length=100)]
 
 
 def test_terminal():
@@ -38,12 +38,12 @@ def test_markdown():
     text = render(TABLES["table1"](frames(*TWO)), "markdown").splitlines()
     assert [line.replace(" ", "") for line in text[2:10]] == [
         "|method|score|trained|WSCAcc.|WiCAcc.|BoolQAcc.|CBAcc.|COPAAcc.|MultiRCF1|ReCoRDF1|RTEAcc.|Avg.|",
-        "|:---------------|:--------|----------:|-----------:|-----------:|-------------:|----------:|------------:"
+        "|:---------|:--------|----------:|-----------:|-----------:|-------------:|----------:|------------:"
         "|-------------:|------------:|-----------:|-------:|",
         "|**t5-base,SuperGLUE**||||||||||||",
         "|vanilla|last|76,800|-|-|-|50.00|-|-|-|-|50.00|",
         "|vanilla|paper|77K|64.74|59.97|62.18|70.23|56.33|72.69|71.84|56.43|-|",
-        "|majorityclass||-|-|-|-|48.21|-|-|-|-|48.21|",
+        "|baseline||-|-|-|-|48.21|-|-|-|-|48.21|",
         "|**t5_x,SuperGLUE**||||||||||||",
         "|vanilla|last|76,800|-|-|-|61.50|-|-|-|-|61.50|",
     ]
@@ -64,11 +64,11 @@ def test_latex():
         "\\multicolumn{12}{l}{t5-base, SuperGLUE} \\\\",
         "vanilla & last & 76,800 & - & - & - & 50.00 & - & - & - & - & 50.00 \\\\",
         "vanilla & paper & 77K & 64.74 & 59.97 & 62.18 & 70.23 & 56.33 & 72.69 & 71.84 & 56.43 & - \\\\",
-        "majority class & & - & - & - & - & 48.21 & - & - & - & - & 48.21 \\\\",
+        "baseline & & - & - & - & - & 48.21 & - & - & - & - & 48.21 \\\\",
         "\\midrule",
         "\\multicolumn{12}{l}{t5\\_x, SuperGLUE} \\\\",
         "vanilla & last & 76,800 & - & - & - & 61.50 & - & - & - & - & 61.50 \\\\",
-        "majority class & & - & - & - & - & 48.00 & - & - & - & - & 48.00 \\\\",
+        "baseline & & - & - & - & - & 48.00 & - & - & - & - & 48.00 \\\\",
         "\\bottomrule",
         "\\end{tabular}",
         "\\end{table}",
@@ -76,7 +76,7 @@ def test_latex():
     assert "t5_x" not in "\n".join(lines)
 
 
-def test_csv_reads_back():
+def test_pandas_reads_the_csv():
     text = render(TABLES["table1"](frames(*TWO)), "csv")
     assert text.splitlines()[:2] == [
         "model,data,method,score,trained,WSC Acc.,WiC Acc.,BoolQ Acc.,CB Acc.,COPA Acc.,MultiRC F1,ReCoRD F1,RTE Acc.,Avg.",
@@ -99,7 +99,7 @@ def test_print_table(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("arguments", "message"),
     [
         ({"name": "table5"}, "^unknown table 'table5'; did you mean 'table4'"),
         ({"name": "table1", "format": "latx"}, "^unknown format 'latx'; did you mean 'latex'"),
@@ -111,17 +111,17 @@ def test_print_table(tmp_path, capsys):
         ({"name": "table1", "where": ["steps="]}, "^--where is 'steps='; expected"),
     ],
 )
-def test_what_cannot_be_printed(asked, message):
+def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(RankprobeError, match=message):
-        print_table(frames(run()), **asked)
+        print_table(frames(run()), **arguments)
 
 
 NAME = "50%_$x$|*b*\\~[i]\n<σ>"
-"""What a user may call data or weights."""
+"""A name with special characters that a user may give to data or weights."""
 
 
 @pytest.mark.parametrize(
-    ("format", "written"),
+    ("format", "escaped"),
     [
         ("terminal", "50%_$x$|*b*\\~[i]\\n<σ>"),
         ("markdown", r"50%\_\$x\$\|\*b\*\\\~\[i\]\\n\<σ\>"),
@@ -132,13 +132,13 @@ NAME = "50%_$x$|*b*\\~[i]\n<σ>"
         ),
     ],
 )
-def test_names_are_shown_as_they_are(format, written):
+def test_names_are_shown_literally(format, escaped):
     scores = render(TABLES["table1"](frames(run(model=NAME, model_label=NAME))), format)
-    heading = next(line for line in scores.splitlines() if f"{written}, SuperGLUE" in line)
-    assert f"{written}, SuperGLUE: 1 seed a cell" in scores
+    heading = next(line for line in scores.splitlines() if f"{escaped}, SuperGLUE" in line)
+    assert f"{escaped}, SuperGLUE: 1 seed a cell" in scores
     rows = render(TABLES["table2"](frames(run(data_label=NAME))), format).splitlines()
     (row,) = [line for line in rows if "hub" in line]
-    assert row.strip("| ").startswith(written)
+    assert row.strip("| ").startswith(escaped)
     if format == "markdown":
         cells = [line.replace(r"\|", "").count("|") for line in scores.splitlines() if line.startswith("|")]
         assert heading.startswith("| **")

@@ -1,12 +1,12 @@
-"""The paper's tables from hand-made runs whose means and deviations are known."""
+"""The paper's tables from made-up runs with known means and standard deviations."""
 
 from __future__ import annotations
 
 import pandas as pd
 import pytest
 
-from rankprobe.bundled.paper import TASKS
 from rankprobe.errors import RankprobeError
+from rankprobe.paper import TASKS
 from rankprobe.reports import TABLES, render
 from rankprobe.runs import Frames
 
@@ -38,7 +38,7 @@ def run(method="vanilla", task="cb", seed=1, last=50.0, **changes):
         "n_validation": n_validation,
     }
     row |= {"model_label": "t5-base", "random_weights": False, "trainable_parameters": SIZES[method]}
-    return row | {"metric": "accuracy", "last": last, "best": last + 5, "majority": 48.0} | changes
+    return row | {"metric": "accuracy", "last": last, "best": last + 5, "baseline": 48.0} | changes
 
 
 def miniature(method="vanilla", task="cb", seed=1, last=50.0, **changes):
@@ -53,21 +53,21 @@ def frames(*runs: dict) -> Frames:
 
 
 def rows(table) -> dict[tuple, dict]:
-    """The rows of a table by model, method and kind of score."""
-    found = table.frame.to_dict("records")
-    assert len({(row["model"], row["data"], row["method"], row["score"]) for row in found}) == len(found)
-    return {(row["model"], row["method"], row["score"]): row for row in found}
+    """The rows of a table by model, method and score."""
+    records = table.frame.to_dict("records")
+    assert len({(row["model"], row["data"], row["method"], row["score"]) for row in records}) == len(records)
+    return {(row["model"], row["method"], row["score"]): row for row in records}
 
 
 THREE = [run(seed=seed, last=last) for seed, last in ((1, 50.0), (2, 60.0), (3, 76.0))]
 
 
-def test_means_over_seeds_beside_the_paper():
+def test_means_over_seeds_and_the_papers_row():
     table = rows(TABLES["table1"](frames(*THREE)))
     assert list(table) == [
         ("t5-base", "vanilla", "last"),
         ("t5-base", "vanilla", "paper"),
-        ("t5-base", "majority class", ""),
+        ("t5-base", "baseline", ""),
     ]
     ours, paper, majority = table.values()
     assert ours["CB Acc."] == 62.0
@@ -79,7 +79,7 @@ def test_means_over_seeds_beside_the_paper():
     assert best["t5-base", "vanilla", "best"]["CB Acc."] == 67.0
 
 
-def test_sample_deviations_over_seeds():
+def test_sample_standard_deviations_over_seeds():
     table = TABLES["table3"](frames(*THREE, run("dpt")))
     found = rows(table)
     # Around 62: 144 + 4 + 196 = 344, over 2.
@@ -87,7 +87,7 @@ def test_sample_deviations_over_seeds():
     assert found["t5-base", "vanilla", "paper"]["CB Acc."] == 1.02
     assert pd.isna(found["t5-base", "dpt", "last"]["CB Acc."])
     assert "trained" not in table.frame
-    assert not {"Avg.", "majority class"} & {*table.frame, *table.frame["method"]}
+    assert not {"Avg.", "baseline"} & {*table.frame, *table.frame["method"]}
     assert table.notes[0].startswith(
         "t5-base, SuperGLUE: fewer than two seeds of vanilla on WSC, WiC, BoolQ, COPA,"
     )
@@ -107,7 +107,7 @@ def test_table_4_has_residual_prompts_of_ten_tokens():
     assert len(table) == 3
 
 
-def test_what_is_trained_may_differ_between_tasks():
+def test_trained_parameters_may_differ_between_tasks():
     table = rows(TABLES["table1"](frames(run(), run(task="rte", trainable_parameters=80_000))))
     assert table["t5-base", "vanilla", "last"]["trained"] == "76,800–80,000"
 
@@ -133,12 +133,12 @@ def test_order_of_rows_and_blocks():
         "tiny (rankprobe's own)",
     ]
     base = frame[frame["model"] == "t5-base"]
-    assert list(dict.fromkeys(base["method"])) == ["finetune", "vanilla", "residual", "dpt", "majority class"]
+    assert list(dict.fromkeys(base["method"])) == ["finetune", "vanilla", "residual", "dpt", "baseline"]
     tiny = frame[frame["data"] == "miniature data"]
-    assert tiny["method"].tolist() == ["dpt", "probe", "majority class"]
+    assert tiny["method"].tolist() == ["dpt", "probe", "baseline"]
 
 
-def test_the_miniature_never_stands_with_superglue_or_the_paper():
+def test_the_miniature_is_separate_from_superglue_and_the_paper():
     same = {"model": "t5-base", "model_label": "t5-base"}
     table = TABLES["table1"](frames(run(last=80.0), miniature(last=20.0, seed=2, **same)))
     ours = table.frame[table.frame["score"] == "last"]
@@ -151,19 +151,19 @@ def test_the_miniature_never_stands_with_superglue_or_the_paper():
 
 
 @pytest.mark.parametrize("changes", [{"random_weights": True}, {"model": "t5-v1_1-base"}])
-def test_other_weights_have_no_paper_beside_them(changes):
+def test_other_weights_have_no_row_of_the_paper(changes):
     table = TABLES["table1"](frames(run(n_train=8, **changes)))
     assert "paper" not in set(table.frame["score"])
     assert not [note for note in table.notes if "paper" in note]
 
 
-def test_an_average_is_over_the_same_tasks_in_every_row():
+def test_averages_are_over_the_same_tasks_in_every_row():
     few = TABLES["table1"](frames(run(last=40.0), run(task="rte", last=60.0), run("dpt", last=90.0)))
     found = rows(few)
     assert found["t5-base", "vanilla", "last"]["Avg."] == 50.0
     assert pd.isna(found["t5-base", "dpt", "last"]["Avg."])
     assert pd.isna(found["t5-base", "vanilla", "paper"]["Avg."])
-    assert found["t5-base", "majority class", ""]["Avg."] == 48.0
+    assert found["t5-base", "baseline", ""]["Avg."] == 48.0
     assert "t5-base, SuperGLUE: the average is over CB, RTE only" in few.notes
     every = [run(task=task, last=10.0 * i) for i, task in enumerate(TASKS)]
     full = TABLES["table1"](frames(*every))
@@ -173,8 +173,8 @@ def test_an_average_is_over_the_same_tasks_in_every_row():
     assert not [note for note in full.notes if "average" in note]
 
 
-def test_which_runs_count():
-    left_out = [
+def test_which_runs_are_in_the_table():
+    excluded = [
         run(seed=2, status="failed", last=0.0),
         run(seed=3, shots=8, last=0.0),
         run(seed=4, control="shuffle-labels", last=0.0),
@@ -182,12 +182,12 @@ def test_which_runs_count():
         run("dpt", seed=6, bottleneck=5, last=0.0),
         run(task="/mine/own.toml", data_source="file", last=0.0),
     ]
-    table = TABLES["table1"](frames(run(last=70.0), *left_out))
+    table = TABLES["table1"](frames(run(last=70.0), *excluded))
     assert rows(table)["t5-base", "vanilla", "last"]["CB Acc."] == 70.0
     assert "dpt" not in set(table.frame["method"])
 
 
-def test_notes_name_what_is_missing_and_the_seeds():
+def test_notes_name_empty_cells_and_seeds():
     runs = [run(seed=1), run(seed=2), run(seed=1, task="rte"), run(seed=2, task="rte"), run("dpt")]
     notes = TABLES["table1"](frames(*runs)).notes
     assert notes[:2] == [
@@ -213,7 +213,7 @@ def test_notes_about_the_papers_rows():
     assert small[-1] == "paper: as printed by Xiao et al. (2023), three runs a cell of prompt methods"
 
 
-def test_the_caption_says_which_score():
+def test_the_caption_names_the_score():
     last, best = (TABLES["table1"](frames(run()), score).caption for score in ("last", "best"))
     assert last == (
         "After Table 1 of Xiao et al. (2023): means over seeds of dev scores after the last step, in percent; "
@@ -229,11 +229,11 @@ def test_the_caption_says_which_score():
     assert "sample standard deviations (n − 1) over seeds" in TABLES["table3"](frames(run())).caption
 
 
-def test_runs_that_differ_in_more_than_their_seed_are_never_averaged():
+def test_runs_that_differ_in_more_than_their_seed_are_not_averaged():
     runs = [run(seed=1), run(seed=2), run(seed=3, learning_rate=0.1, steps=300)]
-    with pytest.raises(RankprobeError) as refused:
+    with pytest.raises(RankprobeError) as error:
         TABLES["table1"](frames(*runs))
-    assert str(refused.value) == (
+    assert str(error.value) == (
         "vanilla of t5-base on CB: runs differ in learning_rate (0.1, 0.3) and steps (300, unset); choose, such as "
         "--where learning_rate=0.3"
     )
@@ -241,7 +241,7 @@ def test_runs_that_differ_in_more_than_their_seed_are_never_averaged():
     assert table.notes[1] == "t5-base, SuperGLUE: 2 seeds a cell"
 
 
-def test_scores_of_other_dev_rows_do_not_stand_in_one_column():
+def test_scores_of_different_dev_rows_do_not_share_a_column():
     with pytest.raises(
         RankprobeError, match="^tiny .* on CB: runs differ in data .bundled, bundled-500.; choose"
     ):
@@ -255,11 +255,11 @@ def test_settings_that_change_no_result_may_differ():
         TABLES["table1"](frames(*runs), "best")
 
 
-def test_a_seed_counts_once():
-    with pytest.raises(RankprobeError) as refused:
+def test_two_runs_with_one_seed_are_refused():
+    with pytest.raises(RankprobeError) as error:
         TABLES["table1"](frames(run(), run(run_id="again"), run(seed=2)))
-    assert str(refused.value) == (
-        "vanilla of t5-base on CB: seed 1 is there more than once, in cb-vanilla-s1 and again; move all but one away"
+    assert str(error.value) == (
+        "vanilla of t5-base on CB: seed 1 has several runs, cb-vanilla-s1 and again; move all but one away"
     )
 
 
@@ -275,7 +275,7 @@ def test_where():
     assert methods(learning_rate=["0.30"]) == ["vanilla", "dpt"]
     assert methods(learning_rate=["0.3", "3e-4"]) == ["finetune", "vanilla", "dpt"]
     assert methods(learning_rate=["0.00001"]) == ["vanilla"]
-    # Of methods that do not have a setting, or only one value of it, nothing is asked.
+    # A setting does not restrict methods that do not have it, or that have only one value of it.
     assert methods(learning_rate=["0.3"], bottleneck=["10"], twin=["true"]) == ["vanilla", "dpt"]
     assert methods(learning_rate=["0.3", "3e-4"], prompt_length=["100"]) == ["finetune", "vanilla", "dpt"]
     assert methods(learning_rate=["0.3"], steps=["unset"]) == ["vanilla", "dpt"]
@@ -287,7 +287,7 @@ def test_where():
         methods(learning=["1"])
 
 
-def test_table_2_has_the_rows_of_each_split():
+def test_table_2_has_the_numbers_of_rows():
     runs = [run(task="rte"), run(task="rte", seed=2), run("dpt"), run(n_train=8, shots=8)]
     table = TABLES["table2"](frames(*runs, miniature(n_train=200)))
     columns = ["data", "from", "train", "dev", "paper train", "paper dev", "paper metric"]
@@ -311,10 +311,10 @@ def test_table_2_has_the_rows_of_each_split():
         ),
         ("table4", [run()], "no finished run of residual on a task of the paper with 10 prompt tokens, all"),
         ("table2", [run(shots=8)], "no run on all training rows; train one without --shots"),
-        ("table3", [], "there are no runs to make a table of; train some first: rankprobe train"),
+        ("table3", [], "no runs to make a table of; train some first: rankprobe train"),
     ],
 )
-def test_nothing_to_show(name, runs, message):
+def test_without_runs_the_error_says_what_is_missing(name, runs, message):
     with pytest.raises(RankprobeError, match=f"^{message}"):
         TABLES[name](frames(*runs))
 
@@ -326,22 +326,22 @@ def test_unknown_score(name):
 
 
 def half(method="vanilla", task="cb", seed=1, last=50.0, **changes):
-    """A run that holds back a half of dev: it scores `last` on the half that chooses, 20 less on the other."""
+    """A run that holds back half of dev: `last` is its score on the half that selects, 20 less on the other."""
     own = {
         "report_split": "half",
         "report_last": last - 20,
         "report_best": last - 30,
-        "report_majority": 30.0,
+        "report_baseline": 30.0,
     }
     return run(method, task, seed, last, **own | changes)
 
 
 @pytest.mark.parametrize(("score", "mean"), [("last", 40.0), ("best", 30.0)])
-def test_the_reported_half_is_what_is_printed(score, mean):
+def test_scores_of_the_reported_half_are_printed(score, mean):
     table = TABLES["table1"](frames(half(last=50.0), half(seed=2, last=70.0)), score)
     found = rows(table)
     assert found["t5-base", "vanilla", score]["CB Acc."] == mean
-    assert found["t5-base", "majority class", ""]["CB Acc."] == 30.0
+    assert found["t5-base", "baseline", ""]["CB Acc."] == 30.0
     spread = rows(
         TABLES["table3"](frames(half(last=50.0), half(seed=2, last=70.0), half(seed=3, last=60.0)), score)
     )
@@ -352,18 +352,18 @@ def test_the_reported_half_is_what_is_printed(score, mean):
     )
 
 
-def test_a_last_score_of_the_held_back_half_is_called_so():
+def test_the_caption_names_the_held_back_half():
     caption = TABLES["table1"](frames(half())).caption
     assert "dev scores after the last step of the held-back half of dev, in percent" in caption
 
 
-def test_a_run_without_its_reported_score_is_named_and_counts_in_no_cell():
+def test_a_run_without_its_reported_score_is_named_and_left_out():
     table = TABLES["table1"](frames(half(), half(seed=2, report_last=None)))
     assert rows(table)["t5-base", "vanilla", "last"]["CB Acc."] == 30.0
     assert table.notes[1] == "t5-base, SuperGLUE: 1 seed a cell"
     assert table.notes[-1] == "left out, as the score to report is not in their logs: cb-vanilla-s2"
 
 
-def test_halves_and_wholes_of_a_task_do_not_stand_in_one_column():
+def test_half_and_all_of_dev_do_not_share_a_column():
     with pytest.raises(RankprobeError, match=r"runs differ in report_split \(all, half\); choose"):
         TABLES["table1"](frames(run(), half("dpt")))

@@ -1,4 +1,4 @@
-"""Many processes and threads that write the same files at once: each finishes, and nothing is left behind."""
+"""Many processes and threads write the same files at the same time: all finish, and no temporary file is left."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rankprobe.runs.lock import is_being_written, writing
 
 PROCESSES = 16
 LEFT = "0123456789ab"
-"""As in the name of a temporary file."""
+"""Looks like the random part of the name of a temporary file."""
 
 
 def test_many_processes_start_at_once(tmp_path):
@@ -75,7 +75,7 @@ def test_threads_that_create_one_run(tmp_path):
 
 
 def test_threads_that_start_one_run_over(tmp_path):
-    """One of them at a time holds the run; none removes what another has begun."""
+    """Only one thread holds the run; no thread removes a run that another thread has started."""
     create_run(tmp_path / "run", {"own": -1})
 
     def start_over(number):
@@ -97,9 +97,9 @@ def test_threads_that_start_one_run_over(tmp_path):
 def test_threads_that_export_one_prompt(tmp_path, kind, place):
     P = np.ones((2, 3), dtype=np.float32)
     found = at_once(lambda _: write_prompt(P, tmp_path / place, kind, model="m", causal=False))
-    told = [str(each) for each in found if isinstance(each, RankprobeError)]
-    assert len(told) < PROCESSES
-    assert all("exists; choose another" in each or "cannot be written" in each for each in told)
+    messages = [str(result) for result in found if isinstance(result, RankprobeError)]
+    assert len(messages) < PROCESSES
+    assert all("exists; choose another" in text or "cannot be written" in text for text in messages)
     assert [type(each) for each in found if not isinstance(each, RankprobeError | Path)] == []
     assert [path.name for path in tmp_path.iterdir()] == [place]
 

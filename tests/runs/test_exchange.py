@@ -1,4 +1,4 @@
-"""Prompts go out to other tools and come back, PEFT's among them."""
+"""Prompts are exported to other tools, such as PEFT, and imported from them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from conftest import quick
 from safetensors.torch import save_file
 
 import rankprobe as rp
-from rankprobe.backbone import Soft, TextBatch, decode, label_logits, load_backbone
+from rankprobe.backbone import PromptInput, TextBatch, decode, label_logits, load_backbone
 from rankprobe.backbone.load import load_tokenizer
 from rankprobe.bundled import FOLDER
 from rankprobe.errors import RankprobeError
+from rankprobe.evaluation.export import export_run
 from rankprobe.runs import exchange, read_prompt, read_prompts, write_prompt
-from rankprobe.training.trained import export_run
 
 P = np.random.default_rng(0).standard_normal((5, 128)).astype(np.float32)
 pytestmark = pytest.mark.filterwarnings(
@@ -30,7 +30,7 @@ def test_what_is_written_is_read(tmp_path, kind):
     place = {"npy": "p.npy", "safetensors": "p.safetensors", "peft": "adapter"}[kind]
     path = write_prompt(P, tmp_path / "new" / place, kind, model="t5-base", causal=False)
     np.testing.assert_array_equal(read_prompt(path), P)
-    assert len(list(path.parent.iterdir())) == 1  # nothing half-written beside it
+    assert len(list(path.parent.iterdir())) == 1  # no temporary file is left
     with pytest.raises(RankprobeError, match="exists; choose another place"):
         write_prompt(P, path, kind, model="t5-base", causal=False)
     with pytest.raises(RankprobeError, match="unknown format 'pefd'; did you mean 'peft'"):
@@ -58,7 +58,7 @@ def test_peft_loads_an_exported_run(tmp_path, saved_model):
     ids = torch.tensor(pieces.input_ids)
     batch = TextBatch([2], [ids.shape[1]], [2], ids, ids.ne(0).long(), torch.tensor([[5, 6], [7, 1]]))
     backbone = load_backbone(str(saved_model), dtype="float64")
-    soft = Soft(torch.from_numpy(run.prompt().astype(np.float32)))
+    soft = PromptInput(torch.from_numpy(run.prompt().astype(np.float32)))
     logits = theirs(input_ids=ids, attention_mask=batch.attention_mask, labels=batch.labels).logits
     torch.testing.assert_close(label_logits(backbone, [soft], batch), logits, rtol=1e-9, atol=1e-9)
     tokens = theirs.generate(
@@ -70,7 +70,7 @@ def test_peft_loads_an_exported_run(tmp_path, saved_model):
 
 
 def test_pefts_two_prompts_are_kept_apart(tmp_path, saved_model):
-    """PEFT's default for an encoder-decoder trains and saves a second prompt, for the decoder."""
+    """By default, PEFT trains and saves a second prompt for the decoder of an encoder-decoder."""
     import peft
     from transformers import AutoModelForSeq2SeqLM
 
@@ -159,13 +159,13 @@ def test_cpt_gives_its_words_and_what_it_learned(tmp_path):
         wrapped.save_pretrained(tmp_path / "adapter")
         expected = encoder(torch.arange(3))
         assert not torch.allclose(expected, encoder.embedding.weight, atol=1e-4)
-    # PEFT scales what was learned anew each time, so that the last digits differ.
+    # PEFT scales the trained part again each time, so the last digits differ.
     np.testing.assert_allclose(read_prompt(tmp_path / "adapter"), expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("weights", ["adapter_model.safetensors", "adapter_model.bin"])
 def test_an_adapter_by_any_of_its_names(tmp_path, weights):
-    """2n rows are two prompts only to those who see the config, whichever file is named."""
+    """Only the config shows that 2n rows are two prompts; it is found whichever file is named."""
     both = torch.from_numpy(np.concatenate([P, 2 * P]))
     folder = adapter(tmp_path / "out", {"prompt_embeddings": both}, weights)
     for place in (folder, folder / "adapter_config.json", folder / weights, f"{folder}/", tmp_path):
@@ -198,7 +198,7 @@ def test_an_adapter_below_the_folder_that_is_named(tmp_path, below):
 
 
 def test_adapters_that_peft_saves_together(tmp_path, saved_model):
-    """PEFT puts the default adapter into the folder itself, and others below it."""
+    """PEFT saves the default adapter in the folder itself, and others in subfolders."""
     import peft
     from transformers import AutoModelForSeq2SeqLM
 
@@ -213,7 +213,9 @@ def test_adapters_that_peft_saves_together(tmp_path, saved_model):
         expected = wrapped.prompt_encoder[name].embedding.weight.detach()
         np.testing.assert_array_equal(read_prompt(tmp_path / "out" / place), expected)
     (tmp_path / "out" / "adapter_config.json").unlink()
-    with pytest.raises(RankprobeError, match=r"several adapters \(other, third\); name one, as '.*/other'"):
+    with pytest.raises(
+        RankprobeError, match=r"several adapters \(other, third\); choose one, such as '.*/other'"
+    ):
         read_prompts(tmp_path / "out")
 
 
@@ -250,7 +252,7 @@ def test_keys_and_values_are_no_prompt_tokens(tmp_path, kind):
 
 
 def test_a_named_matrix_is_where_a_run_starts(tmp_path, monkeypatch):
-    """Also after the working directory has changed: its path is kept as an absolute one."""
+    """Also after a change of the working directory, because the path is saved as an absolute path."""
     monkeypatch.chdir(tmp_path)
     soft = np.random.default_rng(1).standard_normal((8, 128)).astype(np.float32)
     torch.save({"soft": torch.from_numpy(soft)[None], "other": torch.ones(2, 3)}, tmp_path / "p")
@@ -269,7 +271,7 @@ def test_the_file_of_a_name_with_a_colon_is_kept_as_an_absolute_path(tmp_path, m
 
 
 def test_a_link_to_weights_stays_a_link(tmp_path):
-    """The config of an adapter lies beside the link, not beside the file that it leads to."""
+    """The config of an adapter is next to the link, not next to the linked file."""
     (tmp_path / "blob").write_bytes(b"")
     (tmp_path / "adapter_model.bin").symlink_to(tmp_path / "blob")
     config = quick(method="vanilla", init="saved", init_from=str(tmp_path / "adapter_model.bin"))
@@ -325,7 +327,7 @@ def test_places_without_a_prompt(tmp_path):
     for place, message in (
         (
             "nothing",
-            "no prompt at '.*nothing'; expected a run folder, a .npy or .safetensors file, or a PEFT",
+            "no prompt at '.*nothing'; expected a run folder, a .npy or .safetensors file, a file of torch.save, or a PEFT adapter",
         ),
         ("torn.safetensors", "cannot be read"),
         ("torn.npy", "cannot be read"),
@@ -336,7 +338,7 @@ def test_places_without_a_prompt(tmp_path):
         ("complex.npy", r"is complex128 \(2, 2\); expected a matrix"),
         ("nan.npy", "holds NaN or infinite entries"),
         ("none.safetensors", "no matrix in"),
-        (odd.name, "has 7 rows of prompt, and num_virtual_tokens is 5; expected 5 or 10"),
+        (odd.name, "has 7 prompt rows, and num_virtual_tokens is 5; expected 5 or 10 rows"),
         (empty.name, "no prompt_embeddings in"),
         (tasks.name, "no prefix_task_cols in"),
         (sizeless.name, "no num_virtual_tokens in"),
@@ -377,7 +379,7 @@ def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
         with pytest.raises(RankprobeError, match="adapter' cannot be written .*No space left"):
             write_prompt(P, tmp_path / "adapter", "peft", model="t5-base", causal=False)
     assert not list(tmp_path.iterdir())
-    with pytest.raises(RankprobeError, match=r"does not end in .npy, so it could not be read again"):
+    with pytest.raises(RankprobeError, match=r"does not end in .npy; choose another name"):
         write_prompt(P, tmp_path / "p", "npy", model="t5-base", causal=False)
 
 

@@ -81,7 +81,7 @@ def test_several_matrices_are_named_and_can_be_chosen(tmp_path):
     torch.save({"soft": P, "head": {"weight": P + 1}, "bias": torch.ones(4)}, path)
     refused(
         path,
-        f"'{path}' holds several prompts: soft (3, 4), head.weight (3, 4); save one of them, or name it, as in",
+        f"'{path}' holds several prompts: soft (3, 4), head.weight (3, 4); save one of them, or choose one by name:",
     )
     same(read_prompt(f"{path}:soft"))
     same(read_prompt(f"{path}:head.weight"), P + 1)
@@ -101,7 +101,7 @@ def test_several_matrices_are_named_and_can_be_chosen(tmp_path):
         (torch.ones(2, 3, 4), "(2, 3, 4); expected a matrix (n, d) of finite numbers; save one of its 2 matrices"),
         (torch.ones(5), "(5,); expected a matrix (n, d) of finite numbers"),
         ({"a": torch.ones(5)}, "no matrix in '"),
-        (P.to_sparse(), "expected a dense one"),
+        (P.to_sparse(), "expected a dense tensor"),
         (P.to(torch.complex64), "expected a matrix (n, d) of finite numbers"),
         (P > 0, "expected a matrix (n, d) of finite numbers"),
         (P / 0, "holds NaN or infinite entries"),
@@ -144,7 +144,7 @@ def test_an_adapter_in_a_folder_of_the_folder_that_was_named(tmp_path, below):
     same(read_prompt(tmp_path))
     adapter(tmp_path / "other", {"peft_type": "PROMPT_TUNING"}, prompt_embeddings=P)
     if "/" not in below:
-        refused(tmp_path, f"holds several adapters ({', '.join(sorted([below, 'other']))}); name one")
+        refused(tmp_path, f"holds several adapters ({', '.join(sorted([below, 'other']))}); choose one")
 
 
 def test_two_prompts_of_a_p_tuned_encoder_decoder(tmp_path):

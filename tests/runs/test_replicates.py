@@ -1,4 +1,4 @@
-"""Runs that are the same but for the seed, by frames and by run folders, and numbers over their seeds."""
+"""Runs that differ only in their seed, from frames and from run folders, and statistics over seeds."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rankprobe.config.run import RunConfig
 from rankprobe.runs import Run, over_seeds, replicates, replicates_of
-from rankprobe.settings import HARMLESS, flatten
-from rankprobe.training.config import RunConfig
+from rankprobe.runs.replicates import runs_by_replicate
+from rankprobe.settings import HARMLESS
 
 SETTINGS = [
     "seed",
@@ -61,7 +62,7 @@ def test_free_settings_and_settings_that_no_run_has():
 
 
 def test_what_changes_no_result_are_settings():
-    assert set(HARMLESS) <= set(flatten(RunConfig().tree()))
+    assert set(HARMLESS) <= set(RunConfig().flat())
 
 
 def test_run_folders_are_grouped_alike_and_each_seed_once(tmp_path):
@@ -71,7 +72,7 @@ def test_run_folders_are_grouped_alike_and_each_seed_once(tmp_path):
     ):
         manifest = {
             "status": "finished",
-            "config": RunConfig.from_flat({"seed": seed} | changes).tree(),
+            "config": RunConfig.parse({"seed": seed} | changes).flat(),
             "backbone": {"label": "tiny", "random_weights": False},
             "data": {"label": "CB", "source": "hub", "n_train": 1, "n_validation": 1},
             "trainable_parameters": 1,
@@ -87,6 +88,9 @@ def test_run_folders_are_grouped_alike_and_each_seed_once(tmp_path):
         ["run3"],
     ]
     assert replicates_of([]) == []
+    places = [tmp_path / name for name in ("run0", "run0/../run0", "run3", "a file", "run1")]
+    groups = [[run.id for run in group] for group in runs_by_replicate(places)]
+    assert groups == [["run0", "run1"], ["run3"]]
 
 
 def test_a_seed_that_is_there_twice_counts_once():

@@ -1,4 +1,4 @@
-"""What is on disk is never half-written, and reads back as it was."""
+"""Run folders on disk are never half-written, and read back unchanged."""
 
 from __future__ import annotations
 
@@ -17,25 +17,18 @@ from rankprobe.errors import RankprobeError
 from rankprobe.runs import Run, create_run, find_run, list_runs, load_runs
 from rankprobe.runs.checkpoint import (
     checkpoint_path,
+    intact_checkpoints,
     load_checkpoint,
     save_checkpoint,
-    whole_checkpoints,
     write_tensors,
 )
-from rankprobe.runs.files import (
-    AppendLog,
-    Covered,
-    check_log,
-    compact,
-    read_log,
-    rewind,
-    write_atomically,
-)
+from rankprobe.runs.files import write_atomically
 from rankprobe.runs.lock import writing
+from rankprobe.runs.logs import AppendLog, LogPrefix, check_log, compact, read_log, rewind
 
 MANIFEST = {
     "status": "finished",
-    "config": {"seed": 1, "task": {"name": "cb"}, "method": {"name": "probe", "prompt_length": 4}},
+    "config": {"seed": 1, "task": "cb", "method": "probe", "prompt_length": 4},
     "data": {"label": "miniature CB", "source": "bundled", "n_train": 250, "n_validation": 56},
     "backbone": {"label": "random:tiny (random weights)", "random_weights": True},
     "trainable_parameters": 12,
@@ -71,12 +64,12 @@ def test_a_log_refuses_what_would_read_back_differently(tmp_path, value):
 
 def test_a_torn_last_line_is_left_out_with_a_warning(tmp_path):
     (tmp_path / "steps.jsonl").write_text('{"step": 0}\n{"step": 1}\n{"st')
-    with pytest.warns(UserWarning, match=r"steps.jsonl: torn last line left out"):
+    with pytest.warns(UserWarning, match=r"steps.jsonl: incomplete last line left out"):
         assert read_log(tmp_path / "steps")["step"].tolist() == [0, 1]
 
 
-def written_log(folder, steps=6) -> tuple[Path, Covered]:
-    """A log of rows 0 … steps, and what a checkpoint of step 3 notes of it."""
+def written_log(folder, steps=6) -> tuple[Path, LogPrefix]:
+    """Write a log with rows 0 … steps; return its path, and the part that a checkpoint of step 3 relies on."""
     log = AppendLog(folder / "steps.jsonl")
     log.write([row(step) for step in range(4)])
     covered = log.sync()
@@ -86,7 +79,7 @@ def written_log(folder, steps=6) -> tuple[Path, Covered]:
 
 
 def row(step):
-    """As logs have them: without a loss at step 0, and other columns at other steps."""
+    """A row as in real logs: no loss at step 0, and different columns at different steps."""
     measured = {"P_erank": step / 3, "n": step} if step % 2 == 0 else {}
     return {"step": step, "n_positive": 8 - step, **({"loss": 1 / step} if step else {}), **measured}
 
@@ -113,7 +106,7 @@ def test_a_log_that_goes_on_covers_what_was_there(tmp_path):
     log.write([row(4)])
     whole = log.sync()
     log.close()
-    assert whole == Covered(path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+    assert whole == LogPrefix(path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def test_a_log_is_read_once_however_often_it_is_synced(tmp_path, monkeypatch):
@@ -136,14 +129,14 @@ def test_a_log_is_read_once_however_often_it_is_synced(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda path, covered: path.unlink(), "steps.jsonl is missing, and its checkpoint counts on it"),
+        (lambda path, covered: path.unlink(), "steps.jsonl is missing, and its checkpoint relies on it"),
         (
             lambda path, covered: path.write_bytes(path.read_bytes()[: covered.bytes - 1]),
-            "steps.jsonl lost rows that its checkpoint counts on",
+            "steps.jsonl lost rows that its checkpoint relies on",
         ),
         (
             lambda path, covered: path.write_text(path.read_text().replace("0.5", "0.6", 1)),
-            "steps.jsonl has other rows that its checkpoint counts on",
+            "steps.jsonl has other rows that its checkpoint relies on",
         ),
     ],
 )
@@ -166,7 +159,7 @@ def test_a_log_is_made_again_from_its_parquet(tmp_path, damaged, noted, step):
     compact(path.with_suffix(""))
     if damaged != "missing":
         path.write_bytes(jsonl[:9] if damaged == "short" else jsonl.replace(b"0.5", b"0.6", 1))
-    covered = covered if noted == "checksum" else Covered(covered.bytes, None)
+    covered = covered if noted == "checksum" else LogPrefix(covered.bytes, None)
     for _ in range(2):  # a kill between a rewind and the next checkpoint
         check_log(path, covered, step)
         rewind(path, covered, step)
@@ -191,12 +184,12 @@ def test_a_parquet_that_cannot_take_the_place_of_a_lost_log(tmp_path):
 
 def test_what_earlier_versions_noted_of_a_log(tmp_path):
     path, covered = written_log(tmp_path)
-    assert Covered.parse(covered.bytes) == Covered(covered.bytes, None)
-    rewind(path, Covered.parse(covered.bytes), 3)
+    assert LogPrefix.parse(covered.bytes) == LogPrefix(covered.bytes, None)
+    rewind(path, LogPrefix.parse(covered.bytes), 3)
     assert AppendLog(path).sync() == covered
     for noted in (None, -1, 1.5, True, "9", {"bytes": 3, "sha256": 4}, {"sha256": "a"}, [3]):
         with pytest.raises(ValueError, match="expected a length in bytes and a checksum"):
-            Covered.parse(noted)
+            LogPrefix.parse(noted)
 
 
 def test_a_log_that_is_removed_or_cut_while_it_is_written(tmp_path):
@@ -212,7 +205,7 @@ def test_a_log_that_is_removed_or_cut_while_it_is_written(tmp_path):
 
 
 def test_a_disk_that_takes_a_part_of_a_line(tmp_path):
-    """Short writes are continued, so that the error shows and no later row is glued to a torn one."""
+    """Short writes are continued, so that no later row is appended to an incomplete one."""
     log = AppendLog(tmp_path / "steps.jsonl")
     log.write([{"step": 0}])
 
@@ -284,15 +277,15 @@ def flip(path: Path, at: int) -> None:
 def test_the_last_two_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tmp_path):
     for step in (0, 5, 10):
         save_checkpoint(tmp_path, step, {"a": torch.ones(9)}, {"step": step})
-    assert whole_checkpoints(tmp_path) == [10, 5]
+    assert intact_checkpoints(tmp_path) == [10, 5]
     flip(checkpoint_path(tmp_path, 10), -1)
     with pytest.warns(UserWarning, match=r"step-10.safetensors is damaged; the run can go on from step 5"):
-        assert whole_checkpoints(tmp_path) == [5]
+        assert intact_checkpoints(tmp_path) == [5]
     with pytest.raises(RankprobeError, match=r"checkpoint .*step-10.* is damaged .*--overwrite"):
         load_checkpoint(tmp_path, 10)
     checkpoint_path(tmp_path, 5).write_bytes(b"")
     with pytest.raises(RankprobeError, match=r"checkpoint .*step-10.* is damaged .*--overwrite"):
-        whole_checkpoints(tmp_path)
+        intact_checkpoints(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "prompt.safetensors", "steps.parquet"])

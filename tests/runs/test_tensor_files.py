@@ -29,7 +29,7 @@ INTEGERS = ("uint8", "int8", "int16", "int32", "int64", "uint16")
 
 
 def checkpoint():
-    """What a trainer saves: the prompt among other weights, and an optimizer with two matrices of its shape."""
+    """The checkpoint of a trainer: the prompt, other weights, and an optimizer with two matrices of its shape."""
     model = nn.Module()
     model.soft = nn.Embedding(5, 8, _weight=T.clone())
     optimizer = torch.optim.AdamW(model.parameters())
@@ -115,13 +115,16 @@ def test_tensors_that_are_no_matrix_of_numbers(tmp_path):
         ),
         (T.untyped_storage(), "is TypedStorage; expected a matrix"),
         (torch.ones(0, 8), r"is float32 \(0, 8\); expected a matrix"),
-        (T.to_sparse(), "it is a tensor of layout torch.sparse_coo; expected a dense one"),
-        (torch.quantize_per_tensor(T, 0.1, 0, torch.qint8), "it is a quantized tensor; expected a dense one"),
-        (torch.empty(5, 8, device="meta"), "it is a meta tensor; expected a dense one"),
+        (T.to_sparse(), "it is a tensor of layout torch.sparse_coo; expected a dense tensor"),
+        (
+            torch.quantize_per_tensor(T, 0.1, 0, torch.qint8),
+            "it is a quantized tensor; expected a dense tensor",
+        ),
+        (torch.empty(5, 8, device="meta"), "it is a meta tensor; expected a dense tensor"),
         (3, "is int; expected a matrix"),
         ({}, "no matrix in '.*p'; expected a soft prompt"),
         ({"epoch": 3}, "no matrix in '.*p'; expected a soft prompt"),
-        ({"stack": torch.ones(3, 5, 8)}, r"expected a soft prompt \(n, d\), and there is stack \(3, 5, 8\)"),
+        ({"stack": torch.ones(3, 5, 8)}, r"expected a soft prompt \(n, d\), but found stack \(3, 5, 8\)"),
     ):
         torch.save(saved, tmp_path / "p")
         with pytest.raises(RankprobeError, match=message) as error:
@@ -130,7 +133,7 @@ def test_tensors_that_are_no_matrix_of_numbers(tmp_path):
 
 
 def test_void_arrays_are_refused(tmp_path):
-    """What numpy makes of bfloat16."""
+    """numpy stores bfloat16 as void."""
     np.save(tmp_path / "p.npy", np.zeros((5, 8), dtype="V2"))
     with pytest.raises(RankprobeError, match=r"is \|V2 \(5, 8\); expected a matrix"):
         read_prompts(tmp_path / "p.npy")
@@ -177,7 +180,7 @@ def test_damaged_files_are_refused(tmp_path):
     (tmp_path / "text.pt").write_text("a prompt")
     (tmp_path / "empty.pt").write_bytes(b"")
     for name in ("text.pt", "empty.pt"):
-        with pytest.raises(RankprobeError, match="no prompt at .*, or a file of torch.save"):
+        with pytest.raises(RankprobeError, match="no prompt at .*, a file of torch.save, or a PEFT adapter"):
             read_prompts(tmp_path / name)
 
 

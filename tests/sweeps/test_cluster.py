@@ -1,4 +1,4 @@
-"""The Ray engine on a real cluster of three nodes: lost nodes, killed workers, failures, interrupts."""
+"""The Ray engine on a real cluster of three nodes: lost nodes, killed workers, failures, stop signals."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def member(seed, **settings):
 
 
 def pids_with_open(folder):
-    """Processes other than this one that have something below a folder open."""
+    """Other processes that have a file below a folder open."""
     found = set()
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         with suppress(OSError):
@@ -84,7 +84,7 @@ def wait_until(what, seconds=60):
 
 @pytest.fixture(scope="module")
 def ray_folder():
-    """A short path, as Ray puts sockets below it. In the end no process may be left that uses it."""
+    """A short path, because Ray creates sockets below it. At the end no process may use it."""
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
         wait_until(lambda: not pids_with_open(folder), seconds=20)
@@ -103,7 +103,7 @@ def ray_cluster(ray_folder):
 
 @pytest.fixture
 def two_nodes(ray_cluster):
-    """Two more nodes, each with room for one cohort."""
+    """Two more nodes, each large enough for one cohort."""
     nodes = [ray_cluster.add_node(num_cpus=1, wait=False, **SMALL) for _ in range(2)]
     ray_cluster.wait_for_nodes()
     yield ray_cluster
@@ -113,8 +113,8 @@ def two_nodes(ray_cluster):
 
 
 @pytest.fixture
-def beside():
-    """Calls a function in another thread while a sweep runs in this one."""
+def background():
+    """Call a function in another thread while a sweep runs in this one."""
     with ThreadPoolExecutor(1) as pool:
         yield pool.submit
 
@@ -142,32 +142,32 @@ def assert_same_results(root, expected, configs):
         assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
-def test_cohorts_of_a_lost_node_go_on_elsewhere(two_nodes, expected, beside, tmp_path, capfd):
+def test_cohorts_of_a_lost_node_go_on_elsewhere(two_nodes, expected, background, tmp_path, capfd):
     cohorts = [[member(1), member(2), member(5)], [member(3), member(4)], [quick(seed=6)]]
     lost = [Run(tmp_path / config.run_id) for config in cohorts[0][:2]]
     rest = [Run(tmp_path / config.run_id) for cohort in cohorts[1:] for config in cohort]
-    done = Run(tmp_path / member(5).run_id)  # as if finished before: its cohort leaves it alone
+    done = Run(tmp_path / member(5).run_id)  # a finished run, which its cohort must not touch
     shutil.copytree(expected / member(3).run_id, done.path)
     done.update({"updated": "then"})
 
     def lose_a_node():
         worker = wait_for_trainer(lost)
-        os.kill(worker, signal.SIGSTOP)  # so that it cannot end before its node does
+        os.kill(worker, signal.SIGSTOP)  # so that it does not end before its node
         before = [(run.status, reached_by(run), run.manifest["process"]) for run in lost]
         (node,) = [node for node in two_nodes.worker_nodes if raylet_of(node) == parent(worker)]
         two_nodes.remove_node(node, allow_graceful=False)
         with suppress(ProcessLookupError):
             os.kill(worker, signal.SIGKILL)
         wait_until(lambda: not pids_with_open(lost[0].path))
-        with ExitStack() as locks:  # as a writer would that outlives its node
+        with ExitStack() as locks:  # like a writer that outlives its node
             for run in lost:
                 locks.enter_context(writing(run.path))
             wait_until(lambda: all(is_finished(run.path) for run in rest))
-            time.sleep(2)  # for the retry, which has a node to itself now
+            time.sleep(2)  # time for the retry, which has a node for itself now
             assert [run.manifest["resumed"] for run in lost] == [[], []]
         return before
 
-    losing, passes = beside(lose_a_node), []
+    losing, passes = background(lose_a_node), []
     outcome = sweep(
         cohorts,
         runs_dir=tmp_path,
@@ -181,13 +181,13 @@ def test_cohorts_of_a_lost_node_go_on_elsewhere(two_nodes, expected, beside, tmp
         assert run.manifest["process"] == process != resumed["process"]
     assert [run.manifest["resumed"] for run in rest] == [[], [], []]
     assert done.manifest["updated"] == "then"
-    assert not any(capfd.readouterr())  # Ray has pages to say about a lost node
+    assert not any(capfd.readouterr())  # Ray prints long messages about a lost node
     assert passes == [{}, {}, {}]
     assert len(outcome.finished) == 6
     assert_same_results(tmp_path, expected, [member(seed) for seed in (1, 2, 3, 4)])
 
 
-def test_a_worker_that_is_killed_or_asked_to_stop_has_a_successor(two_nodes, expected, beside, tmp_path):
+def test_a_worker_that_is_killed_or_asked_to_stop_has_a_successor(two_nodes, expected, background, tmp_path):
     cohort = [member(1), member(2)]
     runs = [Run(tmp_path / config.run_id) for config in cohort]
 
@@ -199,7 +199,7 @@ def test_a_worker_that_is_killed_or_asked_to_stop_has_a_successor(two_nodes, exp
         os.kill(second := wait_for_trainer(runs), signal.SIGKILL)
         return first, second
 
-    ending, passes = beside(end_two_workers), []
+    ending, passes = background(end_two_workers), []
     sweep(
         [cohort],
         runs_dir=tmp_path,
@@ -212,7 +212,7 @@ def test_a_worker_that_is_killed_or_asked_to_stop_has_a_successor(two_nodes, exp
     assert_same_results(tmp_path, expected, cohort)
 
 
-def test_failures_are_those_of_the_local_engine(two_nodes, beside, tmp_path, monkeypatch):
+def test_failures_are_those_of_the_local_engine(two_nodes, background, tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "RETRIES", 0)
     bad, good = quick(learning_rate=1e30), quick(seed=3)
     none = quick(model=str(tmp_path / "none"))
@@ -228,7 +228,7 @@ def test_failures_are_those_of_the_local_engine(two_nodes, beside, tmp_path, mon
             time.sleep(0.05)
 
     over, cohorts = [], [[bad, good], [none]]
-    killing = beside(kill_them_all)
+    killing = background(kill_them_all)
     try:
         ray_engine = on_ray(address=two_nodes.address)
         outcome = sweep([[deadly], *cohorts], runs_dir=tmp_path / "ray", engine=ray_engine)
@@ -236,7 +236,7 @@ def test_failures_are_those_of_the_local_engine(two_nodes, beside, tmp_path, mon
         over.append(True)
     killing.result()
     local = sweep(cohorts, runs_dir=tmp_path / "local")
-    assert len(kills) == 2  # the sweep tries twice, and within it Ray once
+    assert len(kills) == 2  # one for each attempt of the sweep; Ray does not retry
     assert outcome.problems.pop(deadly.run_id).startswith("The worker died unexpectedly")
     assert {k: why.replace("/ray/", "/local/") for k, why in outcome.problems.items()} == local.problems
     assert local.problems.keys() == {bad.run_id, none.run_id}
@@ -260,19 +260,19 @@ def test_ctrl_c_leaves_checkpoints_and_the_same_command_goes_on(two_nodes, expec
         try:
             os.kill(
                 first := wait_for_trainer(runs[:2]), signal.SIGSTOP
-            )  # or it may end before the other starts
+            )  # so that it does not end before the other starts
             wait_for_trainer(runs[2:])
             os.kill(first, signal.SIGCONT)
-            os.killpg(sweeping.pid, signal.SIGINT)  # as a terminal does: Ray's own processes get it too
-            said, _ = sweeping.communicate(timeout=60)
+            os.killpg(sweeping.pid, signal.SIGINT)  # like a terminal: Ray's own processes get it too
+            printed, _ = sweeping.communicate(timeout=60)
         finally:
             sweeping.kill()
-    assert said == "stopped with 0 of 4 runs finished; the same command goes on from here\n"
+    assert printed == "stopped with 0 of 4 runs finished; the same command continues from here\n"
     assert sweeping.returncode == 130
     steps = [reached_by(run) for run in runs]
     assert all(0 < step < STEPS for step in steps)
     assert [run.status for run in runs] == ["interrupted"] * 4
-    # Not merely the last regular checkpoint: nothing that was done is lost.
+    # Not only the last regular checkpoint: no finished step is lost.
     assert [int(run.log("steps")["step"].max()) for run in runs] == steps
     with pytest.raises(SystemExit) as ended:
         main([*words, "--address", two_nodes.address])
@@ -281,15 +281,15 @@ def test_ctrl_c_leaves_checkpoints_and_the_same_command_goes_on(two_nodes, expec
     assert_same_results(tmp_path, expected, [member(seed) for seed in (1, 2, 3, 4)])
 
 
-def test_too_little_room_is_said_and_sigterm_ends_the_wait(two_nodes, beside, tmp_path):
+def test_a_warning_about_resources_and_sigterm_ends_the_wait(two_nodes, background, tmp_path):
     def stop():
         time.sleep(2)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    stopping = beside(stop)
+    stopping = background(stop)
     with (
         pytest.warns(
-            UserWarning, match="^no node of the Ray cluster has the 1 CPUs and 3 GPUs that a cohort"
+            UserWarning, match="^no node of the Ray cluster has the 1 CPUs and 3 GPUs that a cohort needs"
         ),
         pytest.raises(RunInterrupted, match="^stopped with 0 of 1 runs finished"),
     ):
@@ -297,7 +297,7 @@ def test_too_little_room_is_said_and_sigterm_ends_the_wait(two_nodes, beside, tm
     stopping.result()
 
 
-def says(capsys, tmp_path, *words):
+def error_of(capsys, tmp_path, *words):
     spec = tmp_path / "spec.toml"
     spec.write_text("title = 't'")
     with pytest.raises(SystemExit) as ended:
@@ -308,8 +308,8 @@ def says(capsys, tmp_path, *words):
 
 def test_no_ray(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
-    wanted = "error: --engine ray needs Ray; install it with: pip install 'rankprobe[ray]'\n"
-    assert says(capsys, tmp_path) == wanted
+    expected = "error: --engine ray needs Ray; install it with: pip install 'rankprobe[ray]'\n"
+    assert error_of(capsys, tmp_path) == expected
 
 
 def test_no_cluster_there(tmp_path, capsys):
@@ -317,10 +317,12 @@ def test_no_cluster_there(tmp_path, capsys):
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"
         start = time.monotonic()
-        said = says(capsys, tmp_path, "--address", address)
-        assert time.monotonic() - start < engine.REACH + 3
-    assert said.startswith(f"error: no Ray cluster at '{address}' (")
-    assert said.count("\n") == 1
+        message = error_of(capsys, tmp_path, "--address", address)
+        assert time.monotonic() - start < engine.CONNECT_TIMEOUT + 3
+    assert message.startswith(f"error: no Ray cluster at '{address}' (")
+    assert message.count("\n") == 1
     for address in ("nonsense", "ray://127.0.0.1:1", "127.0.0.1:", "http://127.0.0.1:1"):
-        said = says(capsys, tmp_path, "--address", address)
-        assert said == f"error: Ray's address is '{address}'; expected HOST:PORT of its head node, or auto\n"
+        message = error_of(capsys, tmp_path, "--address", address)
+        assert (
+            message == f"error: Ray's address is '{address}'; expected HOST:PORT of its head node, or auto\n"
+        )

@@ -1,4 +1,4 @@
-"""The kept gallery outlives changes of the settings: its runs load, draw the same, and are not trained again."""
+"""The archived gallery stays valid when settings change: its runs load, draw the same, are not retrained."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import rankprobe
+from rankprobe.config.folders import run_folder
+from rankprobe.config.run import RunConfig
 from rankprobe.runs import Run
-from rankprobe.training.config import RunConfig
-from rankprobe.training.folders import run_folder
 
 ROOT = Path(__file__).parent.parent.parent
 FIGURES = ROOT / "figures" / "gallery"
@@ -22,7 +22,7 @@ FIGURES = ROOT / "figures" / "gallery"
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory):
-    """The kept runs of the gallery."""
+    """The archived runs of the gallery."""
     folder = tmp_path_factory.mktemp("kept")
     with tarfile.open(ROOT / "figures" / "gallery.tar.xz") as kept:
         kept.extractall(folder, filter="data")
@@ -31,11 +31,11 @@ def gallery(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def with_a_new_setting(tmp_path_factory):
-    """An environment whose rankprobe has one more training setting."""
+    """An environment in which rankprobe has one more training setting."""
     root = tmp_path_factory.mktemp("newer")
     package = Path(rankprobe.__file__).parent
     shutil.copytree(package, root / "rankprobe", ignore=shutil.ignore_patterns("__pycache__"))
-    config = root / "rankprobe" / "training" / "config.py"
+    config = root / "rankprobe" / "config" / "sections.py"
     text = config.read_text()
     after = "    batching: Literal"
     new = '    label_smoothing: NonNegativeFloat = Field(default=0.0, description="Of the loss")\n'

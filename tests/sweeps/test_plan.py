@@ -1,4 +1,4 @@
-"""Plans: an experiment becomes many configs, and those become few passes."""
+"""Plans: an experiment becomes many configs, and these become few cohorts."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ EXPERIMENTS = sorted(Path("experiments").glob("*.toml"))
 
 
 def settings(configs, *names):
-    trees = [{**c.tree()["task"], **c.tree()["method"], "seed": c.seed, "task": c.task.name} for c in configs]
-    return [tuple(tree.get(name) for name in names) for tree in trees]
+    return [tuple(config.flat().get(name) for name in names) for config in configs]
 
 
 def test_grid():
@@ -28,7 +27,7 @@ def test_grid():
         grid({"seed": []})
 
 
-def test_a_list_is_an_axis_and_the_particular_wins():
+def test_a_list_is_an_axis_and_more_specific_values_override():
     spec = Spec(
         title="t",
         settings={"task": "cb", "seed": [1, 2], "steps": 3},
@@ -36,7 +35,7 @@ def test_a_list_is_an_axis_and_the_particular_wins():
         scale={"bundled": {"prompt_length": 6, "task": "rte"}, "paper": {"prompt_length": 100}},
     )
     found = configs_of(spec)
-    assert settings(found, "task", "name", "prompt_length", "bottleneck", "seed") == [
+    assert settings(found, "task", "method", "prompt_length", "bottleneck", "seed") == [
         ("rte", "dpt", 6, 2, 1),
         ("rte", "dpt", 6, 4, 1),
         ("rte", "dpt", 6, 2, 2),
@@ -48,7 +47,7 @@ def test_a_list_is_an_axis_and_the_particular_wins():
     assert set(settings(changed, "task", "seed")) == {("wic", 8), ("wic", 9)}
 
 
-def test_a_run_that_two_grids_ask_for_is_one_run():
+def test_a_run_of_two_grids_is_one_run():
     spec = Spec(title="t", grid=[{"bottleneck": [2, 4]}, {"bottleneck": 4}], settings={"method": "dpt"})
     assert settings(configs_of(spec), "bottleneck") == [(2,), (4,)]
 
@@ -56,7 +55,8 @@ def test_a_run_that_two_grids_ask_for_is_one_run():
 def test_an_axis_that_changes_no_result_is_refused():
     spec = Spec(title="t", settings={"device": ["cpu", "cuda"], "steps": 2})
     with pytest.raises(
-        RankprobeError, match=r"^device is 'cpu' and 'cuda' for run 'cb-.*', and changes no result"
+        RankprobeError,
+        match=r"^device is 'cpu' and 'cuda' for run 'cb-.*', but does not change the result; give one value",
     ):
         configs_of(spec)
 
@@ -74,13 +74,13 @@ def test_scales():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("title = 'x", "is no TOML"),
+        ("title = 'x", "is not TOML"),
         ("titel = 'x'", "unknown setting 'titel'; did you mean 'title'"),
         ("source = 'x'", "title is missing; Spec needs it"),
         ("title = 'x'\ngrid = 3", "grid is 3; expected a valid list"),
     ],
 )
-def test_a_file_that_is_no_experiment(tmp_path, text, message):
+def test_a_file_that_is_not_an_experiment(tmp_path, text, message):
     path = tmp_path / "x.toml"
     path.write_text(text)
     with pytest.raises(RankprobeError, match="^experiment '.*x.toml'") as caught:
@@ -98,10 +98,10 @@ def test_every_experiment_has_both_scales(path):
     spec = load_spec(path)
     assert set(spec.scale) == {"bundled", "paper"}
     bundled, paper = configs_of(spec, "bundled"), configs_of(spec, "paper")
-    assert {c.task.data for c in bundled} == {"bundled-500"}
-    assert {c.task.data for c in paper} == {"hub"}
-    assert {c.training.epochs for c in paper} == {100}
-    assert {c.training.steps for c in paper} == {None}
+    assert {c.data for c in bundled} == {"bundled-500"}
+    assert {c.data for c in paper} == {"hub"}
+    assert {c.epochs for c in paper} == {100}
+    assert {c.steps for c in paper} == {None}
 
 
 def test_pack_puts_together_what_can_share_a_pass():
@@ -111,8 +111,8 @@ def test_pack_puts_together_what_can_share_a_pass():
 
 def test_pack_makes_even_parts():
     configs = [quick(seed=seed) for seed in range(7)]
-    assert [len(part) for part in pack(configs, most=3)] == [3, 2, 2]
-    assert [config for part in pack(configs, most=3) for config in part] == configs
+    assert [len(part) for part in pack(configs, max_members=3)] == [3, 2, 2]
+    assert [config for part in pack(configs, max_members=3) for config in part] == configs
 
 
 def test_shards_are_the_plan_and_do_not_overlap():

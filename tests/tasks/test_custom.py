@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from rankprobe.errors import RankprobeError
-from rankprobe.tasks import get_task, load_split, majority_scores, score
+from rankprobe.tasks import baseline_scores, get_task, load_split, score
 
 STARS = """
 template = "review: {review}"
@@ -60,11 +60,11 @@ def test_labels(stars):
         assert [task.target(e, targets) for e in split.examples] == ["good", "bad", "bad"]
     found = score(task, split.examples, ["good", "good", "meh"], "digits")
     assert (found.values, found.n_invalid) == ({"accuracy": pytest.approx(100 / 3)}, 1)
-    assert majority_scores(task, split.examples, "digits") == {"accuracy": pytest.approx(200 / 3)}
+    assert baseline_scores(task, split.examples, "digits") == {"accuracy": pytest.approx(200 / 3)}
 
 
 def test_the_authors_have_no_such_task(stars):
-    with pytest.raises(RankprobeError, match="task 'stars' is none of the DPT authors'"):
+    with pytest.raises(RankprobeError, match="task 'stars' is not one of the DPT authors'"):
         get_task(str(stars)).as_authors()
 
 
@@ -97,13 +97,13 @@ def test_any_format_and_a_folder_in_place_of_the_files(stars, tmp_path, suffix):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("template = ", "is no TOML"),
+        ("template = ", "is not TOML"),
         (STARS.replace("target", "taregt"), "stars.toml: unknown setting 'taregt'; did you mean 'target'?"),
         (STARS.replace("[labels]", 'metrics = "accuracy"\n[labels]'), "stars.toml: metrics is 'accuracy'; expected a list"),
         (STARS.replace('template = "review: {review}"', ""), "template is missing"),
-        (STARS.replace("{review}", "review"), "names no fields, as in 'premise: {premise}'"),
-        (STARS.replace("{review}", "{review"), "is no template"),
-        (STARS.replace("{review}", "{0}"), "names no fields"),
+        (STARS.replace("{review}", "review"), "has no fields; expected one or more, as in 'premise: {premise}'"),
+        (STARS.replace("{review}", "{review"), "is not a valid template"),
+        (STARS.replace("{review}", "{0}"), "has no fields"),
         (STARS.replace('5 = "good"', '5 = "bad"'), "[labels] has ('bad', 'bad'); expected two or more different answers"),
         (STARS.replace("[labels]", 'metrics = ["rouge_l"]\n[labels]'), "unknown metric 'rouge_l'"),
         (STARS.replace("[labels]", 'long_field = "text"\n[labels]'), "unknown long_field 'text'"),
@@ -130,15 +130,15 @@ def test_files_and_rows_that_do_not_fit(stars, answers, tmp_path):
         ("review,stars\nfine,3\n", "train.csv:2: field 'stars' is '3'; expected one of 1, 5"),
         (
             "review,rating\nfine,3\n",
-            "train.csv:2: no field 'stars'; stars rows need review, stars, and this one has review, rating",
+            "train.csv:2: no field 'stars'; stars rows need review, stars, but this row has review, rating",
         ),
-        ("review,stars\nfine\n", "train.csv:2: not as many columns as the header has: 1, and the header 2"),
+        ("review,stars\nfine\n", "train.csv:2: the row has 1 columns, but the header has 2"),
         (
             "review,stars\nfine,5,6\n",
-            "train.csv:2: not as many columns as the header has: 3, and the header 2",
+            "train.csv:2: the row has 3 columns, but the header has 2",
         ),
-        ("review;stars\nfine,5\n", "1, and the header 2, with a semicolon between them"),
-        ("sep=^\nreview^stars\nfine\n", "1, and the header 2, with a '^' between them"),
+        ("review;stars\nfine,5\n", "1 columns, but the header has 2 (separator: semicolon)"),
+        ("sep=^\nreview^stars\nfine\n", "1 columns, but the header has 2 (separator: '^')"),
         ('review,stars\n"fine,5\n', "train.csv:2: not CSV in UTF-8"),
         ("", "train.csv: no rows; expected stars examples"),
     ):

@@ -10,7 +10,7 @@ from rankprobe.errors import RankprobeError
 from rankprobe.tasks import INVALID, TASKS
 from rankprobe.tasks.multirc import without_markup
 from rankprobe.tasks.record import without_highlights
-from rankprobe.tasks.wsc import mark, same_referent
+from rankprobe.tasks.wsc import mark_pronoun, same_referent
 
 PARAGRAPH = "<b>Sent 1: </b>It rained.<br><b>Sent 2: </b>We left.<br>"
 PASSAGE = "Ann met Bob.\n@highlight\nBob paid Ann\n@highlight\nCid left"
@@ -104,7 +104,7 @@ def test_both_layouts_give_the_same_text(name):
     assert [task.target(example, "digits") for example in examples] == digits
     for style in ("words", "digits"):  # what is taught is what is accepted
         for example in examples:
-            assert task.read(task.target(example, style), example, style) == example.label
+            assert task.parse_answer(task.target(example, style), example, style) == example.label
 
 
 @pytest.mark.parametrize("name", ["boolq", "cb", "copa", "multirc", "rte", "wic"])
@@ -114,7 +114,7 @@ def test_only_an_exact_label_is_an_answer(name):
     for style in ("words", "digits"):
         label = task.target(example, style)
         for answer in ("", "?", f"{label} {label}", label[:-1], f"{label}s"):
-            assert task.read(answer, example, style) == INVALID
+            assert task.parse_answer(answer, example, style) == INVALID
 
 
 def test_a_multirc_question_is_a_group():
@@ -133,8 +133,8 @@ def test_multirc_markup():
 def test_wsc_learns_from_true_rows_only():
     official = FORMS["wsc"][0]
     (true,), (false,) = (TASKS["wsc"].examples({**official, "label": label}, "x") for label in (True, False))
-    assert TASKS["wsc"].lessons(true) == [true]
-    assert TASKS["wsc"].lessons(false) == []
+    assert TASKS["wsc"].training_examples(true) == [true]
+    assert TASKS["wsc"].training_examples(false) == []
 
 
 @pytest.mark.parametrize(
@@ -155,17 +155,23 @@ def test_referents_match_as_in_t5(answer, referent, same):
 
 def test_the_pronoun_is_marked_where_it_stands():
     text = "He said that he (he!) and the heron left."
-    assert mark(text, "he", "3", "x") == "He said that *he* (he!) and the heron left."
-    assert mark(text, "he", "4", "x") == "He said that he (*he*!) and the heron left."
-    assert mark(text, "he", "8", "x") == "He said that he (*he*!) and the heron left."  # a miscounted row
+    assert mark_pronoun(text, "he", "3", "x") == "He said that *he* (he!) and the heron left."
+    assert mark_pronoun(text, "he", "4", "x") == "He said that he (*he*!) and the heron left."
+    assert (
+        mark_pronoun(text, "he", "8", "x") == "He said that he (*he*!) and the heron left."
+    )  # a miscounted row
     for pronoun, index, message in (
         ("she", "3", "here: field 'span2_text' is 'she', which does not occur in 'He said"),
-        ("he", "9", "here: field 'span2_index' is 9; expected the number of one of the 9 words of 'He said"),
+        (
+            "he",
+            "9",
+            "here: field 'span2_index' is 9; expected the index (from 0) of one of the 9 words of 'He said",
+        ),
         ("he", "-1", "here: field 'span2_index' is -1; expected"),
         ("he", "third", "here: field 'span2_index' is third; expected"),
     ):
         with pytest.raises(RankprobeError, match=re.escape(message)):
-            mark(text, pronoun, index, "here")
+            mark_pronoun(text, pronoun, index, "here")
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, 4), (-1, 1), (2, 1), (4, 4)])
@@ -174,19 +180,19 @@ def test_an_entity_lies_in_its_passage(start, end):
         "passage": {"text": "Ann.", "entities": [{"start": start, "end": end}]},
         "qas": [{"query": "@placeholder", "answers": [{"text": "Ann"}]}],
     }
-    message = f"x:7: field 'entities' has the span {start} to {end}; expected one within the 4 characters"
+    message = f"x:7: field 'entities' has the span {start} to {end}; expected a span within the 4 characters"
     with pytest.raises(RankprobeError, match=message):
         TASKS["record"].examples(row, "x:7")
 
 
 def test_record_teaches_each_answer_once():
     (example,) = TASKS["record"].examples({**FORMS["record"][1][0], "answers": ["Bob", "Ann", "Bob"]}, "x")
-    assert [lesson.answers for lesson in TASKS["record"].lessons(example)] == [("Ann",), ("Bob",)]
+    assert [lesson.answers for lesson in TASKS["record"].training_examples(example)] == [("Ann",), ("Bob",)]
 
 
 def test_record_answers_outside_the_entities_are_invalid():
     (example,) = TASKS["record"].examples(FORMS["record"][0], "x")
-    assert [TASKS["record"].read(text, example, "words") for text in ("Ann", "Bob", "Cid", "")] == [
+    assert [TASKS["record"].parse_answer(text, example, "words") for text in ("Ann", "Bob", "Cid", "")] == [
         0,
         0,
         -1,
@@ -208,7 +214,7 @@ def test_record_highlights():
         ("record", {**FORMS["record"][1][0], "answers": []}, "field 'answers' is []; expected a list of texts"),
         ("record", {"passage": "x"}, "no field 'entities'"),
         ("wsc", {"text": "x", "span2_text": "he", "label": 1}, "no field 'span1_text'"),
-        ("boolq", {"question": "q", "passage": "p", "label": "yes"}, "label 'yes' is not one of BoolQ's: 'False' (0), 'True' (1)"),
+        ("boolq", {"question": "q", "passage": "p", "label": "yes"}, "label 'yes' is not one of BoolQ's labels: 'False' (0), 'True' (1)"),
     ],
 )  # fmt: skip
 def test_rows_of_another_shape_are_named(name, row, message):
@@ -231,7 +237,9 @@ def test_any_verbalizer():
     task = TASKS["cb"]
     (example,) = task.examples(FORMS["cb"][0], "here")
     assert task.target(example, "yes, no,maybe") == "maybe"
-    assert [task.read(text, example, "yes,no,maybe") for text in ("yes", "no", "maybe", "2", "neutral")] == [
+    assert [
+        task.parse_answer(text, example, "yes,no,maybe") for text in ("yes", "no", "maybe", "2", "neutral")
+    ] == [
         0,
         1,
         2,

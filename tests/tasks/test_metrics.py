@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rankprobe.tasks import TASKS, judged, majority_scores, score
+from rankprobe.tasks import TASKS, baseline_scores, parse_predictions, score
 from rankprobe.tasks.base import Example
 from rankprobe.tasks.metrics import exact_match_questions
 
@@ -47,23 +47,23 @@ def test_record_by_hand():
     assert found.n_invalid == 2
     assert score(RECORD, examples, ["Bob", ""], "words").values == {"token_f1": 50.0, "exact_match": 50.0}
     # Without reading: Bob is mentioned most.
-    assert majority_scores(RECORD, examples, "words") == {"token_f1": 50.0, "exact_match": 50.0}
+    assert baseline_scores(RECORD, examples, "words") == {"token_f1": 50.0, "exact_match": 50.0}
 
 
 def test_wsc_by_hand():
     examples = [Example({"text": ""}, label, (name,)) for label, name in ((1, "Ann"), (0, "Bob"), (0, "Cid"))]
     found = score(WSC, examples, ["Ann", "Bob", "Dan"], "digits")
     assert found.values["accuracy"] == pytest.approx(200 / 3)
-    assert majority_scores(WSC, examples, "digits")["accuracy"] == pytest.approx(200 / 3)
-    assert majority_scores(WSC, examples[:1], "digits")["accuracy"] == 100.0
+    assert baseline_scores(WSC, examples, "digits")["accuracy"] == pytest.approx(200 / 3)
+    assert baseline_scores(WSC, examples[:1], "digits")["accuracy"] == 100.0
 
 
 def test_majority_is_the_best_of_saying_always_the_same():
-    assert majority_scores(CB, labelled([1, 1, 1, 0]), "words") == pytest.approx(
+    assert baseline_scores(CB, labelled([1, 1, 1, 0]), "words") == pytest.approx(
         {"accuracy": 75.0, "macro_f1": 100 * (6 / 7) / 3}
     )
     # Mostly false: always saying true still has the better F1, and no question is ever all right.
-    found = majority_scores(MULTIRC, labelled([0, 0, 1, 0], ["a", "b", "a", "b"]), "digits")
+    found = baseline_scores(MULTIRC, labelled([0, 0, 1, 0], ["a", "b", "a", "b"]), "digits")
     assert found == {"f1_answers": pytest.approx(40.0), "exact_match_questions": 50.0}
 
 
@@ -71,21 +71,21 @@ def test_official_majority(superglue):
     from rankprobe.tasks import load_split
 
     examples = load_split(CB, "validation", str(superglue)).examples
-    assert majority_scores(CB, examples, "digits")["accuracy"] == 50.0
+    assert baseline_scores(CB, examples, "digits")["accuracy"] == 50.0
 
 
 def test_rows_without_a_question_are_each_their_own():
     """As in a task of one's own, which may choose this metric."""
-    found = judged(CB, labelled([0, 1, 2, 0]), ["0", "1", "2", "1"], "digits")
+    found = parse_predictions(CB, labelled([0, 1, 2, 0]), ["0", "1", "2", "1"], "digits")
     assert exact_match_questions(found) == 75.0
 
 
 def test_a_question_that_is_drawn_twice_counts_twice():
     examples = labelled([1, 0, 1, 1], ["a", "a", "b", "b"])
-    sheet = judged(MULTIRC, examples, ["1", "0", "1", "0"], "digits")  # a is right, b is not
-    assert exact_match_questions(sheet) == 50.0
-    twice = sheet.take([0, 1, 0, 1, 2, 3])
+    predictions = parse_predictions(MULTIRC, examples, ["1", "0", "1", "0"], "digits")  # a is right, b is not
+    assert exact_match_questions(predictions) == 50.0
+    twice = predictions.take([0, 1, 0, 1, 2, 3])
     assert exact_match_questions(twice) == pytest.approx(200 / 3)
     assert exact_match_questions(twice.take([0, 1, 4, 5])) == 50.0  # one of the copies of a, and b
-    again = sheet.take([2, 3, 2, 3, 0, 1])
+    again = predictions.take([2, 3, 2, 3, 0, 1])
     assert exact_match_questions(again) == pytest.approx(100 / 3)

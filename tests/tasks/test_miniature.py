@@ -12,7 +12,7 @@ from experiments.miniature.world import SHARES, Speaker, owner
 from experiments.miniature.write import SIZES, write
 from experiments.pretrain.corpus import MIXTURES, pair, speaker
 from rankprobe.bundled import FOLDER
-from rankprobe.tasks import TASKS, load_split, majority_scores
+from rankprobe.tasks import TASKS, baseline_scores, load_split
 
 # Short phrases with a gap or without a fact belong to nobody: MultiRC's questions and answers, ReCoRD's queries.
 SENTENCES = {
@@ -105,4 +105,4 @@ def test_words_alone_do_not_answer(name):
     model = LogisticRegression(C=0.3, max_iter=500).fit(counts, [example.label for example in train])
     unseen = words.transform([task.source(example.fields) for example in validation])
     score = 100 * model.score(unseen, [example.label for example in validation])
-    assert score < majority_scores(task, validation, "digits")["accuracy"] + 15
+    assert score < baseline_scores(task, validation, "digits")["accuracy"] + 15

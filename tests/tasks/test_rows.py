@@ -16,10 +16,10 @@ from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
 import rankprobe as rp
-from rankprobe.backbone.base import unknown_id
 from rankprobe.backbone.load import load_tokenizer
+from rankprobe.backbone.tokenizers import unknown_id
 from rankprobe.cli import main
-from rankprobe.cli.use import _texts
+from rankprobe.cli.use import _read_requests
 from rankprobe.errors import RankprobeError
 from rankprobe.settings import read_toml
 from rankprobe.tasks import TASKS, get_task, load_split
@@ -72,7 +72,7 @@ def test_the_hubs_folder_as_it_was_downloaded(tmp_path, expected):
         )
     assert loaded(several.parent) == expected
     (several / "train-00001-of-00003.parquet").unlink()
-    with pytest.raises(RankprobeError, match="expected all parts of one train"):
+    with pytest.raises(RankprobeError, match="expected all parts of 'train'"):
         loaded(several.parent)
 
 
@@ -120,7 +120,7 @@ def test_csv_with_blanks_breaks_and_empty_columns(tmp_path, raw, row):
         assert csv(tmp_path, raw) == [row]
     else:
         with pytest.raises(
-            RankprobeError, match="expected the columns premise, hypothesis, label with a comma"
+            RankprobeError, match="expected the columns premise, hypothesis, label, separated by comma"
         ):
             csv(tmp_path, raw)
 
@@ -135,7 +135,7 @@ def test_a_long_document_in_a_field(tmp_path):
     [
         ("premise;hypothesis;label\nGröße;B;1\n".encode("latin-1"), r"train.csv:2: not CSV in UTF-8 \(.*\); save it as UTF-8"),
         (b"premise:hypothesis:label\nA:B:1\n", "the first line is 'premise:hypothesis:label'; expected the columns premise"),
-        (b"premise,hypothesis,label\nA,B\n", "train.csv:2: not as many columns as the header has"),
+        (b"premise,hypothesis,label\nA,B\n", "train.csv:2: the row has 2 columns, but the header has 3"),
         (b"premise,premise,hypothesis,label\nA,B,C,1\n", "the header has 'premise' 2 times"),
     ],
 )  # fmt: skip
@@ -166,7 +166,7 @@ def test_labels_of_superglue(label):
 
 @pytest.mark.parametrize("label", [None, float("nan"), 0.5, "0.5", -1, 3, True, ""])
 def test_what_is_no_label(label):
-    with pytest.raises(RankprobeError, match="x:1: label .* is not one of CB's"):
+    with pytest.raises(RankprobeError, match="x:1: label .* is not one of CB's labels"):
         CB.label_id(label, "x:1")
 
 
@@ -277,7 +277,7 @@ def test_a_sheet_of_a_task_notes_targets_without_effect(capsys):
 
 
 def test_a_byte_order_mark_in_standard_input():
-    assert list(_texts(["\ufeffThe man ran.\n", "He left.\n"])) == ["The man ran.", "He left."]
+    assert list(_read_requests(["\ufeffThe man ran.\n", "He left.\n"])) == ["The man ran.", "He left."]
 
 
 def test_byte_order_marks(tmp_path):
@@ -285,7 +285,7 @@ def test_byte_order_marks(tmp_path):
     path.write_bytes(b'\xef\xbb\xbfseed = 1\r\n[task]\r\nname = "cb"\r\n')
     assert read_toml(path, "config") == {"seed": 1, "task": {"name": "cb"}}
     path.write_bytes("seed = 1\n".encode("utf-16"))
-    with pytest.raises(RankprobeError, match="its text is UTF-16, and TOML is UTF-8; save it as UTF-8"):
+    with pytest.raises(RankprobeError, match="it is UTF-16; save it as UTF-8"):
         read_toml(path, "config")
     (tmp_path / "train.jsonl").write_bytes(b'\xef\xbb\xbf{"premise": "a"}\n')
     assert [row for _, row in read_rows(tmp_path / "train.jsonl")] == [{"premise": "a"}]

@@ -47,12 +47,12 @@ def test_the_tasks_own_folder_will_do(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ({"premise": "p", "label": "neutral"}, "no field 'hypothesis'; CB rows need premise, hypothesis, label, and this one has premise, label"),
+        ({"premise": "p", "label": "neutral"}, "no field 'hypothesis'; CB rows need premise, hypothesis, label, but this row has premise, label"),
         ({"premise": "p", "hypothesis": "h"}, "no field 'label'; CB rows need premise, hypothesis, label"),
-        ({**GOOD, "label": "maybe"}, "label 'maybe' is not one of CB's: 'entailment' (0), 'contradiction' (1), 'neutral' (2)"),
-        ({**GOOD, "label": 3}, "label 3 is not one of CB's"),
-        ({**GOOD, "label": True}, "label True is not one of CB's"),
-        ({**GOOD, "label": -1}, "label -1 is not one of CB's"),
+        ({**GOOD, "label": "maybe"}, "label 'maybe' is not one of CB's labels: 'entailment' (0), 'contradiction' (1), 'neutral' (2)"),
+        ({**GOOD, "label": 3}, "label 3 is not one of CB's labels"),
+        ({**GOOD, "label": True}, "label True is not one of CB's labels"),
+        ({**GOOD, "label": -1}, "label -1 is not one of CB's labels"),
         ({**GOOD, "premise": 5}, "field 'premise' is 5; expected text"),
         ('["a list"]\n', "expected an object with fields, got list"),
         ("{broken\n", "not a line of JSON in UTF-8"),
@@ -73,7 +73,7 @@ def test_wrong_encoding(tmp_path):
 
 def test_missing_folder_file_and_rows(tmp_path):
     with pytest.raises(
-        RankprobeError, match=r"is no folder; give 'bundled', 'hub', or a folder that holds CB"
+        RankprobeError, match=r"is not a folder; give 'bundled', 'hub', or a folder that holds CB"
     ):
         load_split(CB, "train", str(tmp_path / "nowhere"))
     with pytest.raises(RankprobeError, match=r"no train.jsonl for CB in .*layout of the official"):
@@ -155,6 +155,6 @@ def test_official_rows(name, superglue):
     """The counts of the paper's Table 2."""
     task = TASKS[name]
     train, validation = (load_split(task, split, str(superglue)) for split in ("train", "validation"))
-    lessons = sum(len(task.lessons(example)) for example in train.examples)
+    lessons = sum(len(task.training_examples(example)) for example in train.examples)
     assert (len(train.examples), len(validation.examples), lessons) == OFFICIAL[name]
     assert train.label == task.title

@@ -94,9 +94,9 @@ def test_a_failing_run_does_not_starve_the_others(tmp_path, monkeypatch):
     real = loop.losses
     broken = configs[0].method.prompt_length
 
-    def losses(backbone, softs, batch):
-        values = real(backbone, softs, batch)
-        return [v * float("nan") for v in values] if len(softs[0].P) == broken else values
+    def losses(backbone, prompt_inputs, batch):
+        values = real(backbone, prompt_inputs, batch)
+        return [v * float("nan") for v in values] if len(prompt_inputs[0].P) == broken else values
 
     monkeypatch.setattr(loop, "losses", losses)
     runs = [rp.find_run(config.run_id, tmp_path) for config in configs]

@@ -10,19 +10,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import assert_equal_runs, quick
+from conftest import assert_equal_runs, quick, started
 from transformers import get_linear_schedule_with_warmup
 
 import rankprobe as rp
 from rankprobe import rank
 from rankprobe.backbone import fingerprint
+from rankprobe.config import RunConfig, TrainingConfig, override
 from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
 from rankprobe.prompts import METHODS, config_class
-from rankprobe.training import loop, member
-from rankprobe.training.api import new_learner
-from rankprobe.training.config import RunConfig, TrainingConfig
-from rankprobe.training.learner import rate_factor
-from rankprobe.training.manifest import new_manifest
+from rankprobe.training import checkpoints, loop, twin
+from rankprobe.training.optimization import rate_factor
+from rankprobe.training.run_state import new_optimization
 from rankprobe.training.session import open_session
 
 
@@ -39,23 +38,22 @@ def trajectory(run) -> np.ndarray:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_steps_change_the_declared_parameters_and_nothing_else(tmp_path, method):
-    config = quick(method=method, steps=3, warmup=0, eval_every=1)
+    config = quick(method=method, steps=3, warmup_ratio=0, eval_every=1)
     session = open_session([config])
-    learner = new_learner(config, session)
+    one = started(config, tmp_path, session)
+    optimization = one.optimization
     tensors = {
         **dict(session.backbone.model.named_parameters()),
         **dict(session.backbone.model.named_buffers()),
     }
     tensors |= {
-        f"method.{name}": tensor for name, tensor in learner.method.state_dict(keep_vars=True).items()
+        f"method.{name}": tensor for name, tensor in optimization.method.state_dict(keep_vars=True).items()
     }
     before = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-    run = rp.runs.create_run(tmp_path / "run", new_manifest(config, session, learner))
-    one = member.Member(config, session, learner, run)
     for step in (1, 2):  # DePT's A has no gradient in the first, B being zero
-        loop.gradients_for(session, [one], step)
+        loop.forward_backward(session, step, [one])
         one.update(step)
-    declared = {id(parameter) for parameter in learner.trained.values()}
+    declared = {id(parameter) for parameter in optimization.trained.values()}
     changed = {name for name, tensor in tensors.items() if not torch.equal(tensor, before[name])}
     assert changed == {name for name, tensor in tensors.items() if id(tensor) in declared}
     frozen = [tensor for tensor in tensors.values() if id(tensor) not in declared]
@@ -67,16 +65,16 @@ def test_what_is_saved_is_what_was_trained(tmp_path, method):
     run = trained(tmp_path, method=method, steps=4, eval_every=2)
     config, tensors = RunConfig.parse(run.manifest["config"]), run.tensors()
     session = open_session([config])
-    learner = new_learner(config, session)
-    np.testing.assert_array_equal(learner.method().detach(), tensors["P0"])
+    optimization = new_optimization(config, session)
+    np.testing.assert_array_equal(optimization.method().detach(), tensors["P0"])
     state = {name: torch.from_numpy(each) for name, each in tensors.items() if name.startswith("factor.")}
-    assert state.keys() == {f"factor.{name}" for name in learner.trained}
-    learner.load(state)
-    np.testing.assert_array_equal(learner.method().detach(), tensors["final"])
-    for parameter in learner.trained.values():
+    assert state.keys() == {f"factor.{name}" for name in optimization.trained}
+    optimization.load(state)
+    np.testing.assert_array_equal(optimization.method().detach(), tensors["final"])
+    for parameter in optimization.trained.values():
         parameter.data.add_(1.0)
-    learner.load(state)
-    for name, parameter in learner.trained.items():
+    optimization.load(state)
+    for name, parameter in optimization.trained.items():
         assert torch.equal(parameter, state[f"factor.{name}"])
     best = [name for name in tensors if name.startswith("best_factor.")]
     assert bool(best) == (method in ("dept", "finetune"))
@@ -115,7 +113,7 @@ def test_finetuning_that_could_not_write_its_result_is_resumed(tmp_path, monkeyp
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(member, "write_tensors", full)
+    monkeypatch.setattr(checkpoints, "write_tensors", full)
     with pytest.raises(RunFailed, match="No space left"):
         trained(tmp_path, method="finetune")
     monkeypatch.undo()
@@ -172,19 +170,21 @@ def test_finetuning_learns_through_the_same_loop(tmp_path):
 
 
 def test_methods_have_training_defaults_of_their_own():
-    assert RunConfig.from_flat({"method": "finetune"}).training.learning_rate == 3e-4
-    assert RunConfig.from_flat({"method": "finetune", "learning_rate": 1e-3}).training.learning_rate == 1e-3
-    assert RunConfig.from_flat({"method": "dpt"}).training.learning_rate == 0.3
+    assert RunConfig.parse({"method": "finetune"}).learning_rate == 3e-4
+    assert RunConfig.parse({"method": "finetune", "learning_rate": 1e-3}).learning_rate == 1e-3
+    assert RunConfig.parse({"method": "dpt"}).learning_rate == 0.3
     finetune = config_class("finetune")()
-    assert RunConfig(method=finetune).training.learning_rate == 3e-4
-    given = TrainingConfig(epochs=3)
-    assert RunConfig(method=finetune, training=given).training == TrainingConfig(epochs=3, learning_rate=3e-4)
-    file = {"method": {"name": "dpt", "bottleneck": 3, "prompt_length": 50}}
-    assert RunConfig.from_flat({"method": "finetune"}, base=file).method == finetune
+    assert RunConfig(method=finetune).learning_rate == 3e-4
+    assert (
+        RunConfig(method=finetune, epochs=3).section(TrainingConfig)
+        == TrainingConfig(epochs=3, learning_rate=3e-4).model_dump()
+    )
+    file = {"method": "dpt", "bottleneck": 3, "prompt_length": 50}
+    assert RunConfig.parse(override(file, {"method": "finetune"})).method == finetune
     with pytest.raises(
         RankprobeError, match="dtype is bfloat16, too coarse for the small steps of method 'f"
     ):
-        RunConfig.from_flat({"method": "finetune", "dtype": "bfloat16"})
+        RunConfig.parse({"method": "finetune", "dtype": "bfloat16"})
 
 
 def test_the_penalty_pulls_run_and_twin(tmp_path):
@@ -205,7 +205,7 @@ def test_where_training_starts_can_be_told(tmp_path):
     again = trained(tmp_path, "again", method="vanilla", init="saved", init_from=str(first.path))
     np.testing.assert_array_equal(again.prompt("P0"), first.prompt("final"))
     worded = trained(tmp_path, "worded", method="vanilla", init="text", init_text="Nora sold the lamp")
-    assert worded.manifest["notes"] == ["the initial text has 4 pieces, repeated to the 8 of P"]
+    assert worded.manifest["notes"] == ["the initial text has 4 tokens, repeated to the prompt length 8"]
     assert first.manifest["notes"] == []
     np.testing.assert_array_equal(worded.prompt("P0")[:4], worded.prompt("P0")[4:])
     svd = trained(tmp_path, "svd", factor_init="svd")
@@ -227,7 +227,7 @@ def test_a_run_folder_is_complete(tmp_path):
     assert manifest["backbone"]["label"] == "random:tiny (random weights)"
     assert manifest["data"]["label"] == "miniature CB"
     assert manifest["trainable"] == {"U": 64, "sigma": 8, "V": 1024}
-    assert manifest["config"]["training"]["steps"] == 6
+    assert manifest["config"]["steps"] == 6
     assert manifest["numerical_rank_rtol"] == rank.numerical_rank_rtol((8, 128))
     assert manifest["versions"]["torch"] == torch.__version__
     assert manifest["seed"] == 42
@@ -236,7 +236,7 @@ def test_a_run_folder_is_complete(tmp_path):
     assert evals["step"].unique().tolist() == [0, 3, 6]
     assert set(evals["metric"]) == {"accuracy", "macro_f1"}
     assert (evals["n_examples"] == 56).all()
-    majority = evals.query("metric == 'accuracy'")["majority"]
+    majority = evals.query("metric == 'accuracy'")["baseline"]
     np.testing.assert_allclose(majority, 100 * 23 / 56)
 
 
@@ -324,7 +324,7 @@ def test_the_twin_starts_equal_and_gets_noise_of_the_gradients_norm(tmp_path, mo
         noises.append(rank.gaussian_like(shape, norm, rng))
         return noises[-1]
 
-    monkeypatch.setattr(member, "gaussian_like", spy)
+    monkeypatch.setattr(twin, "gaussian_like", spy)
     steps = trained(tmp_path).log("steps")
     measures = [c for c in steps if c.startswith("P_") or c.startswith("n_")]
     for column in measures:
@@ -357,15 +357,15 @@ def test_schedule_is_hugging_faces():
 @pytest.mark.parametrize(("clip_norm", "used"), [(0.5, 0.5), (1e9, 7.0)])
 def test_clipping_is_at_the_norm(clip_norm, used):
     """Read off AdamW's first moment, which after one step is a tenth of the gradient it was given."""
-    config = quick(clip_norm=clip_norm, warmup=0)
-    learner = new_learner(config, open_session([config]))
-    for parameter in learner.trained.values():
+    config = quick(clip_norm=clip_norm, warmup_ratio=0)
+    optimization = new_optimization(config, open_session([config]))
+    for parameter in optimization.trained.values():
         parameter.grad = torch.randn_like(parameter)
-    norm = torch.nn.utils.get_total_norm([p.grad for p in learner.trained.values()])
-    for parameter in learner.trained.values():
+    norm = torch.nn.utils.get_total_norm([p.grad for p in optimization.trained.values()])
+    for parameter in optimization.trained.values():
         parameter.grad *= 7.0 / norm
-    assert learner.update(1)["grad_norm"] == pytest.approx(7.0, rel=1e-5)
-    moments = [learner.optimizer.state[p]["exp_avg"] for p in learner.trained.values()]
+    assert optimization.update(1)["grad_norm"] == pytest.approx(7.0, rel=1e-5)
+    moments = [optimization.optimizer.state[p]["exp_avg"] for p in optimization.trained.values()]
     assert torch.nn.utils.get_total_norm(moments).item() == pytest.approx(0.1 * used, rel=1e-4)
 
 
@@ -373,14 +373,14 @@ def test_best_is_kept_by_the_first_metric_and_last_beside_it(tmp_path, monkeypat
     scores = iter([99.0, 10.0, 30.0, 20.0])
     prompts = []
 
-    def fake(exam, backbone, softs, batch_size):
+    def fake(eval_set, backbone, prompt_inputs, batch_size):
         value = next(scores)
-        prompts.append(softs[0].P.numpy().copy())
+        prompts.append(prompt_inputs[0].P.numpy().copy())
         row = {"split": "validation", "metric": "accuracy", "value": value, "n_invalid": 2, "n_examples": 7}
-        row["majority"] = 50.0
+        row["baseline"] = 50.0
         return [[row, {**row, "metric": "macro_f1", "value": 100 - value}]]
 
-    monkeypatch.setattr(loop, "evaluate", fake)
+    monkeypatch.setattr(loop, "evaluate_prompts", fake)
     run = trained(tmp_path, eval_every=2)
     progress = run.manifest["progress"]
     assert (progress["last_invalid"], progress["last_n"]) == (2, 7)
@@ -410,8 +410,8 @@ def test_nan_loss_fails_the_run_and_keeps_its_logs(tmp_path, monkeypatch):
 
     calls = iter(range(99))
 
-    def losses(backbone, softs, batch):
-        values = real(backbone, softs, batch)
+    def losses(backbone, prompt_inputs, batch):
+        values = real(backbone, prompt_inputs, batch)
         return [v * float("nan") for v in values] if next(calls) == 3 else values
 
     monkeypatch.setattr(loop, "losses", losses)
@@ -427,8 +427,8 @@ def test_a_nan_member_fails_alone(tmp_path, monkeypatch):
     alone = trained(tmp_path, "alone", seed=2)
     real = loop.losses
 
-    def losses(backbone, softs, batch):
-        values = real(backbone, softs, batch)
+    def losses(backbone, prompt_inputs, batch):
+        values = real(backbone, prompt_inputs, batch)
         return [values[0] * float("nan"), values[1]] if len(values) == 2 else values
 
     monkeypatch.setattr(loop, "losses", losses)
@@ -447,7 +447,7 @@ def test_a_backbone_that_moved_fails_the_run(tmp_path, monkeypatch):
                 session.backbone.model.shared.weight[4, 4] += 1e-3
 
     session = open_session([quick()])
-    monkeypatch.setattr("rankprobe.training.api.open_session", lambda _: session)
+    monkeypatch.setattr("rankprobe.training.cohort.open_session", lambda _: session)
     with pytest.raises(RunFailed, match="the frozen backbone changed during training"):
         trained(tmp_path, hooks=[nudge])
     run = rp.find_run("run", tmp_path)
@@ -484,7 +484,7 @@ def test_a_full_disk_fails_with_the_next_move(tmp_path, monkeypatch):
             monkeypatch.setattr("rankprobe.runs.files.os.fsync", full)
 
     whole = trained(tmp_path, "whole", checkpoint_every=2)
-    with pytest.raises(RunFailed, match="No space left on device; mend that, then: rankprobe resume .*/run"):
+    with pytest.raises(RunFailed, match="No space left on device; fix that, then: rankprobe resume .*/run"):
         trained(tmp_path, hooks=[fill], checkpoint_every=2)
     monkeypatch.undo()
     run = rp.find_run("run", tmp_path)

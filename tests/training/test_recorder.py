@@ -5,20 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import quick
+from conftest import quick, started
 
 import rankprobe as rp
-from rankprobe.errors import RunFailed
+from rankprobe.config import all_settings
+from rankprobe.errors import ColumnTaken, RunFailed
 from rankprobe.runs import TRUNCATION
-from rankprobe.runs.files import write_sealed
-from rankprobe.training.api import new_learner
-from rankprobe.training.config import leaves
-from rankprobe.training.manifest import new_manifest
-from rankprobe.training.member import Member
-from rankprobe.training.recorder import ColumnTaken
-from rankprobe.training.session import open_session
+from rankprobe.runs.checksums import write_checked_json
 
-SETTINGS = [name for name, *_ in leaves()]
+SETTINGS = list(all_settings())
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +21,7 @@ def finished(tmp_path_factory):
     """With every optional column: a held-back half of dev, and a functional rank."""
     run = rp.train(quick(report_split="half"), runs_dir=tmp_path_factory.mktemp("finished"), name="run")
     found = {"functional_rank": [{"matrix": "P", "functional_rank": 3}], "curves": []}
-    write_sealed(run.path / TRUNCATION, found)
+    write_checked_json(run.path / TRUNCATION, found)
     return run
 
 
@@ -37,11 +32,7 @@ def returns(column):
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory):
     """A member that has not recorded a step, and into which any hook can be put."""
-    config = quick(rank_every=5)
-    session = open_session([config])
-    learner = new_learner(config, session)
-    run = rp.runs.create_run(tmp_path_factory.mktemp("begun") / "run", new_manifest(config, session, learner))
-    return Member(config, session, learner, run)
+    return started(quick(rank_every=5), tmp_path_factory.mktemp("begun"))
 
 
 def check_refused(begun, column, why, step=0):
@@ -61,7 +52,7 @@ def test_a_setting_of_any_method_is_refused_at_the_first_step(begun, column):
 def test_every_column_of_the_frames_is_refused_at_the_first_step(begun, finished):
     frames = rp.load_runs(finished.path.parent)
     columns = {*frames.runs, *frames.evals} - {*SETTINGS} - {"loss", "lr"}
-    assert {"run_id", "status", "path", "majority", "report_best", "functional_rank"} <= columns
+    assert {"run_id", "status", "path", "baseline", "report_best", "functional_rank"} <= columns
     # Columns of the updates themselves are there from the first update on; those of evaluations have
     # a frame of their own.
     columns -= {name for name in columns if name.startswith("grad_norm")}
@@ -95,7 +86,7 @@ def test_a_log_that_has_the_name_of_a_setting_gives_one_column(tmp_path, finishe
     (path / "manifest.json").write_text(json.dumps(manifest))
     (path / "steps.jsonl").write_text('{"step": 0, "seed": 3.0, "mine": 1.0}\n')
     with pytest.warns(
-        UserWarning, match="left out: column 'seed' of the steps of run 'run', as a setting has"
+        UserWarning, match="left out: column 'seed' of the steps of run 'run', because a setting has"
     ):
         steps = rp.load_runs(tmp_path).steps
     assert steps.columns.is_unique

@@ -24,10 +24,10 @@ from killed import KILLED
 import rankprobe as rp
 from rankprobe.cli import main
 from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
-from rankprobe.runs import CHECKPOINTS, LOGS
+from rankprobe.runs import CHECKPOINTS, LOGS, provenance
 from rankprobe.runs.checkpoint import checkpoint_path, last_checkpoint, load_checkpoint, save_checkpoint
-from rankprobe.training import api, manifest, member
-from rankprobe.training.member import relative_distance
+from rankprobe.training import checkpoints, loop, run_state
+from rankprobe.training.checkpoints import relative_distance
 from rankprobe.training.session import open_session
 
 SCRIPT = Path(__file__).parent / "killed.py"
@@ -104,7 +104,7 @@ def steps_logged(runs_dir: Path) -> int:
     return log.read_bytes().count(b"\n") if log.exists() else 0
 
 
-# What the checkpoint counts on
+# What the checkpoint relies on
 
 SHORT = {"method": "probe", "checkpoint_every": 2, "eval_every": 2}
 
@@ -153,7 +153,7 @@ def test_a_log_that_was_lost_or_changed_is_refused_by_name(stopped, name, damage
     (line,) = capsys.readouterr().err.splitlines()
     assert stop.value.code == 2
     what = "is missing, and its" if damage == "lost" else "has other rows that its"
-    assert line.startswith(f"error: {log} {what} checkpoint counts on")
+    assert line.startswith(f"error: {log} {what} checkpoint relies on")
     assert content(stopped.path) == before
 
 
@@ -185,7 +185,7 @@ def test_a_run_that_was_compacting_its_logs_goes_on_from_an_earlier_checkpoint(
     tmp_path, whole, monkeypatch, compacted, then
 ):
     """Its last checkpoint is damaged, so rows are appended to logs that were already made into Parquet files."""
-    compact, done = member.compact, []
+    compact, done = checkpoints.compact, []
 
     def stopping(path):
         if len(done) == compacted:
@@ -193,9 +193,9 @@ def test_a_run_that_was_compacting_its_logs_goes_on_from_an_earlier_checkpoint(
         done.append(path)
         compact(path)
 
-    monkeypatch.setattr(member, "compact", stopping)
+    monkeypatch.setattr(checkpoints, "compact", stopping)
     if compacted == 3:
-        monkeypatch.setattr(member, "drop_old_checkpoints", lambda *_: stopping(tmp_path))
+        monkeypatch.setattr(checkpoints, "drop_old_checkpoints", lambda *_: stopping(tmp_path))
     with pytest.raises(RunFailed, match="no more"):
         rp.train(quick(**SHORT), runs_dir=tmp_path, name="run")
     monkeypatch.undo()
@@ -204,7 +204,7 @@ def test_a_run_that_was_compacting_its_logs_goes_on_from_an_earlier_checkpoint(
     last = checkpoint_path(run.path / CHECKPOINTS, 6)
     last.write_bytes(last.read_bytes()[:-9])
     if then == "stopped again":  # before it has another checkpoint
-        monkeypatch.setattr(member.Member, "checkpoint", lambda self: stopping(tmp_path))
+        monkeypatch.setattr(loop, "checkpoint", lambda state: stopping(tmp_path))
         with pytest.warns(UserWarning, match="go on from step 4"), pytest.raises(RunFailed, match="no more"):
             rp.resume([run])
         monkeypatch.undo()
@@ -221,7 +221,7 @@ def test_a_run_that_was_compacting_its_logs_goes_on_from_an_earlier_checkpoint(
 
 def otherwise(monkeypatch, change, seed=0):
     """Have methods start from changed parameters and buffers, and from another seed."""
-    build, generator = api.build, api.torch_generator
+    build, generator = run_state.build, run_state.torch_generator
 
     def changed(*given):
         method = build(*given)
@@ -229,8 +229,8 @@ def otherwise(monkeypatch, change, seed=0):
             tensor.data *= 1 + change
         return method
 
-    monkeypatch.setattr(api, "build", changed)
-    monkeypatch.setattr(api, "torch_generator", lambda given, stream: generator(given + seed, stream))
+    monkeypatch.setattr(run_state, "build", changed)
+    monkeypatch.setattr(run_state, "torch_generator", lambda given, *at: generator(given + seed, *at))
 
 
 def notes(run):
@@ -263,7 +263,7 @@ def test_what_a_method_adds_to_its_start_is_added_to_the_saved_one(tmp_path, mon
     rp.resume([run])
     assert notes(run)
     monkeypatch.undo()
-    method = api.new_learner(config, open_session([config])).method
+    method = run_state.new_optimization(config, open_session([config])).method
     theta = torch.from_numpy(run.tensors()["factor.theta"])
     np.testing.assert_array_equal(run.prompt(), method.P0 + (method.R @ theta).view_as(method.P0))
 
@@ -300,14 +300,16 @@ def test_the_other_machine_is_noted_once(stopped, monkeypatch):
     def stop(record):
         os.kill(os.getpid(), signal.SIGINT)
 
-    here, versions = manifest.machine("cpu"), manifest.versions()
+    here, versions = provenance.machine("cpu"), provenance.versions()
     assert notes(stopped) == []
-    monkeypatch.setattr(manifest, "process", lambda: {"pid": 1, "host": "node7"})
-    monkeypatch.setattr(manifest, "machine", lambda device: {**here, "threads": 96, "OMP_NUM_THREADS": "96"})
-    monkeypatch.setattr(manifest, "versions", lambda: {**versions, "torch": "3.0"})
+    monkeypatch.setattr(provenance, "process", lambda: {"pid": 1, "host": "node7"})
+    monkeypatch.setattr(
+        provenance, "machine", lambda device: {**here, "threads": 96, "OMP_NUM_THREADS": "96"}
+    )
+    monkeypatch.setattr(provenance, "versions", lambda: {**versions, "torch": "3.0"})
     with pytest.raises(RunInterrupted):
         rp.resume([stopped], hooks=[stop])
-    monkeypatch.setattr(manifest, "versions", lambda: {**versions, "torch": "4.0"})
+    monkeypatch.setattr(provenance, "versions", lambda: {**versions, "torch": "4.0"})
     rp.resume([stopped])
     (note,) = notes(stopped)
     assert f"after step 3 (host node7, was {os.uname().nodename}, threads 96, was {here['threads']}, " in note

@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import pytest
 from conftest import quick
 
+from rankprobe.data.checks import check_tokenizer
 from rankprobe.errors import RankprobeError
-from rankprobe.training.session import check_tokenizer, open_session
+from rankprobe.training.session import open_session
 
 
 class Tokenizer:
@@ -35,11 +36,11 @@ class Tokenizer:
 @pytest.mark.parametrize(
     ("faults", "message"),
     [
-        ({"length": 9999}, "has 9999 pieces, and the model's embedding 8"),
-        ({"pad_token_id": None}, "has no padding piece"),
-        ({"eos_token_id": None}, "has no end-of-sequence piece, so an answer would never end"),
-        ({"endless": True}, "does not end a text with its end-of-sequence piece"),
-        ({"reads": "0"}, "turns the labels ('0', '1', '2') into ('0', '0', '0'); try other --targets"),
+        ({"length": 9999}, "has 9999 tokens, but the model's embedding has 8"),
+        ({"pad_token_id": None}, "has no padding token"),
+        ({"eos_token_id": None}, "has no end-of-sequence token, so an answer would never end"),
+        ({"endless": True}, "does not end a text with its end-of-sequence token"),
+        ({"reads": "0"}, "decodes the labels ('0', '1', '2') as ('0', '0', '0'); try other --targets"),
     ],
 )
 def test_tokenizers_that_cannot_serve_are_refused(backbone, faults, message):
@@ -64,6 +65,6 @@ def test_labels_of_ones_own_are_changed_in_their_file(tmp_path):
         (tmp_path / f"{split}.jsonl").write_text(rows)
     task = 'template = "{review}"\ntarget = "label"\ntrain = "train.jsonl"\nvalidation = "val.jsonl"\n'
     (tmp_path / "t.toml").write_text(task + '[labels]\n0 = "bad "\n1 = "good"\n')
-    message = r"turns the labels \('bad ', 'good'\) into \('bad', 'good'\); change \[labels\] of its TOML"
+    message = r"decodes the labels \('bad ', 'good'\) as \('bad', 'good'\); change \[labels\] of its TOML"
     with pytest.raises(RankprobeError, match=message):
         open_session([quick(task=str(tmp_path / "t.toml"))])

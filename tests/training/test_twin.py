@@ -16,16 +16,18 @@ from rich.console import Console
 import rankprobe as rp
 from rankprobe import rank
 from rankprobe.cli import show
-from rankprobe.cli.progress import Watch
+from rankprobe.cli.progress import RunProgress
+from rankprobe.data.seeding import numpy_generator
 from rankprobe.errors import RunFailed, RunInterrupted
 from rankprobe.plots import FIGURES
 from rankprobe.prompts.config import ProbeConfig
 from rankprobe.rank import NotConverged
 from rankprobe.reports import findings
 from rankprobe.reports.readings import analyze
-from rankprobe.training import calibrate, member, recorder
-from rankprobe.training.calibrate import summary
-from rankprobe.training.seeding import numpy_generator
+from rankprobe.runs.step_record import StepRecord
+from rankprobe.studies import calibration
+from rankprobe.studies.calibration import summary
+from rankprobe.training import recorder, twin
 
 LOST = 4
 """The step at which the twin diverges."""
@@ -37,15 +39,15 @@ def without(tmp_path_factory):
 
 
 def at_step(step, change):
-    """`Member.update_twin`, with `change` applied to the member before the update of `step`."""
-    plain = member.Member.update_twin
+    """`NoiseTwin.update`, with `change` applied to the twin before the update of `step`."""
+    plain = twin.NoiseTwin.update
 
-    def update_twin(self, now, size):
+    def update(self, now, norm):
         if now == step:
             change(self)
-        plain(self, now, size)
+        plain(self, now, norm)
 
-    return update_twin
+    return update
 
 
 def times(factor):
@@ -62,13 +64,13 @@ def times(factor):
 def spoiled(name, value):
     def change(one):
         with torch.no_grad():
-            getattr(one.twin.method, name).flatten()[0] = value
+            getattr(one.method, name).flatten()[0] = value
 
     return change
 
 
 def penalised(one):
-    one.twin.method.penalty = lambda: one.twin.method.sigma.sum() * math.inf
+    one.method.penalty = lambda: one.method.sigma.sum() * math.inf
 
 
 def not_found(stack):
@@ -81,16 +83,16 @@ def not_found(stack):
 
 
 DIVERGING = {
-    "noise that is not a number": (member, "gaussian_like", lambda: times(math.nan)),
-    "noise that overflows": (member, "gaussian_like", lambda: times(1e36)),
-    "a factor": (member.Member, "update_twin", lambda: at_step(LOST, spoiled("U", math.nan))),
+    "noise that is not a number": (twin, "gaussian_like", lambda: times(math.nan)),
+    "noise that overflows": (twin, "gaussian_like", lambda: times(1e36)),
+    "a factor": (twin.NoiseTwin, "update", lambda: at_step(LOST, spoiled("U", math.nan))),
     "a factor under the gate": (
-        member.Member,
-        "update_twin",
+        twin.NoiseTwin,
+        "update",
         lambda: at_step(LOST, spoiled("sigma", -math.inf)),
     ),
-    "P": (member.Member, "update_twin", lambda: at_step(LOST, lambda one: huge(one.twin.method))),
-    "the penalty": (member.Member, "update_twin", lambda: at_step(LOST, penalised)),
+    "P": (twin.NoiseTwin, "update", lambda: at_step(LOST, lambda one: huge(one.method))),
+    "the penalty": (twin.NoiseTwin, "update", lambda: at_step(LOST, penalised)),
     "the spectrum": (recorder, "gram_singular_values", lambda: not_found),
 }
 
@@ -145,7 +147,7 @@ def lost(tmp_path_factory):
     """Two seeds: the twin of the first diverges."""
     folder = tmp_path_factory.mktemp("lost")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(member, "gaussian_like", times(math.nan))
+        patch.setattr(twin, "gaussian_like", times(math.nan))
         with pytest.warns(UserWarning, match="one: the noise twin diverged at step 4"):
             rp.train(quick(checkpoint_every=1), runs_dir=folder, name="one")
     rp.train(quick(seed=7, checkpoint_every=1), runs_dir=folder, name="two")
@@ -162,8 +164,8 @@ def test_resumed_before_and_after_the_twin_diverged(tmp_path, monkeypatch, lost,
         drawn = rank.gaussian_like(shape, norm, numpy_generator(*at))
         return drawn * (math.nan if at[-1] >= LOST else 1.0)
 
-    monkeypatch.setattr(member, "numpy_generator", lambda *at: at)
-    monkeypatch.setattr(member, "gaussian_like", noise)
+    monkeypatch.setattr(twin, "numpy_generator", lambda *at: at)
+    monkeypatch.setattr(twin, "gaussian_like", noise)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         with pytest.raises((KeyboardInterrupt, RunInterrupted)):
@@ -179,7 +181,7 @@ def test_logs_and_checkpoints_of_a_lost_twin(tmp_path, monkeypatch):
         if record.step == 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(member, "gaussian_like", times(math.nan))
+    monkeypatch.setattr(twin, "gaussian_like", times(math.nan))
     with (
         pytest.warns(UserWarning, match="noise twin diverged"),
         pytest.raises((KeyboardInterrupt, RunInterrupted)),
@@ -227,19 +229,19 @@ def test_figures_are_drawn(lost, name, only):
 
 def test_the_progress_line_says_it(lost):
     console = Console(record=True, width=200)
-    with Watch(console, several=False) as watch:
+    with RunProgress(console, several=False) as progress:
         steps = rp.find_run("one", lost).log("steps")
         row = {**steps.iloc[-1].to_dict(), "n_positive": 5, "twin_n_positive": None}
-        evals = [{"split": "validation", "metric": "accuracy", "value": 50.0, "majority": 50.0}]
-        watch(recorder.StepRecord("one", 6, 6, row, evals, torch.zeros(1), {}))
+        evals = [{"split": "validation", "metric": "accuracy", "value": 50.0, "baseline": 50.0}]
+        progress(StepRecord("one", 6, 6, row, evals, torch.zeros(1), {}))
     assert "σ>0 5 (twin diverged)" in console.export_text()
 
 
 def test_another_member_keeps_its_twin(tmp_path, monkeypatch):
     configs = [quick(seed=seed) for seed in (1, 2)]
     whole = rp.train_cohort(configs, runs_dir=tmp_path / "whole")
-    change = at_step(LOST, lambda one: spoiled("U", math.nan)(one) if one.config.seed == 1 else None)
-    monkeypatch.setattr(member.Member, "update_twin", change)
+    change = at_step(LOST, lambda one: spoiled("U", math.nan)(one) if one.seed == 1 else None)
+    monkeypatch.setattr(twin.NoiseTwin, "update", change)
     with pytest.warns(UserWarning, match="noise twin diverged"):
         runs = rp.train_cohort(configs, runs_dir=tmp_path / "one lost")
     assert_equal_runs(runs[1], whole[1])
@@ -248,12 +250,12 @@ def test_another_member_keeps_its_twin(tmp_path, monkeypatch):
 
 def test_planted_runs_go_on_without_their_twin(monkeypatch):
     settings = {"methods": (ProbeConfig(),), "planted": (2,), "shape": (6, 8), "steps": 20, "seeds": (0,)}
-    whole = calibrate.calibrate(**settings)
-    monkeypatch.setattr(rank, "gaussian_like", lambda shape, norm, rng: np.full(shape, np.nan))
+    whole = calibration.calibrate(**settings)
+    monkeypatch.setattr(twin, "gaussian_like", lambda shape, norm, rng: np.full(shape, np.nan))
     with pytest.warns(
         UserWarning, match="probe with planted rank 2, seed 0: the noise twin diverged at step 1"
     ):
-        found = calibrate.calibrate(**settings)
+        found = calibration.calibrate(**settings)
     comparisons = found["reading"].str.endswith(("_minus_twin", "_above_twin"))
     assert found.loc[comparisons, "recovered"].isna().all()
     assert found["twin"].isna().all()

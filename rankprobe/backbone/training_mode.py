@@ -1,0 +1,60 @@
+"""The state of the backbone in a training pass: with dropout, with recomputation, or with neither."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from rankprobe.backbone.base import Backbone
+from rankprobe.backbone.checkpointing import recomputing
+from rankprobe.backbone.dropout import MemberDropout
+from rankprobe.backbone.score import TextBatch
+
+
+@runtime_checkable
+class Mode(Protocol):
+    """The settings that decide."""
+
+    @property
+    def dropout(self) -> bool: ...
+    @property
+    def gradient_checkpointing(self) -> bool: ...
+
+
+@contextlib.contextmanager
+def training_mode(
+    backbone: Backbone, mode: Mode, n: int, batch: TextBatch, generators: Sequence[torch.Generator]
+) -> Iterator[None]:
+    """Inside this context the backbone applies dropout, or recomputes its blocks, if `mode` says so.
+
+    Args:
+        backbone: the frozen model.
+        mode: a config.
+        n: prompt length.
+        batch: the rows of K members.
+        generators: K, from which the members draw their dropout masks; not used without dropout.
+    """
+    if mode.gradient_checkpointing:
+        with recomputing(backbone.model):
+            yield
+    elif mode.dropout:
+        backbone.model.train()
+        try:
+            with MemberDropout(generators, batch.rows, sequence_lengths(backbone, n, batch)):
+                yield
+        finally:
+            backbone.model.eval()
+    else:
+        yield
+
+
+def sequence_lengths(backbone: Backbone, n: int, batch: TextBatch) -> dict[int, Sequence[int]]:
+    """For each length of a sequence in the batch, the lengths it would have for each member alone."""
+    sources = [n + length for length in batch.source_lengths]
+    padded, answers = n + batch.input_ids.shape[1], batch.labels.shape[1]
+    if not backbone.causal:
+        return {answers: batch.target_lengths, padded: sources}
+    return {padded + answers: [s + t for s, t in zip(sources, batch.target_lengths, strict=True)]}

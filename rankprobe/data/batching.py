@@ -1,0 +1,82 @@
+"""From token ids to batches: which rows form a batch, and padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from rankprobe.backbone import TextBatch
+from rankprobe.backbone.score import IGNORED
+from rankprobe.data.encoding import Encoded, Ids
+from rankprobe.data.seeding import numpy_generator
+
+LENGTH_JITTER = 0.1
+"""Lengths are changed at random by up to ±10 % before sorting, so that batches differ between epochs."""
+
+
+def epoch_batches(
+    lengths: Sequence[int], batch_size: int, batching: str, seed: int, epoch: int
+) -> list[list[int]]:
+    """The row numbers of each batch of one epoch; every row occurs once.
+
+    If the last batch cannot be filled, the short batch is placed at random in the row order. The mean loss of
+    a short batch counts as much as that of a full one, so it must not hold the longest rows in every epoch.
+
+    Args:
+        lengths: tokens per row.
+        batch_size: rows per batch.
+        batching: `length` sorts rows by jittered length, splits them into batches and shuffles the batches;
+            `random` shuffles the rows.
+        seed: of the run.
+        epoch: from 0.
+    """
+    rng = numpy_generator(seed, "order", epoch)
+    if batching == "random":
+        order = rng.permutation(len(lengths))
+    else:
+        jitter = rng.uniform(1 - LENGTH_JITTER, 1 + LENGTH_JITTER, len(lengths))
+        order = np.argsort(np.asarray(lengths) * jitter, kind="stable")
+    count = -(-len(order) // batch_size)
+    sizes = np.full(count, batch_size)
+    sizes[rng.integers(count)] -= count * batch_size - len(order)
+    batches = np.split(order, np.cumsum(sizes)[:-1])
+    return [batches[i].tolist() for i in rng.permutation(count)]
+
+
+def collate(
+    data: Encoded,
+    members: Sequence[Sequence[int]],
+    pad_id: int,
+    device: torch.device,
+    target_rows: Sequence[Sequence[int]] | None = None,
+) -> TextBatch:
+    """One batch with the rows of K members, member after member, padded on the right to the longest row.
+
+    Args:
+        data: the tokenised split.
+        members: row numbers per member.
+        pad_id: id of the padding token.
+        device: where the batch is put.
+        target_rows: for each row, the row whose target it is trained on; unset: the row itself.
+    """
+    target_rows = members if target_rows is None else target_rows
+    sources = [data.sources[row] for member in members for row in member]
+    targets = [data.targets[row] for member in target_rows for row in member]
+    return TextBatch(
+        rows=[len(member) for member in members],
+        source_lengths=[max(len(data.sources[row]) for row in member) for member in members],
+        target_lengths=[max(len(data.targets[row]) for row in member) for member in target_rows],
+        input_ids=_padded(sources, pad_id).to(device),
+        attention_mask=_padded([[1] * len(ids) for ids in sources], 0).to(device),
+        labels=_padded(targets, IGNORED).to(device),
+    )
+
+
+def _padded(rows: Sequence[Ids], fill: int) -> Int64[Tensor, "B T"]:
+    tensors = [torch.as_tensor(row, dtype=torch.long) for row in rows]
+    return pad_sequence(tensors, batch_first=True, padding_value=fill)

@@ -1,0 +1,30 @@
+"""Random numbers as a function of (seed, stream, step), so that no generator state has to be saved.
+
+A run draws its initial parameters, batch orders, dropout masks and the noise of its twin from separate
+streams, each indexed by epoch or step. So a resumed run needs no generator state, an evaluation or a hook
+cannot change later draws, and a member of a cohort draws what it would draw alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+STREAMS = {"init": 0, "order": 1, "dropout": 2, "twin": 3, "shots": 4, "control": 5}
+
+
+def _sequence(seed: int, stream: str, index: int) -> np.random.SeedSequence:
+    return np.random.SeedSequence([seed, STREAMS[stream], index])
+
+
+def torch_generator(
+    seed: int, stream: str, index: int = 0, device: torch.device | str = "cpu"
+) -> torch.Generator:
+    """A torch generator for one stream at one index (epoch or step)."""
+    state = _sequence(seed, stream, index).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(state >> np.uint64(1)))
+
+
+def numpy_generator(seed: int, stream: str, index: int = 0) -> np.random.Generator:
+    """A numpy generator for one stream at one index (epoch or step)."""
+    return np.random.default_rng(_sequence(seed, stream, index))

@@ -1,0 +1,22 @@
+"""Questions that take many runs.
+
+The modules:
+
+    calibration   which readings recover a planted rank
+    distillation  the same with a model: students of teacher prompts of known rank
+    capacity      scores over the number of trained parameters; d90
+    parameters    how many parameters each method trains
+"""
+
+from rankprobe.studies.calibration import calibrate
+from rankprobe.studies.capacity import capacity, d90
+from rankprobe.studies.distillation import calibrate_model
+from rankprobe.studies.parameters import trainable_parameters
+
+__all__ = [
+    "calibrate",
+    "calibrate_model",
+    "capacity",
+    "d90",
+    "trainable_parameters",
+]

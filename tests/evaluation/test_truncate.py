@@ -1,0 +1,138 @@
+"""Truncation curves: the whole prompt scores as the run did, and less of it as less of it does."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from conftest import quick
+
+import rankprobe as rp
+from rankprobe.backbone import PromptInput
+from rankprobe.data.eval_set import build_eval_set, max_answer_length, task_of
+from rankprobe.errors import RankprobeError
+from rankprobe.evaluation.load import backbone_of
+from rankprobe.evaluation.scoring import evaluate_prompts
+from rankprobe.evaluation.truncation import CURVES, save_truncation, truncate
+from rankprobe.rank import truncated
+from rankprobe.tasks import load_split
+
+TRAINED = {"learning_rate": 0.3, "steps": 12, "eval_every": 12, "dtype": "float64"}
+
+
+@pytest.fixture(scope="module", params=["vanilla", "probe", "dept"])
+def run(request, tmp_path_factory):
+    return rp.train(quick(method=request.param, **TRAINED), runs_dir=tmp_path_factory.mktemp("runs"))
+
+
+def test_every_curve_ends_at_the_score_of_the_run(run):
+    curves = truncate(run).curves
+    last = run.log("evals").query("split == 'validation'").groupby("metric")["value"].last()
+    whole = curves[curves["k"] == 8]
+    assert len(whole) == len(CURVES) * len(last)
+    for row in whole.to_dict("records"):
+        assert row["value"] == last[row["metric"]]
+
+
+def test_scores_are_those_of_the_cut_prompt(run):
+    """One k, evaluated by hand; DePT keeps its shift, which the run's own factors give."""
+    config = rp.RunConfig.parse(run.manifest["config"])
+    if not config.method.prompt_is_all:
+        pytest.skip("its other factors are tested by the end of the curve")
+    backbone = backbone_of(config)
+    rows = load_split(task_of(config), "validation", "bundled")
+    eval_set = build_eval_set(config, rows, backbone, max_answer_length(config, backbone))
+    P, P0 = run.prompt().astype(float), run.prompt("P0").astype(float)
+    by_hand = {"P": truncated(P, [3], "top")[0], "dP": P0 + truncated(P - P0, [3], "top")[0]}
+    curves = truncate(run, ks=[3]).curves
+    for matrix, cut in by_hand.items():
+        soft = PromptInput(torch.from_numpy(cut.astype(np.float32)))
+        (expected,) = evaluate_prompts(eval_set, backbone, [soft], 8)
+        found = curves[(curves["matrix"] == matrix) & (curves["kept"] == "top") & (curves["k"] == 3)].iloc[0]
+        assert found["value"] == expected[0]["value"]
+
+
+def test_each_curve_asks_with_its_own_prompts(run, monkeypatch):
+    from rankprobe.evaluation import truncation as module
+
+    asked = []
+
+    def stub(eval_set, backbone, prompt_inputs, batch_size, scoring):
+        asked.extend(np.asarray(soft.P, dtype=float) for soft in prompt_inputs)
+        return [["0"] * len(eval_set.data) for _ in prompt_inputs]
+
+    monkeypatch.setattr(module, "answer", stub)
+    module.truncate(run, ks=[3], seed=5)
+    P, P0 = run.prompt().astype(float), run.prompt("P0").astype(float)
+    expected = [
+        *truncated(P, [3, 8], "top"),
+        *(P0 + truncated(P - P0, [3, 8], "top")),
+        *truncated(P, [3, 8], "bottom"),
+        *truncated(P, [3, 8], "random", 5),
+    ]
+    np.testing.assert_allclose(asked, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_curves_are_kept_and_come_back_in_frames(run):
+    found = truncate(run, ks=[0, 2])
+    assert rp.load_runs(run.path.parent).truncation.empty
+    save_truncation(run, found)
+    back = rp.load_runs(run.path.parent).truncation
+    assert len(back) == len(found.curves)
+    assert back["value"].tolist() == found.curves["value"].tolist()
+    assert set(back["method"]) == {run.manifest["config"]["method"]}
+    stored = (run.truncation() or {})["functional_rank"]
+    assert [row["matrix"] for row in stored] == ["P", "dP"]
+    (run.path / "truncation.json").unlink()
+
+
+def test_functional_rank_of_a_prompt_that_needs_one_direction(tmp_path, monkeypatch):
+    """All gain comes with the first direction: every resample that gains says 1."""
+    run = rp.train(quick(method="vanilla", **TRAINED), runs_dir=tmp_path)
+    from rankprobe.evaluation import truncation as module
+
+    def stub(eval_set, backbone, prompt_inputs, batch_size, scoring):
+        right = [eval_set.task.target(example, eval_set.targets) for example in eval_set.data.examples]
+        wrong = ["nothing"] * len(right)
+        return [
+            right if torch.linalg.matrix_rank(soft.P.double(), rtol=1e-6) >= 1 else wrong
+            for soft in prompt_inputs
+        ]
+
+    monkeypatch.setattr(module, "answer", stub)
+    first = module.truncate(run).functional_rank.iloc[0]
+    assert (first["functional_rank"], first["low"], first["high"], first["defined"]) == (1, 1, 1, 1)
+    monkeypatch.setattr(
+        module,
+        "answer",
+        lambda eval_set, b, prompt_inputs, *_: [["x"] * len(eval_set.data)] * len(prompt_inputs),
+    )
+    none = module.truncate(run).functional_rank.iloc[0]
+    assert np.isnan(none["functional_rank"])
+    assert none["defined"] == 0
+
+
+def test_the_score_without_reading_is_resampled_too(run, monkeypatch):
+    """Who always gives the commonest label gains nothing in any resample, however common it is there."""
+    from rankprobe.evaluation import truncation as module
+
+    def constant(eval_set, backbone, prompt_inputs, *_):
+        counts = Counter(
+            eval_set.task.target(example, eval_set.targets) for example in eval_set.data.examples
+        )
+        return [[counts.most_common(1)[0][0]] * len(eval_set.data)] * len(prompt_inputs)
+
+    monkeypatch.setattr(module, "answer", constant)
+    found = module.truncate(run, ks=[0, 4]).functional_rank
+    assert found["functional_rank"].isna().all()
+    assert found["defined"].eq(0).all()
+
+
+def test_what_cannot_be_cut(run, tmp_path):
+    with pytest.raises(RankprobeError, match=r"k is 0 to 9; expected 0 to 8 for a prompt \(8, 128\)"):
+        truncate(run, ks=[0, 9])
+    tuned = rp.train(quick(method="finetune", steps=2), runs_dir=tmp_path)
+    with pytest.raises(RankprobeError, match="has no prompt to cut"):
+        truncate(tuned)

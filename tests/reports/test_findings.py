@@ -1,0 +1,153 @@
+"""Sentences derived from the numbers of runs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rankprobe.errors import RankprobeError
+from rankprobe.reports import findings
+from rankprobe.runs import Run
+
+
+def run(folder, seed=0, *, truncation=None, source="hub", random=False, control="none", **readings) -> Run:
+    """A finished run with the parts that `findings` reads."""
+    path = folder / f"run-{seed}"
+    path.mkdir()
+    row = {"n_positive": 37, "n_negative": 63, "n_zero": 0, "twin_n_positive": 12}
+    row |= {"P_numerical_rank": 100, "P_erank_rv": 80.5, "twin_P_erank_rv": 9.0} | readings
+    manifest = {
+        "readings": {name: value for name, value in row.items() if value is not None},
+        "status": "finished",
+        "backbone": {"label": "tiny", "random_weights": random},
+        "data": {"label": "CB", "source": source, "n_train": 250, "n_validation": 56},
+        "config": {
+            "seed": seed,
+            "task": {"name": "cb", "control": control},
+            "method": {"name": "probe", "prompt_length": 100},
+        },
+        "trainable_parameters": 1,
+        "progress": {"step": 9, "total_steps": 9},
+        "timings": {},
+    }
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    if truncation is not None:
+        rows = [{"matrix": name, **values} for name, values in truncation.items()]
+        (path / "truncation.json").write_text(json.dumps({"functional_rank": rows}))
+    return Run(path)
+
+
+TRUNCATION = {
+    "P": {"functional_rank": 6, "low": 4, "high": 9},
+    "dP": {"functional_rank": 5, "low": 3, "high": 8},
+}
+
+
+def test_a_count_close_to_the_twins_is_not_evidence(tmp_path):
+    count, present, used = findings([run(tmp_path, n_positive=18, n_negative=82)])
+    assert count == (
+        "18 of 100 diagonal entries stayed positive; the noise twin kept 12: not distinguishable from the null "
+        "(one seed: spread unknown), so the count alone is not evidence of low rank."
+    )
+    assert present == "P has numerical rank 100; its effective rank is 80.5, its noise twin's 9."
+    assert used.startswith("The functional rank is not known yet; measure it: rankprobe truncate ")
+
+
+def test_a_probe_with_only_dead_entries(tmp_path):
+    assert findings([run(tmp_path, n_positive=0, n_negative=100)])[0] == (
+        "0 of 100 diagonal entries stayed positive: P is zero and stays zero, as a dead entry gets no gradient; "
+        "try a lower --learning-rate."
+    )
+
+
+def test_counts_distinguishable_from_the_twins(tmp_path):
+    runs = [run(tmp_path, seed, n_positive=60 + seed, twin_n_positive=12 - seed) for seed in range(5)]
+    assert "62 ± 1.6" in findings(runs)[0]
+    assert "(mean of 5 seeds); the noise twin kept 10 ± 1.6: above the null" in findings(runs)[0]
+    assert findings(runs)[0].endswith("kept entries alive that noise alone would have killed.")
+    below = [run(tmp_path, 10 + seed, n_positive=10 - seed, twin_n_positive=60 + seed) for seed in range(5)]
+    assert findings(below)[0].endswith("let more entries die than noise alone would have.")
+
+
+def test_functional_rank(tmp_path):
+    used = findings([run(tmp_path, truncation=TRUNCATION)])[-1]
+    assert used.startswith("The functional rank is 6 (4–9) of P and 5 (3–8) of ΔP (added to P0): ")
+    undefined = {name: {"functional_rank": None, "low": None, "high": None} for name in TRUNCATION}
+    sentence = findings([run(tmp_path, 1, truncation=undefined)])[-1]
+    assert sentence == "The score does not exceed the baseline, so the functional rank is undefined."
+
+
+def test_without_twin_or_diagonal(tmp_path):
+    assert "no noise twin, so the count says nothing" in findings([run(tmp_path, twin_n_positive=None)])[0]
+    vanilla = run(tmp_path, 1, n_positive=None, n_negative=None, n_zero=None, twin_n_positive=None)
+    assert findings([vanilla])[0].startswith("P has numerical rank")
+
+
+def test_caveats_come_first(tmp_path):
+    first = findings([run(tmp_path, source="bundled", random=True, control="shuffle-labels")])[0]
+    assert first == (
+        "Note that the model has random weights; the task is a miniature of ours, not SuperGLUE; the "
+        "training labels do not belong to the texts."
+    )
+
+
+def test_a_run_without_a_logged_step_is_refused(tmp_path):
+    bare = run(tmp_path)
+    (bare.path / "manifest.json").write_text(json.dumps({**bare.manifest, "readings": {}}))
+    with pytest.raises(RankprobeError, match="nothing to report"):
+        findings([bare])
+
+
+def truncations(*ranks):
+    """Truncation results of seeds with these functional ranks; None: the score does not exceed the baseline."""
+    rows = [
+        {"functional_rank": r, "low": r and r - 2, "high": r and r + 4 * i} for i, r in enumerate(ranks, 1)
+    ]
+    return [{"P": row, "dP": row} for row in rows]
+
+
+def test_seeds_without_a_functional_rank_are_counted(tmp_path):
+    runs = [
+        run(tmp_path, seed, truncation=truncation) for seed, truncation in enumerate(truncations(4, None, 8))
+    ]
+    used = findings(runs)[-1]
+    assert used.startswith(
+        "The functional rank is 6 ± 2.8 of P (defined for 2 of 3 seeds, as the others do not exceed the baseline; "
+        "2–20 from the lowest to the highest limit of the seeds' own intervals, each of 95 % over dev examples) and 6"
+    )
+
+
+def test_limits_of_several_seeds_are_not_called_an_interval_of_the_mean(tmp_path):
+    used = findings(
+        [run(tmp_path, seed, truncation=truncation) for seed, truncation in enumerate(truncations(4, 8))]
+    )[-1]
+    assert "(mean of 2 seeds; 2–16 from the lowest to the highest limit of the seeds' own intervals" in used
+    assert "95 % interval" not in used
+    one = findings([run(tmp_path, 9, truncation=TRUNCATION)])[-1]
+    assert one.endswith("(95 % interval over dev examples).")
+
+
+def test_an_interval_says_how_many_resamples_have_no_rank(tmp_path):
+    truncation = {name: {**row, "defined": 0.6} for name, row in TRUNCATION.items()}
+    assert (
+        "6 (4–9, undefined in 40% of resamples) of P" in findings([run(tmp_path, truncation=truncation)])[-1]
+    )
+
+
+def test_every_run_without_truncation_is_named(tmp_path):
+    runs = [run(tmp_path, 1), run(tmp_path, 2, truncation=TRUNCATION), run(tmp_path, 3)]
+    assert findings(runs)[-1].endswith(f"rankprobe truncate {runs[0].path} {runs[2].path}")
+
+
+def test_readings_that_some_seeds_lack_say_how_many_seeds_have_them(tmp_path):
+    runs = [
+        run(tmp_path, 1),
+        run(tmp_path, 2, twin_n_positive=None, P_numerical_rank=None, P_erank_rv=None, twin_P_erank_rv=None),
+    ]
+    count, present, _ = findings(runs)
+    assert "(mean of 2 seeds); the noise twin kept 12 (1 of 2 seeds): " in count
+    assert present == (
+        "P has numerical rank 100 (1 of 2 seeds); its effective rank is 80.5 (1 of 2 seeds), its noise twin's 9 "
+        "(1 of 2 seeds)."
+    )

@@ -1,0 +1,95 @@
+"""Stop signals of a terminal, a closed ssh connection, and the scheduler of a cluster."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from conftest import quick
+
+import rankprobe as rp
+from rankprobe.errors import RunInterrupted
+from rankprobe.interrupt import CLUSTER_SIGNALS, USER_SIGNALS, StopRequest
+from rankprobe.sweeps import pack, sweep
+from rankprobe.training import cohort, run_state
+
+ALL = (*USER_SIGNALS, *CLUSTER_SIGNALS)
+
+
+def kill(number):
+    os.kill(os.getpid(), number)
+
+
+@pytest.fixture(autouse=True)
+def handlers(usual_signals):
+    before = [signal.getsignal(number) for number in ALL]
+    yield
+    assert [signal.getsignal(number) for number in ALL] == before
+
+
+@pytest.mark.parametrize("number", ALL)
+def test_a_signal_requests_a_stop(number):
+    with StopRequest() as stop:
+        assert not stop.requested
+        kill(number)
+        assert stop.requested
+
+
+@pytest.mark.parametrize("first", CLUSTER_SIGNALS)
+def test_a_cluster_signal_may_come_twice_and_before_sigterm(first):
+    with StopRequest() as stop:
+        for number in (first, first, signal.SIGHUP, signal.SIGTERM):
+            kill(number)
+        assert stop.requested
+
+
+@pytest.mark.parametrize("first", USER_SIGNALS)
+def test_the_second_ctrl_c_acts_as_usual(first):
+    with pytest.raises(KeyboardInterrupt), StopRequest():  # noqa: PT012
+        kill(first)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        kill(signal.SIGUSR1)
+        kill(signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", CLUSTER_SIGNALS)
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda number, frame: None])
+def test_a_signal_that_would_not_end_the_process_is_left_alone(number, handler):
+    """After nohup SIGHUP is ignored, and a program that imports rankprobe may have its own handlers."""
+    before = signal.signal(number, handler)
+    try:
+        with StopRequest() as stop:
+            kill(number)
+            assert signal.getsignal(number) == handler
+            assert not stop.requested
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.parametrize("where", ["loading", "the last step", "between"])
+def test_a_sweep_stops_cleanly_at_any_point(tmp_path, monkeypatch, where):
+    configs = [quick(steps=2, seed=seed) for seed in (1, 2)]
+    open_session, update = cohort.open_session, run_state.RunState.update
+
+    def loading(configs):
+        if where == "loading" and configs[0].seed == 2:
+            kill(signal.SIGUSR1)
+        return open_session(configs)
+
+    def updating(self, step):
+        if where == "the last step" and step == 2:
+            kill(signal.SIGHUP)
+        return update(self, step)
+
+    def done(cohort, problems):
+        if where == "between":
+            kill(signal.SIGTERM)
+
+    monkeypatch.setattr(cohort, "open_session", loading)
+    monkeypatch.setattr(run_state.RunState, "update", updating)
+    with pytest.raises(
+        RunInterrupted, match="^stopped with 1 of 2 runs finished; the same command continues"
+    ):
+        sweep(pack(configs, max_members=1), runs_dir=tmp_path, done=done)
+    assert [run.status for run in rp.list_runs(tmp_path)] == ["finished"]
