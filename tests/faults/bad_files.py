@@ -84,6 +84,7 @@ def _configs(folder: Path) -> None:
             "list.toml": "epochs = [1, 2]\n",
             "section.toml": "training = 3\n",
             "table.toml": "[training]\nlearning_rate = 3\n",
+            "renamed.toml": 'form = "authors"\n',
             "name.toml": "method = 3\n",
             "nan.toml": "learning_rate = nan\n",
             "twice.toml": "seed = 1\nseed = 2\n",

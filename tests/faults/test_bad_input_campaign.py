@@ -26,6 +26,8 @@ REFUSED = [
     ("probe --targets letters", "error: targets is 'letters'; expected digits, words, or 3 different words separated by commas, for entailment, contradiction, neutral"),
     ("probe --targets=", "error: targets is ''; expected digits, words, or 3 different words"),
     ("probe --task wsc --scoring rank", "error: WSC has no answer set to rank; use --scoring greedy"),
+    ("probe --answers rank", "error: --answers is named --scoring now"),
+    ("probe --config config/renamed.toml", "error: setting 'form' is named 'template' now"),
     ("probe --shots 251", "error: shots is 251, but there are 250 training examples"),
     ("probe --balanced", "error: --balanced needs --shots"),
     ("probe --prompt-length 0", "error: prompt_length is 0; expected greater than 0"),
