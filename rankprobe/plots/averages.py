@@ -137,7 +137,7 @@ def fig4(
             points += _draw_average(first, averaged, title, score)
             for axes, runs_of_task in zip(others, task_runs, strict=True):
                 points += draw_score_panel(axes, runs_of_task, "shots", score)
-            ids += [*averaged["run_id"], *(run_id for own in task_runs for run_id in own["run_id"])]
+            ids += [*averaged["run_id"], *(i for task_part in task_runs for i in task_part["run_id"])]
             for axes in (first, *others):
                 log_axis(axes.xaxis, axes.set_xscale, part["shots"])
                 axes.set_xlabel("training rows (shots)")

@@ -1,6 +1,6 @@
-"""What the numbers mean: rank measures beside their nulls, the paper's tables, and findings in words.
+"""What the numbers mean: rank measures with their nulls, the paper's tables, and findings in words.
 
-readings   every measure of prompt matrices beside its nulls: `analyze`
+readings   every measure of prompt matrices, with its nulls: `analyze`
 findings   sentences about one run, or about runs that differ only in their seed
 tables     the paper's tables from logged runs; `blocks` makes the rows of one model, `choose` selects runs
 render     a table as text: terminal, Markdown, LaTeX, CSV

@@ -53,6 +53,11 @@ def test_fig1_has_a_row_per_method_with_its_trained_parameters():
     assert "run18" not in figure.get_label().splitlines()
 
 
+def test_a_method_that_plots_do_not_know_follows_the_papers_methods():
+    figure = fig6(frames(*grid(prompt_length=[10, 100], method=["a-new-method", "dpt", "vanilla"])))
+    assert legend(figure)[1] == ["vanilla", "dpt", "a-new-method", "baseline"]
+
+
 def test_fig1_separates_models_and_miniatures():
     runs = grid(model=["t5-base", "t5-large"], data=["hub", "bundled"], task=["cb", "multirc"])
     figure = fig1(frames(*runs))
