@@ -10,7 +10,7 @@ Hugging Face models are used through `inputs_embeds`; no model code is copied.
     score         losses and answers of K prompts in one pass
     decoding      greedy decoding, in whichever way a model supports
     positions     how many tokens a model takes
-    fast_layers   faster layers for T5
+    fast_layers   faster norms, and faster cross-attention for T5
     offload       models larger than one device
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -26,7 +26,8 @@ class Backbone:
     `random`), `revision` the hub commit where there is one. Weights in float32, bfloat16 or float64;
     prompts meet them in `splice`. `embed_scale` is the factor that the model applies to the output of its
     embedding module when it is given token ids (√d in Pegasus and Marian). `load_backbone` finds it and
-    `decoding`.
+    `decoding`, `prompt_once` (whether the model can read a prompt once for all texts that follow it) and
+    `padding_after_prompt` (whether it then tolerates padding between prompt and text).
     """
 
     name: str
@@ -36,6 +37,8 @@ class Backbone:
     revision: str | None = None
     embed_scale: float = 1.0
     decoding: Decoding = "padded"
+    prompt_once: bool = False
+    padding_after_prompt: bool = False
 
     @property
     def causal(self) -> bool:
@@ -63,6 +66,11 @@ class Backbone:
         In some tokenizers, such as GPT-2's, it is the end-of-sequence piece: they represent everything.
         """
         return unknown_id(self.tokenizer)
+
+    @property
+    def for_decoding(self) -> Backbone:
+        """The same backbone; it reads a prompt once only if padding may follow the prompt, as in decoding."""
+        return self if self.padding_after_prompt else replace(self, prompt_once=False)
 
     @property
     def random_weights(self) -> bool:

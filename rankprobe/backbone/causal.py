@@ -1,16 +1,87 @@
-"""Decoder-only models: prompt, text and answer form one sequence."""
+"""Decoder-only models: prompt, text and answer form one sequence.
+
+What such a model computes for the prompt does not depend on the text that follows. So most models can read a
+prompt once, and all texts can attend to its keys and values.
+"""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from rankprobe.backbone.base import Backbone
 
+if TYPE_CHECKING:
+    from rankprobe.backbone.splice import ModelInput
 
-def answer_logits(backbone: Backbone, embeds: Tensor, mask: Tensor, answers: Tensor) -> Tensor:
+PromptStates = Sequence[tuple[Tensor, Tensor]]
+"""For each layer, the keys and values (R, heads, n, width) of the prompt of each row."""
+
+
+def prompt_states(backbone: Backbone, prompts: Float[Tensor, "K n d"], rows: Sequence[int]) -> PromptStates:
+    """Let the model read K prompts, and repeat the states of each for its rows; differentiable.
+
+    Args:
+        backbone: a decoder-only model with `prompt_once`.
+        prompts: in its dtype.
+        rows: K counts with sum R.
+    """
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
+
+    class Kept(DynamicLayer):
+        """Keeps what a layer computes. A block may be computed again in the backward pass: nothing grows."""
+
+        def update(self, keys: Tensor, values: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+            self.lazy_initialization(keys, values)
+            self.keys, self.values = keys, values
+            return keys, values
+
+    states: Any = DynamicCache()
+    states.layer_class_to_replicate = Kept
+    backbone.model.base_model(inputs_embeds=prompts, past_key_values=states, use_cache=True)  # no logits
+    if not states.layers:
+        raise RuntimeError(f"{type(backbone.model).__name__} kept no keys and values of the prompt")
+
+    def repeated(tensor: Tensor) -> Tensor:
+        members = zip(tensor.split(1), rows, strict=True)
+        return torch.cat([member.expand(count, -1, -1, -1) for member, count in members])
+
+    return [(repeated(layer.keys), repeated(layer.values)) for layer in states.layers]
+
+
+def cache_of(states: PromptStates) -> Any:
+    """A cache that starts with these keys and values, and to which the model adds those of later tokens."""
+    from transformers import DynamicCache
+
+    return DynamicCache(states)
+
+
+def fixed_cache(states: PromptStates) -> Any:
+    """A cache of these keys and values, to which nothing is added: a block may be computed again."""
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
+
+    class Fixed(DynamicLayer):
+        def __init__(self, keys: Tensor, values: Tensor) -> None:
+            super().__init__()
+            self.lazy_initialization(keys, values)
+            self.keys, self.values = self.read = keys, values
+
+        def update(self, keys: Tensor, values: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+            return torch.cat([self.read[0], keys], dim=-2), torch.cat([self.read[1], values], dim=-2)
+
+    cache: Any = DynamicCache()
+    cache.layers = [Fixed(keys, values) for keys, values in states]
+    return cache
+
+
+def answer_logits(backbone: Backbone, inputs: ModelInput, answers: Int[Tensor, "R L"]) -> Tensor:
     """Logits (R, L, V) of each answer position, with teacher forcing.
 
     Each answer follows its own text directly; padding comes last. Padding is not masked, because no token
@@ -19,22 +90,70 @@ def answer_logits(backbone: Backbone, embeds: Tensor, mask: Tensor, answers: Ten
 
     Args:
         backbone: the decoder-only model.
-        embeds: (R, n + T, d), prompt and text, padded on the right.
-        mask: (R, n + T), 1 on real tokens.
-        answers: (R, L) token ids, any id on padding.
+        inputs: prompts and texts.
+        answers: token ids, any id on padding.
     """
+    embeds, mask, states = inputs
+    n_read = states[0][0].shape[2] if states else 0
     places = mask.sum(1, keepdim=True) + torch.arange(answers.shape[1], device=mask.device)
     room = embeds.new_zeros(answers.shape[0], answers.shape[1], embeds.shape[2])
     index = places.unsqueeze(-1).expand_as(room)
     whole = torch.cat([embeds, room], dim=1).scatter(1, index, backbone.embed(answers))
-    before, first, needed = places - 1, 0, {}
+    before, first, needed = places - 1, 0, dict[str, Any]()
     if "logits_to_keep" in arguments(backbone):
         first = int(before.min())
         needed = {"logits_to_keep": torch.arange(first, int(before.max()) + 1, device=mask.device)}
+    if states:
+        needed["past_key_values"] = fixed_cache(states)
+    everything = mask.new_ones(len(mask), n_read + whole.shape[1])
     logits = backbone.model(
-        inputs_embeds=whole, attention_mask=mask.new_ones(whole.shape[:2]), use_cache=False, **needed
+        inputs_embeds=whole, attention_mask=everything, use_cache=False, **needed
     ).logits.to(mask.device)
     return logits.gather(1, (before - first).unsqueeze(-1).expand(-1, -1, logits.shape[-1]))
+
+
+def read_text(backbone: Backbone, inputs: ModelInput) -> Callable[[Tensor], Tensor]:
+    """Read prompts and texts once; `backbone` can reuse its states (`prompt_once`).
+
+    Returns:
+        A function from answers (R, L), any id on padding, to the logits (R, L, V) of their positions. It may
+        be called with several answers to the same texts.
+    """
+    embeds, mask = padded_left(inputs.embeds, inputs.mask)
+    read, cache = whole_mask(inputs.states, mask), cache_of(inputs.states or [])
+    first = backbone.model(
+        inputs_embeds=embeds, use_cache=True, past_key_values=cache, **places(backbone, read, mask.shape[1])
+    ).logits[:, -1:]
+    states = [(layer.keys, layer.values) for layer in cache.layers]
+
+    def logits(answers: Tensor) -> Tensor:
+        known = answers[:, :-1]
+        if not known.shape[1]:
+            return first
+        whole = torch.cat([read, torch.ones_like(known)], dim=1)
+        later = backbone.model(
+            inputs_embeds=backbone.embed(known),
+            use_cache=True,
+            past_key_values=fixed_cache(states),
+            **places(backbone, whole, known.shape[1]),
+        ).logits
+        return torch.cat([first, later], dim=1)
+
+    return logits
+
+
+def whole_mask(states: PromptStates | None, mask: Tensor) -> Tensor:
+    """The mask of the prompt, whose tokens are all real, and of what follows it, (R, S)."""
+    return torch.cat([mask.new_ones(len(mask), states[0][0].shape[2]), mask], dim=1) if states else mask
+
+
+def places(backbone: Backbone, whole: Tensor, width: int) -> dict[str, Tensor]:
+    """The mask of a sequence (R, S) and the positions of its last `width` tokens, if the model takes them.
+
+    Positions count real tokens, so padding on the left does not shift them.
+    """
+    known = {"attention_mask": whole, "position_ids": (whole.cumsum(1) - 1).clamp(min=0)[:, -width:]}
+    return {name: tensor for name, tensor in known.items() if name in arguments(backbone)}
 
 
 def arguments(backbone: Backbone) -> frozenset[str]:

@@ -6,7 +6,7 @@ Models are not recognised by name. Each one is run on a short text, and its logi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import get_args
 
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from rankprobe.backbone.base import Backbone, Decoding
-from rankprobe.backbone.decoding import decoder_inputs, next_logits, row_groups
+from rankprobe.backbone.causal import read_text
+from rankprobe.backbone.decoding import decoder_inputs, next_logits, row_groups, rows_of
 from rankprobe.backbone.offload import refetch_weights
 from rankprobe.backbone.score import TextBatch, label_logits
 from rankprobe.backbone.splice import PromptInput, splice
@@ -30,6 +31,9 @@ experts, on the tokens of an expert. Wrong embeddings or positions usually give 
 SHORT, LONG = 3, 8
 """Tokens of the two texts of `short_batch`."""
 
+WINDOWS = ("sliding_window", "window_size", "attention_chunk_size")
+"""Names in configs for the distance that a token attends to."""
+
 OTHERS = "use a model like T5, GPT-2 or Llama"
 
 
@@ -41,7 +45,7 @@ def examined(backbone: Backbone) -> Backbone:
         RankprobeError: the model cannot be run, computes something else from `inputs_embeds` than from
             `input_ids`, cannot be trained through, or is decoder-only and sees tokens that come later.
     """
-    batch = short_batch(backbone)
+    backbone, batch = replace(backbone, prompt_once=False, padding_after_prompt=False), short_batch(backbone)
     if not backbone.causal:
         _check_start(backbone, batch)
     try:
@@ -65,7 +69,7 @@ def examined(backbone: Backbone) -> Backbone:
             "gives other logits for inputs_embeds than for the same input_ids (they differ by "
             f"{apart:.1g} of their spread), so no soft prompt can be joined to it",
         )
-    return replace(scaled, decoding=_decoding(scaled, batch))
+    return _with_prompt_states(replace(scaled, decoding=_decoding(scaled, batch)), batch)
 
 
 def _check_start(backbone: Backbone, batch: TextBatch) -> None:
@@ -164,7 +168,8 @@ def _decoding(backbone: Backbone, batch: TextBatch) -> Decoding:
     *quick, last = get_args(Decoding)
     for decoding in quick:
         try:
-            apart = difference(_stepwise(replace(backbone, decoding=decoding), batch), expected)
+            stepwise = _stepwise(replace(backbone, decoding=decoding), batch, _empty(backbone))
+            apart = difference(stepwise, expected)
         except Exception:  # a model that cannot continue from its cache, or not from embeddings
             continue
         if apart <= tolerance(backbone):
@@ -172,13 +177,57 @@ def _decoding(backbone: Backbone, batch: TextBatch) -> Decoding:
     return last
 
 
-def _stepwise(backbone: Backbone, batch: TextBatch) -> Tensor:
+def _with_prompt_states(backbone: Backbone, batch: TextBatch) -> Backbone:
+    """The backbone with `prompt_once` and `padding_after_prompt`.
+
+    Texts that attend to the keys and values of a prompt must give its logits and its gradient.
+    """
+    if not backbone.causal:
+        return backbone
+    P = backbone.embed(batch.input_ids[0, :SHORT])
+    expected, once = _logits_and_gradient(backbone, P, batch), replace(backbone, prompt_once=True)
+
+    def decoded_and_ranked() -> list[Tensor]:
+        inputs = splice(once, [PromptInput(P)], batch.rows, batch.input_ids, batch.attention_mask)
+        return [_stepwise(once, batch, PromptInput(P)), read_text(once, inputs)(batch.labels)]
+
+    if not _agree(backbone, lambda: _logits_and_gradient(once, P, batch), expected):
+        return backbone
+    padded = not _has_window(backbone) and _agree(backbone, decoded_and_ranked, [expected[0]] * 2)
+    return replace(once, padding_after_prompt=padded)
+
+
+def _agree(backbone: Backbone, find: Callable[[], Sequence[Tensor]], expected: Sequence[Tensor]) -> bool:
+    """Whether a computation works and gives the tensors that are expected."""
+    try:
+        found = find()
+    except Exception:  # a model with another kind of cache
+        return False
+    pairs = zip(found, expected, strict=True)
+    return all(difference(one, other) <= tolerance(backbone) for one, other in pairs)
+
+
+def _logits_and_gradient(backbone: Backbone, P: Tensor, batch: TextBatch) -> list[Tensor]:
+    P = P.clone().requires_grad_()
+    with torch.enable_grad(), refetch_weights(backbone.model):
+        found = label_logits(backbone, [PromptInput(P)], batch)
+        (gradient,) = torch.autograd.grad(found.double().logsumexp(-1).sum(), P)
+    return [found.detach(), gradient]
+
+
+def _has_window(backbone: Backbone) -> bool:
+    """Whether tokens attend to near tokens only: padding adds to distances, and `short_batch` is short."""
+    config = backbone.model.config.get_text_config(decoder=True)
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    return kinds != {"full_attention"} or any(getattr(config, name, None) for name in WINDOWS)
+
+
+def _stepwise(backbone: Backbone, batch: TextBatch, prompt: PromptInput) -> Tensor:
     """Logits (R, L, V) of the labels, computed step by step as in decoding."""
-    embeds, mask = splice(backbone, [_empty(backbone)], batch.rows, batch.input_ids, batch.attention_mask)
-    found, groups = [], row_groups(backbone, mask)
+    inputs = splice(backbone, [prompt], batch.rows, batch.input_ids, batch.attention_mask)
+    found, groups = [], row_groups(backbone, inputs.mask)
     for rows in groups:
-        longest = int(mask[rows].sum(1).max())
-        step = next_logits(backbone, embeds[rows, :longest], mask[rows, :longest])
+        step = next_logits(backbone, rows_of(inputs, rows))
         labels = batch.labels[rows]
         found.append(torch.stack([step(labels[:, :t]) for t in range(labels.shape[1])], dim=1))
     return torch.cat(found)[torch.cat(groups).argsort()]

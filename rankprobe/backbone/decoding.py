@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rankprobe.backbone.base import Backbone, Decoding
-from rankprobe.backbone.causal import answer_logits, arguments, padded_left
+from rankprobe.backbone.base import Backbone
+from rankprobe.backbone.causal import answer_logits, arguments, cache_of, padded_left, places, whole_mask
+from rankprobe.backbone.splice import ModelInput
 
 IGNORED = -100
 """Label id of padding, as in Hugging Face models."""
@@ -35,22 +36,27 @@ def decoder_inputs(backbone: Backbone, labels: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def greedy(backbone: Backbone, embeds: Tensor, mask: Tensor, limit: int) -> list[list[int]]:
+def greedy(backbone: Backbone, inputs: ModelInput, limit: int) -> list[list[int]]:
     """The most likely token at each step, up to the end-of-sequence token, which is left out.
 
     Args:
         backbone: the model.
-        embeds: (R, n + T, d), prompt and text, padded on the right.
-        mask: (R, n + T), 1 on real tokens.
+        inputs: prompts and texts.
         limit: the most tokens of an answer.
     """
-    answers: list[list[int]] = [[] for _ in range(len(mask))]
-    for rows in row_groups(backbone, mask):
-        longest = int(mask[rows].sum(1).max())
-        step = next_logits(backbone, embeds[rows, :longest], mask[rows, :longest])
+    answers: list[list[int]] = [[] for _ in range(len(inputs.mask))]
+    for rows in row_groups(backbone, inputs.mask):
+        step = next_logits(backbone, rows_of(inputs, rows))
         for row, answer in zip(rows.tolist(), _answers(backbone, step, len(rows), limit), strict=True):
             answers[row] = answer
     return answers
+
+
+def rows_of(inputs: ModelInput, rows: Tensor) -> ModelInput:
+    """These rows, without columns that are padding in all of them."""
+    longest = int(inputs.mask[rows].sum(1).max())
+    states = inputs.states and [(keys[rows], values[rows]) for keys, values in inputs.states]
+    return ModelInput(inputs.embeds[rows, :longest], inputs.mask[rows, :longest], states)
 
 
 def row_groups(backbone: Backbone, mask: Tensor) -> list[Tensor]:
@@ -71,17 +77,18 @@ def _answers(backbone: Backbone, step: Step, rows: int, limit: int) -> list[list
     return [row[: row.index(end)] if end in row else row for row in tokens.tolist()]
 
 
-def next_logits(backbone: Backbone, embeds: Tensor, mask: Tensor) -> Step:
-    """A function that continues prompts and texts, by `backbone.decoding`. Arguments: as for `greedy`."""
+def next_logits(backbone: Backbone, inputs: ModelInput) -> Step:
+    """A function that continues prompts and texts, by `backbone.decoding`."""
     if not backbone.causal:
-        return _encoder_decoder(backbone, embeds, mask, cached=backbone.decoding != "uncached")
+        return _encoder_decoder(backbone, inputs, cached=backbone.decoding != "uncached")
     if backbone.decoding == "uncached":
-        return _causal_uncached(backbone, embeds, mask)
-    return _causal(backbone, embeds, mask, backbone.decoding)
+        return _causal_uncached(backbone, inputs)
+    return _causal(backbone, inputs)
 
 
-def _encoder_decoder(backbone: Backbone, embeds: Tensor, mask: Tensor, *, cached: bool) -> Step:
+def _encoder_decoder(backbone: Backbone, inputs: ModelInput, *, cached: bool) -> Step:
     """Encode the text once, then decode."""
+    embeds, mask, _ = inputs
     model, names, kept = backbone.model, arguments(backbone), dict[str, Any]()
     encoded = model.get_encoder()(inputs_embeds=embeds, attention_mask=mask)
     end = torch.full_like(mask[:, :1], backbone.tokenizer.eos_token_id)
@@ -102,39 +109,34 @@ def _encoder_decoder(backbone: Backbone, embeds: Tensor, mask: Tensor, *, cached
     return step
 
 
-def _causal(backbone: Backbone, embeds: Tensor, mask: Tensor, decoding: Decoding) -> Step:
+def _causal(backbone: Backbone, inputs: ModelInput) -> Step:
     """Decode with the cache of the model: keys and values, or the state of a recurrent model."""
     names, kept = arguments(backbone), dict[str, Any]()
     last = {"logits_to_keep": 1} if "logits_to_keep" in names else {}
-    embeds, mask = padded_left(embeds, mask)
-
-    def places(tokens: Tensor, width: int) -> dict[str, Tensor]:
-        """The mask of the whole sequence, and the positions of its last `width` tokens."""
-        whole = torch.cat([mask, torch.ones_like(tokens)], dim=1)
-        known = {"attention_mask": whole, "position_ids": (whole.cumsum(1) - 1).clamp(min=0)[:, -width:]}
-        if decoding == "grouped":  # no padding; some recurrent models accept no mask for a single token
-            del known["attention_mask"]
-        return {name: tensor for name, tensor in known.items() if name in names}
+    embeds, mask = padded_left(inputs.embeds, inputs.mask)
+    read = whole_mask(inputs.states, mask)
+    if inputs.states:
+        kept["past_key_values"] = cache_of(inputs.states)
 
     def step(tokens: Tensor) -> Tensor:
-        read = backbone.embed(tokens[:, -1:]) if tokens.shape[1] else embeds
-        output = backbone.model(
-            inputs_embeds=read, use_cache=True, **places(tokens, read.shape[1]), **last, **kept
-        )
+        new = backbone.embed(tokens[:, -1:]) if tokens.shape[1] else embeds
+        known = places(backbone, torch.cat([read, torch.ones_like(tokens)], dim=1), new.shape[1])
+        if backbone.decoding == "grouped":  # no padding; some recurrent models accept no mask for one token
+            known.pop("attention_mask", None)
+        output = backbone.model(inputs_embeds=new, use_cache=True, **known, **last, **kept)
         kept.update(_carried(output, names))
         return output.logits[:, -1]
 
     return step
 
 
-def _causal_uncached(backbone: Backbone, embeds: Tensor, mask: Tensor) -> Step:
+def _causal_uncached(backbone: Backbone, inputs: ModelInput) -> Step:
     """Decode without a cache; padding stays on the right, where it has no effect."""
 
     def step(tokens: Tensor) -> Tensor:
-        answers = torch.cat(
-            [tokens, torch.zeros_like(mask[:, :1])], dim=1
-        )  # no logits depend on the last token
-        return answer_logits(backbone, embeds, mask, answers)[:, -1]
+        # No logits depend on the last token, so any id will do.
+        answers = torch.cat([tokens, torch.zeros_like(inputs.mask[:, :1])], dim=1)
+        return answer_logits(backbone, inputs, answers)[:, -1]
 
     return step
 

@@ -1,4 +1,4 @@
-"""Faster norms and cross-attention for T5; the rest of the model is that of transformers.
+"""Faster norms for T5, Llama and their kin, and faster cross-attention for T5; the rest is transformers'.
 
 Results equal those of the plain layers up to rounding. The plain layers are used where a weight is trained or
 generation uses a cache.
@@ -6,6 +6,8 @@ generation uses a cache.
 
 from __future__ import annotations
 
+import inspect
+from functools import cache
 from typing import Any
 
 import torch
@@ -14,21 +16,38 @@ from torch.nn import functional
 
 
 def fast_layers(model: Any) -> None:
-    """Use the layers below in a T5 model; other models are left as they are."""
+    """Use the layers below in a model that has the plain ones; other models are left as they are."""
+    for module in model.modules():
+        if _is_plain_norm(module):
+            module.__class__ = frozen_norm(type(module))
     if model.config.model_type != "t5":
         return
-    from transformers.models.t5.modeling_t5 import T5Attention, T5LayerCrossAttention, T5LayerNorm
+    from transformers.models.t5.modeling_t5 import T5Attention, T5LayerCrossAttention
 
-    norm, cross_attention = frozen_norm(T5LayerNorm), short_cross_attention(T5Attention)
+    cross_attention = short_cross_attention(T5Attention)
     for module in model.modules():
-        if type(module) is T5LayerNorm:
-            module.__class__ = norm
         if isinstance(module, T5LayerCrossAttention):
             module.EncDecAttention.__class__ = cross_attention
 
 
+@torch.no_grad()
+def _is_plain_norm(module: Any) -> bool:
+    """Whether a module computes what `RootMeanSquare` does. Some norms of that kind add 1 to the weight."""
+    names = {name for name, _ in module.named_parameters()}
+    if names != {"weight"} or not hasattr(module, "variance_epsilon") or module.weight.dim() != 1:
+        return False
+    if len(inspect.signature(module.forward).parameters) > 1:  # such as the gated norms of Mamba2
+        return False
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4, len(module.weight), generator=generator).to(module.weight.device, module.weight.dtype)
+    expected = module(x)
+    found = RootMeanSquare.apply(x, module.weight, module.variance_epsilon)
+    return float((found - expected).abs().max()) <= 0.02 * float(expected.abs().max())
+
+
+@cache
 def frozen_norm(plain: type) -> type:
-    """T5's norm, computed by `RootMeanSquare` if its weight is frozen.
+    """A root-mean-square norm, computed by `RootMeanSquare` if its weight is frozen.
 
     In float64 the plain norm is used: it rounds to float32 inside, and numerical tests compare with it.
     """

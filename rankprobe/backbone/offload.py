@@ -85,7 +85,8 @@ def refetch_weights(network: Any) -> Iterator[None]:
         return
 
     def pack(tensor: Tensor) -> Any:
-        return _source(network, tensor) or tensor
+        # Detached: an output that its own operation saves would otherwise keep itself alive.
+        return _source(network, tensor) or tensor.detach()
 
     def unpack(saved: Any) -> Tensor:
         return saved if isinstance(saved, Tensor) else saved()

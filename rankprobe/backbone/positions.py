@@ -6,6 +6,7 @@ limit, and limits have many names.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -62,7 +63,9 @@ def check_fits(backbone: Backbone, n: int, text: int, answer: int) -> None:
     shorter = "give a smaller --max-source-length or --prompt-length"
     try:
         with CheckedTables():
-            label_logits(backbone, [PromptInput(torch.zeros(n, backbone.d_model))], batch)
+            # One sequence, so that a look-up of positions shows its whole length.
+            per_text = replace(backbone, prompt_once=False)
+            label_logits(per_text, [PromptInput(torch.zeros(n, backbone.d_model))], batch)
     except TooLong as error:
         if not backbone.causal and error.length == answer:
             raise RankprobeError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from rankprobe.backbone.base import Backbone
-from rankprobe.backbone.causal import answer_logits
+from rankprobe.backbone.causal import answer_logits, read_text
 from rankprobe.backbone.decoding import IGNORED, decoder_inputs, greedy
-from rankprobe.backbone.splice import PromptInput, splice
+from rankprobe.backbone.splice import ModelInput, PromptInput, splice
 from rankprobe.errors import RankprobeError
 
 
@@ -41,12 +42,12 @@ def label_logits(
     backbone: Backbone, prompt_inputs: Sequence[PromptInput], batch: TextBatch
 ) -> Float[Tensor, "R L V"]:
     """Logits of each label position, with teacher forcing."""
-    embeds, mask = splice(backbone, prompt_inputs, batch.rows, batch.input_ids, batch.attention_mask)
+    inputs = splice(backbone, prompt_inputs, batch.rows, batch.input_ids, batch.attention_mask)
     if backbone.causal:
-        return answer_logits(backbone, embeds, mask, batch.labels.clamp(min=0))
+        return answer_logits(backbone, inputs, batch.labels.clamp(min=0))
     shifted = decoder_inputs(backbone, batch.labels)
     output = backbone.model(
-        inputs_embeds=embeds, attention_mask=mask, decoder_input_ids=shifted, use_cache=False
+        inputs_embeds=inputs.embeds, attention_mask=inputs.mask, decoder_input_ids=shifted, use_cache=False
     )
     return output.logits
 
@@ -80,11 +81,11 @@ def decode(
 
     `max_new_tokens`: the most tokens of an answer, for all members or for each.
     """
-    embeds, mask = splice(backbone, prompt_inputs, batch.rows, batch.input_ids, batch.attention_mask)
+    inputs = splice(backbone.for_decoding, prompt_inputs, batch.rows, batch.input_ids, batch.attention_mask)
     limits = (
         [max_new_tokens] * len(prompt_inputs) if isinstance(max_new_tokens, int) else list(max_new_tokens)
     )
-    tokens = greedy(backbone, embeds, mask, max(limits))
+    tokens = greedy(backbone, inputs, max(limits))
     members = np.repeat(limits, list(batch.rows)).tolist()
     kept = [row[:limit] for row, limit in zip(tokens, members, strict=True)]
     texts = backbone.tokenizer.batch_decode(kept, skip_special_tokens=True)
@@ -102,7 +103,8 @@ def likeliest(
     """For each of the R rows, the index of the candidate answer with the highest log-likelihood.
 
     The log-likelihood is the sum over the tokens of the answer and its end token, not divided by their number
-    (as in T5's rank classification). An encoder-decoder encodes the text once.
+    (as in T5's rank classification). The text is read once, except by a decoder-only model whose states
+    cannot be reused.
 
     Args:
         backbone: the frozen model.
@@ -110,29 +112,39 @@ def likeliest(
         batch: the rows; its labels are not used.
         candidates: for each row, the token ids of its candidates; their number may differ between rows.
     """
-    embeds, mask = splice(backbone, prompt_inputs, batch.rows, batch.input_ids, batch.attention_mask)
-    model = backbone.model
-    encoded = None if backbone.causal else model.get_encoder()(inputs_embeds=embeds, attention_mask=mask)
+    inputs = splice(backbone.for_decoding, prompt_inputs, batch.rows, batch.input_ids, batch.attention_mask)
+    logits_of = _read(backbone, inputs)
     most = max(map(len, candidates))
     scores = torch.full((len(candidates), most), -torch.inf, dtype=torch.float64)
     for number in range(most):
         answers = [row[number] if number < len(row) else row[0] for row in candidates]
-        labels = torch.full((len(answers), max(map(len, answers))), IGNORED, device=mask.device)
-        for i, answer in enumerate(answers):
-            labels[i, : len(answer)] = torch.tensor(answer)
-        if backbone.causal:
-            logits = answer_logits(backbone, embeds, mask, labels.clamp(min=0))
-        else:
-            shifted = decoder_inputs(backbone, labels)
-            logits = model(
-                encoder_outputs=encoded, attention_mask=mask, decoder_input_ids=shifted, use_cache=False
-            ).logits.to(mask.device)  # of a model spread over GPUs they come back where the encoder ended
+        labels = pad_sequence([torch.tensor(each) for each in answers], True, IGNORED).to(inputs.mask.device)
         loss = functional.cross_entropy(
-            _widened(logits).transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
+            _widened(logits_of(labels)).transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
         )
         present = torch.tensor([number < len(row) for row in candidates])
         scores[present, number] = -loss.sum(1).cpu().double()[present]
     return scores.argmax(1).tolist()
+
+
+def _read(backbone: Backbone, inputs: ModelInput) -> Callable[[Tensor], Tensor]:
+    """Read prompts and texts; returns a function from labels (R, L) to their logits (R, L, V)."""
+    if backbone.padding_after_prompt:
+        continued = read_text(backbone, inputs)
+        return lambda labels: continued(labels.clamp(min=0))
+    if backbone.causal:
+        return lambda labels: answer_logits(backbone, inputs, labels.clamp(min=0))
+    model, (embeds, mask, _) = backbone.model, inputs
+    encoded = model.get_encoder()(inputs_embeds=embeds, attention_mask=mask)
+
+    def logits(labels: Tensor) -> Tensor:
+        shifted = decoder_inputs(backbone, labels)
+        output = model(
+            encoder_outputs=encoded, attention_mask=mask, decoder_input_ids=shifted, use_cache=False
+        )
+        return output.logits.to(mask.device)  # a model spread over GPUs returns them where its encoder ended
+
+    return logits
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from rankprobe.backbone.base import Backbone
+from rankprobe.backbone.causal import PromptStates, prompt_states
 
 
 class PromptInput(NamedTuple):
@@ -19,16 +20,33 @@ class PromptInput(NamedTuple):
     shift: Float[Tensor, "s d"] | None = None
 
 
+class ModelInput(NamedTuple):
+    """What the model reads for R rows: prompts and texts.
+
+    Attributes:
+        embeds: embeddings (R, S, d) in the dtype of the backbone, padded on the right.
+        mask: (R, S), 1 on real tokens.
+        states: keys and values of the prompt if the model has read it already; `embeds` then holds the text
+            only.
+    """
+
+    embeds: Float[Tensor, "R S d"]
+    mask: Int[Tensor, "R S"]
+    states: PromptStates | None = None
+
+
 def splice(
     backbone: Backbone,
     prompt_inputs: Sequence[PromptInput],
     rows: Sequence[int],
     input_ids: Int[Tensor, "R T"],
     attention_mask: Int[Tensor, "R T"],
-) -> tuple[Float[Tensor, "R _ d"], Int[Tensor, "R _"]]:
-    """Prepend the prompt of each member to the embeddings of its texts (T5: on the encoder side).
+) -> ModelInput:
+    """Prepend the prompt of each member to its texts (T5: on the encoder side).
 
-    The shift of a member is added to the embeddings of the first s positions of its texts.
+    The shift of a member is added to the embeddings of the first s positions of its texts. The model counts
+    positions from the first prompt token. With `backbone.prompt_once`, the model reads each prompt here, once
+    for all its texts; the prompt's embeddings are then not repeated before each text.
 
     Args:
         backbone: the frozen model.
@@ -36,23 +54,17 @@ def splice(
         rows: K counts with sum R; the first `rows[0]` texts belong to member 0, and so on.
         input_ids: padded on the right.
         attention_mask: 1 on real tokens.
-
-    Returns:
-        `inputs_embeds` in the dtype of the backbone, and the attention mask. The model counts positions from
-        the first prompt token.
     """
     text = backbone.embed(input_ids)
-    soft = torch.cat(
-        [
-            each.P.to(text.device, text.dtype).expand(count, -1, -1)
-            for each, count in zip(prompt_inputs, rows, strict=True)
-        ]
-    )
+    prompts = [each.P.to(text.device, text.dtype) for each in prompt_inputs]
     if any(each.shift is not None for each in prompt_inputs):
         parts = zip(prompt_inputs, text.split(list(rows)), strict=True)
         text = torch.cat([_shifted(part, each.shift) for each, part in parts])
+    if backbone.prompt_once and len(prompts[0]):
+        return ModelInput(text, attention_mask, prompt_states(backbone, torch.stack(prompts), rows))
+    soft = torch.cat([P.expand(count, -1, -1) for P, count in zip(prompts, rows, strict=True)])
     ones = attention_mask.new_ones(soft.shape[:2])
-    return torch.cat([soft, text], dim=1), torch.cat([ones, attention_mask], dim=1)
+    return ModelInput(torch.cat([soft, text], dim=1), torch.cat([ones, attention_mask], dim=1))
 
 
 def _shifted(text: Tensor, shift: Tensor | None) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -27,8 +28,11 @@ class Mode(Protocol):
 @contextlib.contextmanager
 def training_mode(
     backbone: Backbone, mode: Mode, n: int, batch: TextBatch, generators: Sequence[torch.Generator]
-) -> Iterator[None]:
+) -> Iterator[Backbone]:
     """Inside this context the backbone applies dropout, or recomputes its blocks, if `mode` says so.
+
+    In both cases it yields a backbone that reads a prompt again for each text: dropout differs between rows,
+    and blocks that are recomputed keep no keys and values.
 
     Args:
         backbone: the frozen model.
@@ -39,16 +43,16 @@ def training_mode(
     """
     if mode.gradient_checkpointing:
         with recomputing(backbone.model):
-            yield
+            yield replace(backbone, prompt_once=False)
     elif mode.dropout:
         backbone.model.train()
         try:
             with MemberDropout(generators, batch.rows, sequence_lengths(backbone, n, batch)):
-                yield
+                yield replace(backbone, prompt_once=False)
         finally:
             backbone.model.eval()
     else:
-        yield
+        yield backbone
 
 
 def sequence_lengths(backbone: Backbone, n: int, batch: TextBatch) -> dict[int, Sequence[int]]:

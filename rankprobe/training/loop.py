@@ -67,8 +67,9 @@ def forward_backward(session: Session, step: int, members: Sequence[RunState]) -
         batch = collate(session.train, rows, backbone.tokenizer.pad_token_id, backbone.device, targets)
         prompts = [member.forward() for member in members]
         n, generators = len(prompts[0].P), [member.dropout_generator(step) for member in members]
-        with training_mode(backbone, session.config, n, batch, generators), refetch_weights(backbone.model):
-            values = losses(backbone, prompts, batch)
+        mode = training_mode(backbone, session.config, n, batch, generators)
+        with mode as in_training, refetch_weights(backbone.model):
+            values = losses(in_training, prompts, batch)
             total_loss(values, [member.method for member in members]).backward()
         for member, value in zip(members, values, strict=True):
             member.loss = float(value.detach())

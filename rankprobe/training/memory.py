@@ -159,10 +159,10 @@ def activation_bytes(session: Session, n: int, batch_size: int) -> int:
     generators = [torch.Generator(backbone.device)]
     with (
         PeakMemory(left_out=partial(is_fetched, backbone.model)) as memory,
-        training_mode(backbone, session.config, n, batch, generators),
+        training_mode(backbone, session.config, n, batch, generators) as in_training,
         refetch_weights(backbone.model),
     ):
-        (loss,) = losses(backbone, [PromptInput(P)], batch)
+        (loss,) = losses(in_training, [PromptInput(P)], batch)
         torch.autograd.grad(loss, [P, *trained], allow_unused=True)
     return memory.peak
 

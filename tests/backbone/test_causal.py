@@ -87,6 +87,7 @@ def test_logits_of_answers_equal_those_without_padding(causal64):
 
 def test_logits_of_answers_from_a_model_that_cannot_keep_a_few(causal64, monkeypatch):
     batch, (P,) = text_batch((3,)), prompts(causal64)
+    causal64 = dataclasses.replace(causal64, prompt_once=False)
     kept = label_logits(causal64, [PromptInput(P)], batch)
     forward = causal64.model.forward
 
@@ -95,6 +96,42 @@ def test_logits_of_answers_from_a_model_that_cannot_keep_a_few(causal64, monkeyp
 
     monkeypatch.setattr(causal64.model, "forward", keeping_all)
     torch.testing.assert_close(label_logits(causal64, [PromptInput(P)], batch), kept, rtol=0, atol=TOLERANCE)
+
+
+def test_a_prompt_that_is_read_once_gives_what_one_read_per_text_gives(causal64):
+    """Losses and gradients in float64, of two members with unequal rows, one of them with a shift."""
+    assert causal64.prompt_once
+    assert causal64.padding_after_prompt
+    batch, pair = text_batch((2, 3)), prompts(causal64, 2)
+    shift = torch.randn(2, causal64.d_model, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def losses_and_gradients(backbone):
+        leaves = [each.clone().requires_grad_() for each in (*pair, shift)]
+        inputs = [PromptInput(leaves[0]), PromptInput(leaves[1], leaves[2])]
+        found = losses(backbone, inputs, batch)
+        return [each.detach() for each in (*found, *torch.autograd.grad(torch.stack(found).sum(), leaves))]
+
+    each_time = dataclasses.replace(causal64, prompt_once=False)
+    for found, expected in zip(*map(losses_and_gradients, (causal64, each_time)), strict=True):
+        # Llama normalises in float32, so its rounding depends on the number of rows.
+        tolerance = TOLERANCE if "Llama" in type(causal64.model).__name__ else 1e-9
+        torch.testing.assert_close(found, expected, rtol=0, atol=tolerance * float(expected.abs().max()))
+
+
+def test_a_cohort_reads_each_prompt_once_per_step(causal64, monkeypatch):
+    """The model computes K prompts and R texts, not R prompts."""
+    batch, pair, sizes = text_batch((2, 3)), prompts(causal64, 2), []
+    decoder = causal64.model.base_model
+    forward = decoder.forward
+
+    def counting(*args, inputs_embeds, **kwargs):
+        sizes.append(tuple(inputs_embeds.shape[:2]))
+        return forward(*args, inputs_embeds=inputs_embeds, **kwargs)
+
+    monkeypatch.setattr(decoder, "forward", counting)
+    losses(causal64, [PromptInput(P) for P in pair], batch)
+    width = batch.input_ids.shape[1] + batch.labels.shape[1]
+    assert sizes == [(2, len(pair[0])), (5, width)]
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # PEFT's
@@ -247,6 +284,7 @@ def test_recomputing_wakes_no_dropout(tmp_path):
         word_embed_proj_dim=32,
     )  # fmt: skip
     backbone = load_backbone(saved(tmp_path, config), dtype="float64")
+    backbone = dataclasses.replace(backbone, prompt_once=False)  # as `training_mode` yields it
     batch, (P,) = text_batch(), prompts(backbone)
     gradients = []
     for context in (contextlib.nullcontext(), recomputing(backbone.model)):

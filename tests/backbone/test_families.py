@@ -154,6 +154,29 @@ def test_a_batch_trains_and_ranks_as_single_rows_do(name):
     ]
 
 
+READ_EACH_TIME = {"OpenAIGPT", "RobertaAsDecoder"}
+"""Decoder-only models that cannot continue from a cache."""
+
+RECURRENT = {"Mamba", "Mamba2", "Rwkv", "RecurrentGemma", "Bamba", "Jamba", "Lfm2"}
+
+
+@pytest.mark.parametrize("name", [name for name in WORKING if backbone_of(name).causal])
+def test_a_prompt_that_is_read_once_gives_the_losses_and_gradients_of_one_read_per_text(name):
+    backbone = backbone_of(name)
+    each_time = dataclasses.replace(backbone, prompt_once=False, padding_after_prompt=False)
+    assert backbone.prompt_once == (name not in READ_EACH_TIME | RECURRENT)
+    batch = dataclasses.replace(batch_of([0, 1, 2, 1]), rows=[1, 3])
+
+    def losses_and_gradients(model: Backbone) -> list[torch.Tensor]:
+        P, Q = (word_prompt(model).P.roll(k, 0).requires_grad_() for k in (0, 1))
+        found = losses(model, [PromptInput(P), PromptInput(Q)], batch)
+        return [*found, *torch.autograd.grad(torch.stack(found).sum(), [P, Q])]
+
+    for found, expected in zip(*map(losses_and_gradients, (backbone, each_time)), strict=True):
+        found, expected = found.detach(), expected.detach()
+        torch.testing.assert_close(found, expected, rtol=0, atol=2e-4 * float(expected.abs().max()))
+
+
 def test_a_decoder_that_scales_its_ids_outside_the_embedding_module(monkeypatch):
     """Prompt, text and answers all need the scale; no decoder of transformers is so, hence a made one."""
     plain = backbone_of("Llama")

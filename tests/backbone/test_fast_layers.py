@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from families import loaded
 from test_splice import prompts, text_batch
 
 from rankprobe.backbone import PromptInput, label_logits, load_backbone, losses, recomputing
@@ -92,14 +93,9 @@ def test_a_long_answer_takes_the_plain_path(backbone64):
         hook.remove()
 
 
-def test_other_models_keep_their_layers(monkeypatch):
-    from transformers import MT5Config, MT5ForConditionalGeneration
-
-    from rankprobe.backbone.fast_layers import fast_layers
-
-    model = MT5ForConditionalGeneration(MT5Config(vocab_size=50, d_model=16, d_kv=8, d_ff=16, num_layers=1))
-    fast_layers(model)
-    assert not quick_layers(model)
+@pytest.mark.parametrize("kind", ["Bart", "GPT2", "Gemma2"])
+def test_other_models_keep_their_layers(kind):
+    assert not quick_layers(loaded(kind).model)
 
 
 def test_memory_parameters_of_the_environment_stay(monkeypatch):
@@ -113,3 +109,13 @@ def test_memory_parameters_of_the_environment_stay(monkeypatch):
     monkeypatch.setattr("sys.platform", "darwin")
     keep_memory.__wrapped__()
     assert len(set_to) == 2
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.05)])
+@pytest.mark.parametrize(("kind", "norms"), [("Llama", 5), ("Qwen3", 9), ("MT5", 12), ("Gemma", 0)])
+def test_norms_of_other_families_are_those_of_the_plain_layers(kind, norms, dtype, tolerance):
+    """Gemma adds 1 to the weight, so its norms stay as they are."""
+    backbone = loaded(kind, getattr(torch, dtype))
+    assert len(quick_layers(backbone.model)) == norms
+    batch, (P,) = text_batch((4,)), prompts(backbone)
+    assert apart(gradient(backbone, P, batch), gradient(plain(backbone), P, batch)) < tolerance

@@ -42,7 +42,7 @@ def prompts(backbone, count=1, n=5, seed=1):
 
 def test_splice_puts_each_members_prompt_before_its_own_rows(backbone64):
     batch, (first, second) = text_batch((2, 1)), prompts(backbone64, 2)
-    embeds, mask = splice(
+    embeds, mask, _ = splice(
         backbone64,
         [PromptInput(first), PromptInput(second)],
         batch.rows,
@@ -60,8 +60,8 @@ def test_a_shift_moves_the_text_of_its_member_alone(backbone64, positions):
     batch, (first, second) = text_batch((2, 1)), prompts(backbone64, 2)
     (shift,) = prompts(backbone64, n=positions, seed=2)
     prompt_inputs = [PromptInput(first, shift), PromptInput(second)]
-    embeds, mask = splice(backbone64, prompt_inputs, batch.rows, batch.input_ids, batch.attention_mask)
-    plain, same = splice(
+    embeds, mask, _ = splice(backbone64, prompt_inputs, batch.rows, batch.input_ids, batch.attention_mask)
+    plain, same, _ = splice(
         backbone64,
         [PromptInput(first), PromptInput(second)],
         batch.rows,
@@ -161,7 +161,7 @@ def test_greedy_answers_are_argmax_step_by_step(backbone64):
     batch, (first, second) = text_batch((2, 2)), prompts(backbone64, 2)
     answers = decode(backbone64, [PromptInput(first), PromptInput(second)], batch, 3)
     model, eos = backbone64.model, backbone64.tokenizer.eos_token_id
-    embeds, mask = splice(
+    embeds, mask, _ = splice(
         backbone64,
         [PromptInput(first), PromptInput(second)],
         batch.rows,
