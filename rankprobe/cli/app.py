@@ -35,8 +35,7 @@ app = typer.Typer(
 )
 
 ConfigFile = Annotated[
-    Path | None,
-    option("--config", "TOML file with settings; flags override it", metavar="FILE"),
+    Path | None, option("--config", "TOML file with settings; flags override it", metavar="FILE")
 ]
 Seeds = Annotated[
     list[int] | None,
@@ -90,11 +89,7 @@ def _train(configs: list, runs_dir: Path, name: str | None, if_exists: Any) -> N
     start = f"training on {config.device_map or config.device}, backbone weights in {config.dtype}"
     with RunProgress(console, several=len(configs) > 1, start=start) as progress:
         runs = train_cohort(
-            configs,
-            runs_dir=runs_dir,
-            names=[name] if name else None,
-            if_exists=if_exists,
-            hooks=[progress],
+            configs, runs_dir=runs_dir, names=[name] if name else None, if_exists=if_exists, hooks=[progress]
         )
     for run in runs:
         summary(console, run)

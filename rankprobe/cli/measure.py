@@ -134,8 +134,7 @@ def truncate(
 
 def calibrate(
     seed: Annotated[
-        list[int] | None,
-        option("--seed", "Random seed; repeatable", default="0 1 2", metavar="INT", min=0),
+        list[int] | None, option("--seed", "Random seed; repeatable", default="0 1 2", metavar="INT", min=0)
     ] = None,
     noise: Annotated[
         float,

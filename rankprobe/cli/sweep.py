@@ -31,9 +31,7 @@ def sweep(
     change: Annotated[
         list[str] | None,
         option(
-            "--set",
-            "Override a setting: data=~/superglue, seed=[1,2]; repeatable",
-            metavar="SETTING=VALUE",
+            "--set", "Override a setting: data=~/superglue, seed=[1,2]; repeatable", metavar="SETTING=VALUE"
         ),
     ] = None,
     runs_dir: RunsDir = Path("runs"),

@@ -16,12 +16,7 @@ from rankprobe.plots.style import style
 READING_GROUPS = {
     "counts": ("n_positive", "{}_numerical_rank", "{}_rank_rtol_1e2"),
     "shape of the spectrum": ("{}_erank_rv", "{}_participation_ratio", "{}_stable_rank", "{}_energy_95"),
-    "beyond an edge of noise": (
-        "{}_gavish_donoho",
-        "{}_mp_edge",
-        "{}_permutation_edge",
-        "{}_above_twin",
-    ),
+    "beyond an edge of noise": ("{}_gavish_donoho", "{}_mp_edge", "{}_permutation_edge", "{}_above_twin"),
     "kept gain in the objective": ("{}_functional", "{}_functional_best"),
 }
 """Readings that share a panel, by title. {} stands for the matrix with the planted rank, P or dP."""

@@ -13,14 +13,7 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from rankprobe.plots.marks import (
-    BASELINE_LABEL,
-    FUNCTIONAL_RANK_LABEL,
-    PAPER_LABEL,
-    PAPER_LINE,
-    RING,
-    STAR,
-)
+from rankprobe.plots.marks import BASELINE_LABEL, FUNCTIONAL_RANK_LABEL, PAPER_LABEL, PAPER_LINE, RING, STAR
 from rankprobe.plots.style import BASELINE_LINE, Look
 
 LAST_ENTRIES: dict[str, dict[str, Any]] = {

@@ -16,16 +16,7 @@ from rankprobe.runs.files import write_atomically, write_json
 _NO_DATE: dict[str, dict[str, str | None]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 """Metadata without a date, so that the same runs give the same bytes."""
 
-_RUN_COLUMNS = [
-    "run_id",
-    "status",
-    "seed",
-    "method",
-    "data_label",
-    "model_label",
-    "step",
-    "total_steps",
-]
+_RUN_COLUMNS = ["run_id", "status", "seed", "method", "data_label", "model_label", "step", "total_steps"]
 
 
 def attach_run_ids(figure: Figure, run_ids: Iterable[str]) -> Figure:

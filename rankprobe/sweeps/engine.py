@@ -102,10 +102,7 @@ def in_this_process(
 
 
 def train_here(
-    cohort: Sequence[RunConfig],
-    runs_dir: Path,
-    to_truncate: Collection[str] = (),
-    lock_timeout: float = 0.0,
+    cohort: Sequence[RunConfig], runs_dir: Path, to_truncate: Collection[str] = (), lock_timeout: float = 0.0
 ) -> Problems:
     """Train the unfinished runs of a cohort in this process; return why some did not finish.
 
