@@ -1,4 +1,4 @@
-"""How well readings recover a planted rank: a figure of the results of `studies.calibration.calibrate`."""
+"""Draw the results of `studies.calibration.calibrate`: how well readings recover a planted rank."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ SETTINGS = ("method", "gate", "planted_in", "noise", "learning_rate", "steps")
 def calibration(frame: pd.DataFrame) -> Figure:
     """Recovered rank over planted rank: a row per setting in the frame, a column per group of readings.
 
-    A curve is the mean over seeds, with bars from minimum to maximum. Seeds with an undefined reading are
-    left out, and the legend gives the number of matrices that remain. The shaded band of the same colour is
-    the range of the reading on noise alone (planted rank 0). A reading on the diagonal is correct; a reading
-    inside its band is indistinguishable from noise.
+    A curve is the mean over seeds, with bars from minimum to maximum. Undefined readings are left out, and
+    the legend gives the number of matrices that remain. The shaded band of the same colour is the range of
+    the reading on noise alone (planted rank 0). A reading on the diagonal is correct; a reading inside its
+    band is indistinguishable from noise.
 
     Args:
         frame: as `studies.calibration.calibrate` returns it; filter it to draw fewer settings.
