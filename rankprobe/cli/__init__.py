@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from rankprobe.cli.app import app
 
     _replace_unprintable()
-    usage_error: type[Exception] = typer.BadParameter.__mro__[1]
+    usage_error: type[Exception] = typer.BadParameter.__mro__[1]  # UsageError, not public in typer
     words = list(sys.argv[1:] if arguments is None else arguments)
     options: dict[str, Any] = {"prog_name": "rankprobe", "standalone_mode": False}
     if "--debug" in words:
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _usage_message(error: Any) -> str:
-    """Return the message of a wrong command line, and where to read the right one."""
+    """Return the error message of a wrong command line; it names the help, or a setting's new name."""
     command = error.ctx.command_path if error.ctx else "rankprobe"
     option = str(getattr(error, "option_name", "")).removeprefix("--").replace("-", "_")
     if option in RENAMED_SETTINGS:
@@ -60,7 +60,7 @@ def _usage_message(error: Any) -> str:
 def _replace_unprintable() -> None:
     """Print ? for characters that the terminal or locale cannot show, instead of raising an error.
 
-    If the user chose another error handler, as in PYTHONIOENCODING=ascii:xmlcharrefreplace, it is kept.
+    An error handler that the user chose, as in PYTHONIOENCODING=ascii:xmlcharrefreplace, is kept.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

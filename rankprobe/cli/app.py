@@ -14,13 +14,8 @@ from rankprobe.cli.options import RunList, RunsDir, SettingsCommand, build_confi
 from rankprobe.errors import RankprobeError
 from rankprobe.text import plain
 
-TRAIN, USE, MEASURE, SHOW, INFORM = (
-    "Train",
-    "Use trained prompts",
-    "Measure ranks",
-    "Show results",
-    "Tasks, methods, environment",
-)
+TRAIN, USE, MEASURE, SHOW = "Train", "Use trained prompts", "Measure ranks", "Show results"
+INFORM = "Tasks, methods, environment"
 """The panels of `rankprobe --help`."""
 
 app = typer.Typer(
@@ -35,8 +30,7 @@ app = typer.Typer(
 )
 
 ConfigFile = Annotated[
-    Path | None,
-    option("--config", "TOML file with settings; flags override it", metavar="FILE"),
+    Path | None, option("--config", "TOML file with settings; flags override it", metavar="FILE")
 ]
 Seeds = Annotated[
     list[int] | None,
@@ -53,7 +47,7 @@ def debug(
         bool, option("--debug", "Show the traceback of an error; works with every command", metavar="")
     ] = False,
 ) -> None:
-    """Declare the options of all commands; `main` handles them."""
+    """Declare --debug, so that the help lists it; `main` handles it."""
 
 
 def train(
@@ -90,11 +84,7 @@ def _train(configs: list, runs_dir: Path, name: str | None, if_exists: Any) -> N
     start = f"training on {config.device_map or config.device}, backbone weights in {config.dtype}"
     with RunProgress(console, several=len(configs) > 1, start=start) as progress:
         runs = train_cohort(
-            configs,
-            runs_dir=runs_dir,
-            names=[name] if name else None,
-            if_exists=if_exists,
-            hooks=[progress],
+            configs, runs_dir=runs_dir, names=[name] if name else None, if_exists=if_exists, hooks=[progress]
         )
     for run in runs:
         summary(console, run)
@@ -163,7 +153,7 @@ def plot(
     ] = Path("figures"),
 ) -> None:
     """Draw figures from logged runs: those of the paper, with noise twins, and ours."""
-    from rankprobe.cli.show import print_paths
+    from rankprobe.cli.lines import print_line
     from rankprobe.errors import unknown
     from rankprobe.plots import ALIASES, FIGURES, LOOKS, OF_ONE_RUN, save
     from rankprobe.runs.selection import frames_for, planned_names
@@ -176,7 +166,7 @@ def plot(
     for name in names:
         if name not in FIGURES:
             raise unknown("figure", name, FIGURES)
-    console, paths = Console(), list[Path]()
+    paths: list[Path] = []
     for name in names:
         frames, missing = frames_for(name, runs_dir, run, scale)
         table.echo_missing(name, missing)
@@ -186,7 +176,9 @@ def plot(
             if figure or frames.steps.empty:
                 raise
             typer.echo(plain(f"left out: {error}"), err=True)
-    print_paths(console, paths)
+    console = Console()
+    for path in paths:
+        print_line(console, path)
 
 
 app.command(rich_help_panel=SHOW)(table.table)

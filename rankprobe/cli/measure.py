@@ -134,8 +134,7 @@ def truncate(
 
 def calibrate(
     seed: Annotated[
-        list[int] | None,
-        option("--seed", "Random seed; repeatable", default="0 1 2", metavar="INT", min=0),
+        list[int] | None, option("--seed", "Random seed; repeatable", default="0 1 2", metavar="INT", min=0)
     ] = None,
     noise: Annotated[
         float,
@@ -162,8 +161,8 @@ def calibrate(
     """Test which readings recover a known rank.
 
     Trains prompts (100 × 128) towards matrices of known rank, and on noise alone.
-    No language model: the loss is the squared error, with noise added to its gradient.
-    The optimizer is that of runs. Takes about five minutes on one core.
+    Uses no language model: the loss is the squared error, with noise added to its gradient.
+    Uses the optimizer of runs. Takes about five minutes on one core.
     """
     import pandas as pd
     from threadpoolctl import threadpool_limits
@@ -197,7 +196,7 @@ def calibrate(
 
 
 def _format_recovered(means: pd.DataFrame) -> str:
-    """Format means over seeds of one method: a row per planted rank; below, the verdict on noise alone."""
+    """Format the means over seeds of one method: a row per planted rank, then the verdict on noise alone."""
     first = means.iloc[0]
     name = f"{first['method']}, gate {first['gate']}" if first["gate"] else str(first["method"])
     columns = {k: title for k, title in CALIBRATION_COLUMNS.items() if k in set(means["reading"])}
@@ -222,7 +221,7 @@ def _format_functional_rank(row: dict[Any, Any]) -> str:
 def _resolve(text: str, runs_dir: Path) -> list[Path]:
     """Return the places that an argument names: a path, the matches of a glob, a run id, or a cached adapter.
 
-    A `:NAME` at the end is kept at the end of each place.
+    If the argument ends with `:NAME`, each place does too.
     """
     if places := _existing(text, runs_dir):
         return places
@@ -233,7 +232,7 @@ def _resolve(text: str, runs_dir: Path) -> list[Path]:
 
 
 def _without_duplicates(places: Iterable[Path]) -> list[Path]:
-    """Drop places that name an earlier place by another path. A symbolic link counts as a separate file."""
+    """Drop each place that is another path of an earlier place. A symbolic link counts as a separate file."""
     distinct: dict[Path, Path] = {}
     for place in places:
         distinct.setdefault(place.parent.resolve() / place.name, place)
@@ -257,7 +256,7 @@ def _existing(text: str, runs_dir: Path) -> list[Path]:
 
 
 def _format_readings(table: pd.DataFrame) -> str:
-    """Format one line per matrix: each measure, with that of the shuffled matrix in brackets."""
+    """Format one line per matrix: each measure, followed in brackets by its value for the shuffled matrix."""
     import pandas as pd
 
     table = table[table["measure"].isin(list(COLUMNS))]
@@ -276,7 +275,7 @@ def _format_readings(table: pd.DataFrame) -> str:
 
 
 def _format_similarities(places: list[Path], directions: int) -> str:
-    """Format φ and the principal angles between prompts, next to what random subspaces share."""
+    """Format φ and the principal angles between prompts, next to those of random subspaces."""
     from rankprobe.rank import similarities
     from rankprobe.reports import read_matrices
 
@@ -285,12 +284,12 @@ def _format_similarities(places: list[Path], directions: int) -> str:
     prompts = {titles[matrix.place, matrix.prompt]: matrix.values for matrix in read}
     if len(prompts) < 2:
         raise RankprobeError("--directions compares prompts, but there is only one; give more")
-    table = similarities(prompts, directions).to_string(index=False, float_format="{:.3g}".format)
-    return plain_lines(table)
+    table = similarities(prompts, directions)
+    return plain_lines(table.to_string(index=False, float_format="{:.3g}".format))
 
 
 def _titles(prompts: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Return a distinct title for each (place, prompt): the fewest last parts of its path that are needed."""
+    """Return a distinct title for each (place, prompt), with as few last parts of its path as needed."""
     keys = list(dict.fromkeys(prompts))
     titles = {key: _title(*key, parts=0) for key in keys}
     for parts in range(1, max((len(Path(place).absolute().parts) for place, _ in keys), default=0) + 1):
@@ -339,7 +338,7 @@ def _write(table: pd.DataFrame, path: Path) -> None:
 
 
 def _check_output(path: Path | None, formats: tuple[str, ...]) -> None:
-    """Raise an error before the work starts if its result could not be written."""
+    """Raise an error if `path` exists or has an unknown format; called before the work starts."""
     if path is not None and path.exists():
         raise RankprobeError(f"'{path}' exists; choose another name")
     if path is not None and path.suffix not in formats:

@@ -56,16 +56,13 @@ class RunProgress:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with suppress(OSError):
             self.live.stop()
 
     def __call__(self, record: StepRecord) -> None:
-        """Show a step. If the output fails (a closed terminal, a full disk), the run goes on."""
+        """Show a step. The run continues if the output fails (a closed terminal, a full disk)."""
         with suppress(OSError):
             self._show(record)
 
@@ -98,7 +95,7 @@ class RunProgress:
 
 
 def _dev(evals: Sequence[Mapping[str, Any]]) -> str:
-    """Return the score to report, of all dev rows or of the held-back half, with its baseline."""
+    """Return the score to report, on all dev rows or on the held-back half, with its baseline."""
     metric = evals[0]["metric"]
     held_back = [row for row in evals if row["split"] == "report" and row["metric"] == metric]
     row, rows = (held_back[0], "held-back half of dev") if held_back else (evals[0], "dev")

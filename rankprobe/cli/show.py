@@ -6,7 +6,6 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,7 +65,7 @@ def summary(console: Console, run: Run) -> None:
 
 
 def _scores(frames: Frames, row: pd.Series) -> list[tuple[str, str, str]]:
-    """Return (label, scores, baselines) lines, and say which rows the best prompt was selected on."""
+    """Return (label, scores, baselines) lines, which name the rows that the best prompt was selected on."""
     start = "initial" if row.get("init") == "saved" else "untrained"
     selected = f"best {row['best']:.1f} at step {row['best_step']:.0f}, last {row['last']:.1f}"
     nulls = f"{start} {row['untrained']:.1f}, baseline {row['baseline']:.1f}"
@@ -128,7 +127,7 @@ def _number(value: Any) -> str:
 def runs_table(runs: pd.DataFrame) -> str:
     """Return one line per run, with the readings of its last logged step; lines are not wrapped or shortened.
 
-    The scores are the reported ones. If they are those of the held-back half of dev, column `data` says so.
+    Scores are the scores to report. If they are from the held-back half of dev, the column `data` says so.
     """
     if runs.empty:
         return "no runs yet; train one with: rankprobe probe"
@@ -157,11 +156,6 @@ def _with_twin(last: Mapping[Any, Any], column: str) -> str:
     if pd.notna(last.get("twin_lost")):
         return f"{_number(last[column])} (diverged)"
     return _number(last[column]) + (f" ({_number(twin)})" if pd.notna(twin) else "")
-
-
-def print_paths(console: Console, paths: list[Path]) -> None:
-    for path in paths:
-        print_line(console, path)
 
 
 def task_summary(console: Console, name: str, data: str, targets: str, tokenizer: str | None) -> None:

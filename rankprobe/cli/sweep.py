@@ -31,9 +31,7 @@ def sweep(
     change: Annotated[
         list[str] | None,
         option(
-            "--set",
-            "Override a setting: data=~/superglue, seed=[1,2]; repeatable",
-            metavar="SETTING=VALUE",
+            "--set", "Override a setting: data=~/superglue, seed=[1,2]; repeatable", metavar="SETTING=VALUE"
         ),
     ] = None,
     runs_dir: RunsDir = Path("runs"),
@@ -44,7 +42,7 @@ def sweep(
         str, option("--shard", "Train only part i of n, for job arrays", default="1/1", metavar="i/n")
     ] = "1/1",
     cohort: Annotated[
-        int, option("--cohort", "Most runs in one pass, if memory allows", default=16, metavar="INT", min=1)
+        int, option("--cohort", "Maximum runs per pass, if memory allows", default=16, metavar="INT", min=1)
     ] = 16,
     engine: Annotated[str, option("--engine", "local or ray", default="local")] = "local",
     address: Annotated[
@@ -62,6 +60,7 @@ def sweep(
     Finished runs are kept, interrupted and killed runs continue, failed runs are tried again once.
     """
     from rankprobe import sweeps
+    from rankprobe.cli.sweep_progress import SweepProgress
     from rankprobe.data.eval_set import task_of
 
     if engine not in ENGINES:
@@ -82,24 +81,10 @@ def sweep(
         return
     for path, one in specs.items():
         _write_plan(path, one, scale, change or [], experiments[path.stem], runs_dir)
-    chosen_engine = _engine(engine, address, cpus, gpus, all_configs)
-    _train(console, experiments, cohorts, runs_dir, to_truncate, chosen_engine)
-
-
-def _train(
-    console: Console,
-    experiments: dict[str, list[RunConfig]],
-    cohorts: list[Cohort],
-    runs_dir: Path,
-    to_truncate: set[str],
-    engine: Engine,
-) -> None:
-    from rankprobe.cli.sweep_progress import SweepProgress
-    from rankprobe.sweeps import sweep
-
+    trainer = _engine(engine, address, cpus, gpus, all_configs)
     with SweepProgress(console, experiments, cohorts, runs_dir) as progress:
-        outcome = sweep(
-            cohorts, runs_dir=runs_dir, to_truncate=to_truncate, engine=engine, done=progress.cohort_done
+        outcome = sweeps.sweep(
+            cohorts, runs_dir=runs_dir, to_truncate=to_truncate, engine=trainer, done=progress.cohort_done
         )
     count = sum(map(len, cohorts))
     print_line(
@@ -126,7 +111,7 @@ def _engine(
 
     devices = {config.device for config in configs.values()}
     on_cuda = any(device.startswith("cuda") for device in devices)
-    # The node resolves `auto`: it sees a GPU if its cohort was given one.
+    # The node resolves `auto`: it sees a GPU if Ray gave one to the cohort.
     per_cohort = gpus if gpus is not None else 1.0 if on_cuda else None if "auto" in devices else 0.0
     return on_ray(address=address, cpus=cpus, gpus=per_cohort)
 
@@ -134,7 +119,7 @@ def _engine(
 def _print_plan(
     console: Console, experiments: dict[str, list[RunConfig]], cohorts: list[Cohort], runs_dir: Path
 ) -> None:
-    """Print how many runs each experiment has, and the cohorts that are not yet finished."""
+    """Print the number of runs of each experiment, and the cohorts that are not yet finished."""
     from rankprobe.cli.sweep_progress import SweepProgress, describe
     from rankprobe.config.folders import run_folder
     from rankprobe.sweeps import is_finished
@@ -167,7 +152,7 @@ def _write_plan(
 
 
 def _parse_override(text: str) -> tuple[str, Any]:
-    """Parse `name=value`, with the value as TOML if it is TOML, else as text."""
+    """Parse `name=value`. The value is read as TOML; if it is not TOML, it is text."""
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise RankprobeError(f"--set is '{text}'; expected NAME=VALUE, such as --set seed=1")

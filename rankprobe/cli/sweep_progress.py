@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 STATES = ("finished", "running", "stopped", "failed", "waiting")
 TEXT_TOKENS = 60
-"""Typical number of tokens of a text. With the prompt length it gives the cost of a row."""
+"""Typical number of tokens of a text; the cost of a row is this plus the prompt length."""
 
 
 class SweepProgress:
-    """Reads the state of runs from their folders, so it includes the work of other processes and machines."""
+    """Shows the state of runs. It is read from their folders, so it includes the work of other processes."""
 
     def __init__(
         self,
@@ -61,10 +61,7 @@ class SweepProgress:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.live.stop()
 
@@ -132,7 +129,7 @@ def describe(cohort: Cohort) -> str:
 
 
 def _cost(config: RunConfig) -> float:
-    """Estimate the tokens that a run passes through its backbone; without --shots it assumes 1,000 rows."""
+    """Estimate the tokens that a run passes through its backbone; assume 1,000 rows if --shots is unset."""
     steps = config.steps or config.epochs * -(-(config.shots or 1000) // config.batch_size)
     return steps * min(config.batch_size, config.shots or 1000) * (config.method.prompt_length + TEXT_TOKENS)
 

@@ -15,17 +15,10 @@ if TYPE_CHECKING:
     from rankprobe.runs import Frames
 
 Format = Annotated[str, option("--format", "terminal, markdown, latex or csv", default="terminal")]
-Score = Annotated[
-    str,
-    option("--score", "last, or best (by dev score, as in the paper)", default="last"),
-]
+Score = Annotated[str, option("--score", "last, or best (by dev score, as in the paper)", default="last")]
 Where = Annotated[
     list[str] | None,
-    option(
-        "--where",
-        "Only runs with this value: learning_rate=0.3; repeatable",
-        metavar="SETTING=VALUE",
-    ),
+    option("--where", "Only runs with this value: learning_rate=0.3; repeatable", metavar="SETTING=VALUE"),
 ]
 Output = Annotated[Path | None, option("--output", "Write the table to this file", metavar="FILE")]
 

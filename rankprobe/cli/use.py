@@ -21,9 +21,7 @@ def evaluate(
     task: Annotated[str | None, option("--task", "Another task; unset: the task of the run")] = None,
     data: Annotated[str | None, option("--data", "Other data; unset: the data of the run")] = None,
     split: Annotated[str, option("--split", "validation or train", default="validation")] = "validation",
-    scoring: Annotated[
-        str | None, option("--scoring", "greedy, rank or both; unset: as in the training")
-    ] = None,
+    scoring: Annotated[str | None, option("--scoring", "greedy, rank or both; unset: as in training")] = None,
     which: Which = "final",
     ensemble: Annotated[
         bool,
@@ -55,7 +53,7 @@ def predict(
     which: Which = "final",
     max_new_tokens: Annotated[
         int | None,
-        option("--max-new-tokens", "Longest answer; unset: as in the training", metavar="INT", min=1),
+        option("--max-new-tokens", "Maximum answer length; unset: as in training", metavar="INT", min=1),
     ] = None,
     device: Device = None,
     runs_dir: RunsDir = Path("runs"),
@@ -131,7 +129,7 @@ def _read_requests(lines: Iterable[str]) -> Iterable[Any]:
 
 
 def checked_which(which: str) -> Any:
-    """Return `which` if it is `final` or `best`, else raise a RankprobeError."""
+    """Return `which`; raise a RankprobeError if it is neither `final` nor `best`."""
     _check("which", which, ("final", "best"))
     return which
 

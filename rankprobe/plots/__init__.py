@@ -1,4 +1,4 @@
-"""Frames in, figures out: each function returns a matplotlib Figure. Nothing here trains or loads a model.
+"""Draw figures from frames. Each function returns a matplotlib Figure; none trains or loads a model.
 
 Figures: averages (fig1, fig4), emergence (fig3, fig9), bottleneck (fig5, fig8), lengths (fig6, fig7),
 truncation, nulls (grid, controls), used (used, length), calibration, spectra.

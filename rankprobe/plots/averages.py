@@ -38,19 +38,17 @@ def fig1(frames: Frames, *, score: Score = "last", look: str = "screen") -> Figu
 
     Source: Xiao et al. (2023), Figure 1. The average is over the tasks that every method has, from runs on
     all training rows; runs that lack one of these tasks are left out. Miniature tasks have panels of their
-    own. Where runs are comparable with the paper, the paper's average is over the same tasks.
+    own. A star is the paper's average over the same tasks; it is drawn where the runs are comparable.
 
     Raises:
         RankprobeError: no finished runs, or no task that all methods have.
     """
-    runs = scored_runs(frames, score)
-    runs = name_curves(frames, runs[runs["shots"].isna()]) if len(runs) else runs
-    averaged = [on_common_tasks(part) for _, _, part in split_for_averages(runs)] if len(runs) else []
     needs = "finished runs of the same tasks for every method, on all training rows"
     command = "rankprobe sweep experiments/table1_superglue.toml"
-    runs = name_curves(
-        frames, require_runs(pd.concat(averaged) if averaged else runs, "fig1", needs, command)
-    )
+    runs = scored_runs(frames, score)
+    runs = name_curves(frames, require_runs(runs[runs["shots"].isna()], "fig1", needs, command))
+    averaged = pd.concat([on_common_tasks(part) for _, _, part in split_for_averages(runs)])
+    runs = name_curves(frames, require_runs(averaged, "fig1", needs, command))
     points = []
     with style(look) as sizes:
         parts = split_for_averages(runs)
@@ -84,9 +82,9 @@ def _draw_rows(axes: Axes, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _paper_average(runs: pd.DataFrame, method: str) -> float | None:
-    """The paper's average over the tasks of these runs; None if it lacks one of them.
+    """The paper's average over the tasks of these runs; None if the paper lacks one of them.
 
-    For all tasks it is the printed average. (For dpt on T5-Base, the printed average differs slightly from
+    For all tasks, it is the average that the paper prints. (For dpt on T5-Base, this differs slightly from
     the mean of the printed scores.)
     """
     tables = [paper_values(part) for _, part in runs.groupby("data_label")]
@@ -108,7 +106,7 @@ def fig4(
 
     Args:
         frames: as `load_runs` returns them.
-        score: `last`, of the last step; or `best`, of the best step, selected on the rows it is reported on.
+        score: `last`, of the last step; or `best`, of the step with the best dev score.
         tasks: tasks with a panel; None: WiC, CB, RTE and COPA if they have runs, otherwise all.
         look: `screen` or `paper`.
 
@@ -116,10 +114,8 @@ def fig4(
         RankprobeError: no finished run with few shots.
     """
     runs = scored_runs(frames, score)
-    needs, command = (
-        "finished runs on few training rows (--shots)",
-        "rankprobe sweep experiments/fig4_few_shot.toml",
-    )
+    needs = "finished runs on few training rows (--shots)"
+    command = "rankprobe sweep experiments/fig4_few_shot.toml"
     runs = require_runs(runs[runs["shots"].notna()], "fig4", needs, command)
     runs = name_curves(frames, runs, "shots")
     panel_tasks = list(runs["task"].unique()) if tasks is None else tasks
@@ -139,7 +135,7 @@ def fig4(
                 points += draw_score_panel(axes, runs_of_task, "shots", score)
             ids += [*averaged["run_id"], *(i for task_part in task_runs for i in task_part["run_id"])]
             for axes in (first, *others):
-                log_axis(axes.xaxis, axes.set_xscale, part["shots"])
+                log_axis(axes.xaxis, part["shots"])
                 axes.set_xlabel("training rows (shots)")
         finish_figure(figure, sizes, seeds_note(points), methods=runs["method"].cat.categories)
     return attach_run_ids(figure, ids)

@@ -32,10 +32,10 @@ STATISTICS = {"mean": ("average", "D"), "max": ("greatest", "^"), "min": ("least
 """Label and marker of each statistic over seeds in fig8."""
 
 CROWDED = 0.2
-"""If ticks are nearer than this share of the axis length, their labels are vertical."""
+"""If two ticks are closer than this share of the length of the axis, tick labels are vertical."""
 
 VERTICAL_LABEL_HEIGHT = 0.6
-"""Height that vertical labels take from a panel, in inches."""
+"""Height of vertical labels, added to each row of panels, in inches."""
 
 
 def fig5(frames: Frames, *, score: Score = "last", look: str = "screen") -> Figure:
@@ -50,7 +50,7 @@ def fig5(frames: Frames, *, score: Score = "last", look: str = "screen") -> Figu
     """
     runs = scored_runs(frames, score)
     command = "rankprobe sweep experiments/fig5_bottleneck.toml"
-    require_runs(_dpt(runs), "fig5", "finished runs of dpt", command)
+    require_runs(runs[runs["method"] == "dpt"], "fig5", "finished runs of dpt", command)
     runs = drop_single_points(frames, runs[runs["method"] != "probe"], "bottleneck")
     runs = drop_unmatched(runs, "bottleneck", "prompt_length", "shots")
     runs = name_curves(frames, runs, "bottleneck")
@@ -58,16 +58,16 @@ def fig5(frames: Frames, *, score: Score = "last", look: str = "screen") -> Figu
 
 
 def fig8(frames: Frames, *, score: Score = "last", look: str = "screen") -> Figure:
-    """Mean, minimum and maximum score over seeds, over large bottlenecks of DPT, with trained parameters.
+    """Mean, minimum and maximum score of DPT at large bottlenecks, with the numbers of trained parameters.
 
-    Source: Xiao et al. (2023), Figure 8 (and 13, 14). A panel per task and model that has a run with b above
-    the prompt length; b starts at 10, the paper's value.
+    Source: Xiao et al. (2023), Figure 8 (and 13, 14). Statistics are over seeds. A panel per task and
+    model that has a run with b above the prompt length; b starts at 10, the paper's value.
 
     Raises:
         RankprobeError: no finished run of dpt with a bottleneck above its prompt length.
     """
-    runs = _dpt(scored_runs(frames, score))
-    runs = runs[runs["bottleneck"] >= PAPER_BOTTLENECK]
+    runs = scored_runs(frames, score)
+    runs = runs[(runs["method"] == "dpt") & (runs["bottleneck"] >= PAPER_BOTTLENECK)]
     is_large = (runs["bottleneck"] > runs["prompt_length"]).groupby([runs[name] for name in PANEL_COLUMNS])
     runs = runs[is_large.transform("any")]
     needs = "finished runs of dpt with a bottleneck b above the prompt length n"
@@ -86,10 +86,6 @@ def fig8(frames: Frames, *, score: Score = "last", look: str = "screen") -> Figu
     return attach_run_ids(figure, runs["run_id"])
 
 
-def _dpt(runs: pd.DataFrame) -> pd.DataFrame:
-    return runs[runs["method"] == "dpt"]
-
-
 def _draw_statistics(axes: Axes, runs: pd.DataFrame) -> pd.DataFrame:
     """Draw three marks at each b, with a line through the means; return the points."""
     points = curve_points(runs, "bottleneck")
@@ -101,14 +97,11 @@ def _draw_statistics(axes: Axes, runs: pd.DataFrame) -> pd.DataFrame:
             axes.plot(part["x"], part[column], **line | mark)
     draw_baselines(axes, runs["baseline"].dropna())
     trained = runs.groupby("bottleneck")["trainable_parameters"].first()
-    log_axis(axes.xaxis, axes.set_xscale, trained.index)
-    places = np.log10(np.asarray(axes.get_xticks()))
+    log_axis(axes.xaxis, trained.index)
+    ticks = axes.get_xticks()
+    places = np.log10(np.asarray(ticks))
     crowded = len(places) > 1 and np.diff(places).min() < CROWDED * (places[-1] - places[0])
-    separator = ": " if crowded else "\n"
-    axes.set_xticks(
-        axes.get_xticks(),
-        [f"{b:,g}{separator}{short_count(trained[b])}" for b in axes.get_xticks()],
-        rotation=90 if crowded else 0,
-    )
+    separator, rotation = (": ", 90) if crowded else ("\n", 0)
+    axes.set_xticks(ticks, [f"{b:,g}{separator}{short_count(trained[b])}" for b in ticks], rotation=rotation)
     axes.set_xlabel("bottleneck b, and trained parameters")
     return points

@@ -1,4 +1,4 @@
-"""How well readings recover a planted rank: a figure of the results of `studies.calibration.calibrate`."""
+"""Draw the results of `studies.calibration.calibrate`: how well readings recover a planted rank."""
 
 from __future__ import annotations
 
@@ -16,12 +16,7 @@ from rankprobe.plots.style import style
 READING_GROUPS = {
     "counts": ("n_positive", "{}_numerical_rank", "{}_rank_rtol_1e2"),
     "shape of the spectrum": ("{}_erank_rv", "{}_participation_ratio", "{}_stable_rank", "{}_energy_95"),
-    "beyond an edge of noise": (
-        "{}_gavish_donoho",
-        "{}_mp_edge",
-        "{}_permutation_edge",
-        "{}_above_twin",
-    ),
+    "beyond an edge of noise": ("{}_gavish_donoho", "{}_mp_edge", "{}_permutation_edge", "{}_above_twin"),
     "kept gain in the objective": ("{}_functional", "{}_functional_best"),
 }
 """Readings that share a panel, by title. {} stands for the matrix with the planted rank, P or dP."""
@@ -41,10 +36,10 @@ SETTINGS = ("method", "gate", "planted_in", "noise", "learning_rate", "steps")
 def calibration(frame: pd.DataFrame) -> Figure:
     """Recovered rank over planted rank: a row per setting in the frame, a column per group of readings.
 
-    A curve is the mean over seeds, with bars from minimum to maximum. Seeds with an undefined reading are
-    left out, and the legend gives the number of matrices that remain. The shaded band of the same colour is
-    the range of the reading on noise alone (planted rank 0). A reading on the diagonal is correct; a reading
-    inside its band is indistinguishable from noise.
+    A curve is the mean over seeds, with bars from minimum to maximum. Undefined readings are left out, and
+    the legend gives the number of matrices that remain. The shaded band of the same colour is the range of
+    the reading on noise alone (planted rank 0). A reading on the diagonal is correct; a reading inside its
+    band is indistinguishable from noise.
 
     Args:
         frame: as `studies.calibration.calibrate` returns it; filter it to draw fewer settings.

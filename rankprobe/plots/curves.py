@@ -1,6 +1,6 @@
-"""From runs to points of curves: which runs form a curve, the name of the curve, its mean and range.
+"""Turn runs into curves: select the runs, name the curves, and compute the mean and range of each point.
 
-Frames in, frames out. The runs of a curve differ only in the setting on its x axis and in the seed.
+Functions take and return frames. Runs of one curve differ only in the setting on the x axis and in the seed.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from rankprobe.text import plain
 Score = Literal["last", "best"]
 
 PANEL_COLUMNS = ["model_label", "data_label"]
-"""A panel has runs of one model on one data set. The miniature and half of dev have their own data labels."""
+"""A panel has runs of one model on one data set. Miniature data and half of dev have their own labels."""
 
 CURVE_COLUMNS = ["method", "variant", "curve"]
 """The columns that identify a curve in a panel: method, number among the method's curves, name."""
 
 UNDRAWN_SETTINGS = ("twin",)
-"""Settings that do not change what figures draw of a run."""
+"""Settings that do not change how a run is drawn."""
 
 CUT_COLUMNS = ["prompt", "split"]
 """Columns of a truncation curve: which prompt was truncated, and on which rows it was scored."""
@@ -65,8 +65,8 @@ def finished_runs(frames: Frames, *needed: str) -> pd.DataFrame:
 
     Returns:
         Rows of `frames.runs`. `method` is an ordered categorical in the order of `paper.method_order`.
-        `model_label` and `data_label` are escaped for figures, and `data_label` names the held-back half of
-        dev where scores are from this half, so that figures do not mix it with all of dev.
+        `model_label` and `data_label` are escaped for figures. If the scores are from the held-back half of
+        dev, `data_label` says so, and figures do not mix them with scores from all of dev.
     """
     columns = dict.fromkeys([*frames.runs.columns, *RUN_COLUMNS, *needed])
     runs = frames.runs.reindex(columns=list(columns))
@@ -100,33 +100,32 @@ def scored_runs(frames: Frames, score: str) -> pd.DataFrame:
 
 
 def drop_single_points(frames: Frames, runs: pd.DataFrame, x: str) -> pd.DataFrame:
-    """Drop runs that would be a curve of a single point, if other runs form a curve over `x`.
+    """If some runs form a curve over `x`, drop the runs that would be a curve of a single point.
 
-    A run folder can hold several experiments, and the other experiments have only runs with the default `x`.
-    Runs without `x` stay.
+    Such runs belong to other experiments in the same folder, which do not vary `x`. Runs without `x` stay.
     """
     n_values = runs.groupby(replicates(runs, frames.settings, *UNDRAWN_SETTINGS, x))[x].transform("nunique")
     return runs[n_values != 1] if (n_values > 1).any() else runs
 
 
 def drop_unmatched(runs: pd.DataFrame, x: str, *settings: str) -> pd.DataFrame:
-    """Drop runs without `x` that no run with `x` in their panel equals in all of `settings`.
+    """Drop each run without `x`, unless a run with `x` in the same panel has the same `settings`.
 
     Runs without `x` become horizontal lines, and must be comparable with the curves of the panel.
     """
-    keys = _setting_texts(runs, [*PANEL_COLUMNS, *settings]).agg("\n".join, axis=1)
+    keys = runs[[*PANEL_COLUMNS, *settings]].map(setting_text).agg("\n".join, axis=1)
     return runs[runs[x].notna() | keys.isin(keys[runs[x].notna()])]
 
 
 def name_curves(frames: Frames, runs: pd.DataFrame, *free: str) -> pd.DataFrame:
     """Add the columns `curve`, the curve's name, and `variant`, its number among the curves of its method.
 
-    Runs of one panel, method and curve differ only in the seed and in the settings `free`. The name has the
-    method, and each setting in which curves of the method differ within a panel.
+    Runs of one panel and curve differ only in the seed and in the settings `free`. The name is the method,
+    followed by the settings in which curves of the method differ within a panel.
     """
     settings = shared_settings(frames.settings, "method", *UNDRAWN_SETTINGS, *free)
     runs = runs.reset_index(drop=True)
-    texts = _setting_texts(runs, settings)
+    texts = runs[settings].map(setting_text)
     varying: dict[Any, set[str]] = {method: set() for method in runs["method"]}
     for _, part in runs.groupby([*PANEL_COLUMNS, "method"], observed=True):
         differs = texts.loc[part.index].nunique() > 1
@@ -159,16 +158,15 @@ def curve_points(runs: pd.DataFrame, x: str | None = None, value: str = "score")
 
 
 def all_seed_points(points: pd.DataFrame) -> pd.DataFrame:
-    """The points of each curve that all its seeds have, so that each mean is over the same seeds."""
+    """The points that all seeds of the curve have, so that all means of a curve are over the same seeds."""
     n_seeds = points.groupby("curve")["n_seeds"].transform("max")
     return points[points["n_seeds"] == n_seeds]
 
 
 def on_common_tasks(runs: pd.DataFrame, x: str | None = None) -> pd.DataFrame:
-    """The runs that can be averaged over the same tasks.
+    """The runs that can be averaged over the same tasks: the tasks that every method has.
 
-    The tasks are those that every method has. A curve, a value of `x` or a seed that lacks one of these tasks
-    is dropped.
+    A combination of curve, `x` and seed that lacks one of these tasks is dropped.
 
     Args:
         runs: rows of one model and one kind of data, as `name_curves` returns them.
@@ -200,8 +198,8 @@ def split_for_averages(runs: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]
     """Split runs by model and kind of data, so that each part can be averaged over tasks.
 
     Returns:
-        A triple per part: the model's label; `tasks` or `miniature tasks`, with the held-back half of dev as
-        a kind of its own; and the runs.
+        (label of the model, kind of data, runs) for each part. The kind is `tasks` or `miniature tasks`,
+        followed by `HALF` if the scores are from the held-back half of dev.
     """
     kind = (runs["data_source"] == "bundled").map({True: "miniature tasks", False: "tasks"})
     kind += is_half(runs).map({True: f", {HALF}", False: ""})
@@ -209,11 +207,7 @@ def split_for_averages(runs: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]
     return [(str(model), str(name), part) for (model, name), part in parts]  # pyright: ignore[reportGeneralTypeIssues]
 
 
-def _setting_texts(runs: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    return runs[columns].map(setting_text)
-
-
 def _natural_order(name: str) -> list[tuple[bool, float, str]]:
-    """Sort key that orders numbers within a name by value, not by their digits as text."""
+    """Sort key for names: numbers in a name are ordered by value, so that 9 precedes 10."""
     pieces = re.split(r"(\d+(?:\.\d+)?(?:e-?\d+)?)", name)
     return [(i % 2 == 1, float(piece) if i % 2 else 0.0, piece) for i, piece in enumerate(pieces)]

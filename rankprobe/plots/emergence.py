@@ -46,7 +46,7 @@ def fig9(frames: Frames, *, look: str = "screen") -> Figure:
     If the groups do not fit into one pair of rows, further pairs follow.
 
     Source: Xiao et al. (2023), Figure 9, whose lower row is the rank of U · ReLU(diag σ) · V. Differs: noise
-    twins (dashed); the effective rank in addition to the numerical rank; an empty upper panel for methods
+    twins (dashed); the effective rank as well as the numerical rank; an empty upper panel for methods
     without a diagonal.
 
     Raises:

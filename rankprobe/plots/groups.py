@@ -1,4 +1,4 @@
-"""Group replicates: the runs of one panel, and the title of the panel. Frames in, frames out."""
+"""Group runs that differ only in their seed; each group has a panel with a title."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Group:
     """Runs that differ only in their seed. They share a panel.
 
     Attributes:
-        title: method, data and weights; the settings that differ from other groups with the same method, data
-            and weights; notes on the runs.
+        title: method, data and weights; if several groups share these, the settings in which the groups
+            differ; notes on the runs.
         run_ids: the runs.
         steps: their rows of `Frames.steps`.
     """
@@ -30,7 +30,7 @@ class Group:
     def band(self, column: str) -> pd.DataFrame:
         """`mean`, `min` and `max` of a column over seeds, indexed by step; empty if there is no such column.
 
-        A step is left out if a seed that has reached it has no value.
+        A step is left out if a seed has reached it but has no value there.
         """
         if column not in self.steps:
             return pd.DataFrame(columns=["mean", "min", "max"])

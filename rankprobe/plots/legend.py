@@ -1,4 +1,4 @@
-"""Finish a figure: wrap the titles of its panels, and add one legend below all panels."""
+"""Finish a figure: wrap the titles of its panels, and add one legend below the panels."""
 
 from __future__ import annotations
 
@@ -13,14 +13,7 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from rankprobe.plots.marks import (
-    BASELINE_LABEL,
-    FUNCTIONAL_RANK_LABEL,
-    PAPER_LABEL,
-    PAPER_LINE,
-    RING,
-    STAR,
-)
+from rankprobe.plots.marks import BASELINE_LABEL, FUNCTIONAL_RANK_LABEL, PAPER_LABEL, PAPER_LINE, RING, STAR
 from rankprobe.plots.style import BASELINE_LINE, Look
 
 LAST_ENTRIES: dict[str, dict[str, Any]] = {
@@ -28,17 +21,17 @@ LAST_ENTRIES: dict[str, dict[str, Any]] = {
     FUNCTIONAL_RANK_LABEL: RING | {"color": "#555555"},
     PAPER_LABEL: STAR | PAPER_LINE | {"color": "#555555"},
 }
-"""Entries at the end of a legend, and their marks, in grey because they belong to all methods."""
+"""Last entries of a legend, with their marks. They are grey because they apply to all methods."""
 
 TITLE_LINES = 2
-"""Number of lines of a panel's title that fit into the height of a panel."""
+"""Lines of a title for which the height of a panel has space."""
 
 HANDLE_WIDTH, ENTRY_HEIGHT = 0.6, 0.19
-"""Width of an entry's mark with the space around it, and height of a line of the legend, in inches."""
+"""Width of an entry's mark and its margins, and height of a line of the legend, in inches."""
 
 
 def seeds_note(points: Iterable[pd.DataFrame], range_mark: str = "band") -> str:
-    """The number of seeds of points that `curve_points` returned, and the mark that shows their range."""
+    """The number of seeds in frames from `curve_points`, and the name of the mark that shows their range."""
     counts = pd.concat([part["n_seeds"] for part in points])
     least, most = int(counts.min()), int(counts.max())
     if most == 1:
@@ -59,8 +52,8 @@ def finish_figure(
         figure: with all its panels drawn.
         look: the look in which it was drawn.
         note: a text about all panels.
-        handles: of the legend; None: each label of the panels once.
-        methods: order of the methods in the legend, used if `handles` is None. Other entries follow.
+        handles: the legend's entries; None: one entry per label in the panels.
+        methods: the order of these labels, by method. Labels of no method follow.
     """
     width = figure.get_figwidth()
     n_lines = _wrap_titles(figure, look)
@@ -79,7 +72,7 @@ def finish_figure(
 
 
 def _panel_handles(figure: Figure, methods: Iterable[str]) -> list[Artist]:
-    """A handle per label of the panels: curves by method, then other labels, then `LAST_ENTRIES`."""
+    """One handle per label in the panels: curves in the order of `methods`, other labels, `LAST_ENTRIES`."""
     handles: dict[str, Artist] = {}
     for axes in figure.axes:
         for artist, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -92,7 +85,7 @@ def _panel_handles(figure: Figure, methods: Iterable[str]) -> list[Artist]:
 
 
 def _wrap_titles(figure: Figure, look: Look) -> int:
-    """Wrap titles to the width of their panels; return the lines beyond `TITLE_LINES`, summed over rows."""
+    """Wrap titles to the width of their panels; return the sum over rows of lines beyond `TITLE_LINES`."""
     n_lines: dict[int, int] = {}
     for axes in figure.axes:
         place = axes.get_subplotspec()

@@ -29,7 +29,7 @@ SHORT_LENGTHS, SHORT_BOTTLENECK = (6, 10), 2
 """n and b of the paper's Figure 7."""
 
 DODGE_WIDTH = 0.6
-"""Width of the dots of one prompt length, where the prompt lengths are 1 apart."""
+"""Width over which the dots of one prompt length are spread; neighbouring lengths are 1 apart."""
 
 
 def fig6(frames: Frames, *, score: Score = "last", look: str = "screen") -> Figure:
@@ -50,7 +50,7 @@ def fig6(frames: Frames, *, score: Score = "last", look: str = "screen") -> Figu
 
 
 def fig7(frames: Frames, *, score: Score = "last", look: str = "screen") -> Figure:
-    """Scores of very short prompts, n = 6 and 10, methods side by side: a panel per task and model.
+    """Scores of short prompts, n = 6 and 10, with methods side by side: a panel per task and model.
 
     Source: Xiao et al. (2023), Figure 7 (and 12). DPT has b = 2. Only tasks with such a run of DPT are drawn.
     The probe is left out, because it is a method for measuring.
@@ -79,7 +79,7 @@ def fig7(frames: Frames, *, score: Score = "last", look: str = "screen") -> Figu
 
 
 def _draw_side_by_side(axes: Axes, runs: pd.DataFrame) -> pd.DataFrame:
-    """Draw for each n a dot with a bar per curve; return the points."""
+    """Draw a dot with a bar for each n and curve; return the points."""
     points = curve_points(runs, "prompt_length")
     curves = list(each_curve(points))
     for i, (line, part) in enumerate(curves):

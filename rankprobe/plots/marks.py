@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from rankprobe.plots.curves import CURVE_COLUMNS
@@ -29,12 +29,6 @@ TICK_DISTANCE = 0.09
 """Minimum distance between ticks with readable labels, as a share of the length of the axis."""
 
 
-class _SetScale(Protocol):
-    """`Axes.set_xscale` or `Axes.set_yscale`."""
-
-    def __call__(self, value: str, **options: Any) -> object: ...
-
-
 def each_curve(points: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
     """Yield the line style of each curve, with the curve's name as `label`, and the points of the curve.
 
@@ -48,7 +42,7 @@ def each_curve(points: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFr
 
 
 def draw_curve(axes: Axes, points: pd.DataFrame, **line: Any) -> None:
-    """Draw the mean over x, with a band from minimum to maximum; a single point has a bar instead."""
+    """Draw the mean over x, with a band (for a single point, a bar) from minimum to maximum."""
     axes.plot(points["x"], points["mean"], **line)
     if len(points) == 1:
         axes.vlines(points["x"], points["min"], points["max"], color=line["color"], linewidth=1)
@@ -73,7 +67,7 @@ def draw_dots(
 
     Args:
         axes: the panel.
-        positions: of the points on the other axis.
+        positions: places of the points on the other axis.
         points: with `mean`, `min` and `max`.
         vertical: the values are on the y axis, so that bars are vertical.
         mark: keywords of `Axes.plot`.
@@ -86,7 +80,7 @@ def draw_dots(
 
 
 def draw_baselines(axes: Axes, values: Iterable[float], *, vertical: bool = False) -> None:
-    """Draw each different baseline score as a dotted line; NaN is skipped.
+    """Draw each distinct baseline score as a dotted line; NaN is skipped.
 
     Args:
         axes: the panel.
@@ -98,16 +92,16 @@ def draw_baselines(axes: Axes, values: Iterable[float], *, vertical: bool = Fals
         draw(value, label=BASELINE_LABEL if i == 0 else None, **BASELINE_LINE)
 
 
-def log_axis(axis: Axis, set_scale: _SetScale, values: Iterable[float], **scale: Any) -> None:
-    """Make an axis logarithmic, with ticks only at the given values; too close ticks are left out.
+def log_axis(axis: Axis, values: Iterable[float], **scale: Any) -> None:
+    """Make an axis logarithmic, with ticks at those of the given values that are not too close together.
 
     Args:
-        axis: the axis.
-        set_scale: sets the scale of this axis.
+        axis: `xaxis` or `yaxis` of a panel.
         values: the values that are drawn.
-        scale: options of the scale `symlog`, which is used if there are any.
+        scale: options of the scale `symlog`, which replaces `log` if there are any.
     """
     ticks = sorted(set(values))
+    set_scale = axis.axes.set_xscale if isinstance(axis, XAxis) else axis.axes.set_yscale
     set_scale("symlog" if scale else "log", **scale)
     transform = axis.get_transform()
     places = np.asarray(transform.transform(np.asarray(ticks, dtype=float)))
@@ -118,7 +112,7 @@ def log_axis(axis: Axis, set_scale: _SetScale, values: Iterable[float], **scale:
 
 
 def _readable(places: Sequence[float]) -> list[int]:
-    """Indices of ticks that are far enough from each other; the first and the last are always among them."""
+    """Indices of ticks that are far enough from each other, always with the first and the last."""
     distance = TICK_DISTANCE * (places[-1] - places[0])
     indices = [0]
     for i in range(1, len(places)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from itertools import cycle
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -26,7 +25,8 @@ from rankprobe.runs import Frames
 
 COUNT_LABEL = "positive entries of σ, last step"
 
-MARKERS = ("o", "s", "^", "D")
+VARIANT_STYLES = list(zip(COLOURS.values(), ("o", "s", "^", "D"), strict=True))
+"""((colour of the run, colour of the twin), marker) of the curves in `grid`, repeated after the last."""
 
 SIGN_COLUMNS = ["n_positive", "n_negative", "n_zero"]
 
@@ -36,17 +36,17 @@ DOTS: dict[str, dict[str, str]] = {
     "random-labels": {"label": "random labels", "color": "#e8b54a", "marker": "D"},
     "twin": {"label": "noise twin", "color": "#9a9a9a", "marker": "^"},
 }
-"""Label, colour and marker of probes in `controls`, by the value of the setting `control`, and of twins."""
+"""Label, colour and marker in `controls`, of runs by their setting `control`, and of noise twins."""
 
 LABEL_LETTERS = 36
 """Maximum number of letters in a line of a row's label."""
 
 DOT_DISTANCE = 0.2
-"""Distance between the dots of one task, where tasks are 1 apart."""
+"""Distance between the dots of one task; neighbouring tasks are 1 apart."""
 
 
 def grid(frames: Frames, *, look: str = "screen") -> Figure:
-    """Final number of positive entries over the learning rate: a curve per initial σ.
+    """Final number of positive entries of σ over the learning rate: a curve per initial σ.
 
     A panel per task and model. Runs are solid; their noise twins are dashed and lighter.
 
@@ -76,37 +76,31 @@ def _draw_over_rate(axes: Axes, runs: pd.DataFrame) -> list[pd.DataFrame]:
     ):
         points = curve_points(runs[runs[column].notna()], "learning_rate", column)
         for line, part in each_curve(points):
-            (run_colour, twin_colour), marker = _variant_style(int(part["variant"].iloc[0]))
+            (run_colour, twin_colour), marker = VARIANT_STYLES[part["variant"].iloc[0] % len(VARIANT_STYLES)]
             colour = run_colour if column == "n_positive" else twin_colour
             label = line["label"].removeprefix("probe, ") + suffix
             draw_curve(axes, part, color=colour, marker=marker, label=label, **style_of)
         all_points.append(points)
-    log_axis(axes.xaxis, axes.set_xscale, runs["learning_rate"])
+    log_axis(axes.xaxis, runs["learning_rate"])
     start_at_zero(axes)
     axes.set(xlabel="peak learning rate", ylabel=COUNT_LABEL)
     return all_points
 
 
-def _variant_style(variant: int) -> tuple[tuple[str, str], str]:
-    """Colours (run, twin) and marker of the curve with this number."""
-    styles = zip(cycle(COLOURS.values()), cycle(MARKERS), strict=False)
-    return next(style for i, style in enumerate(styles) if i == variant)
-
-
 def controls(frames: Frames, *, look: str = "screen") -> Figure:
-    """Final number of positive entries per task, on true labels, on wrong labels, and of the noise twin.
+    """Final number of positive entries of σ with true labels, with wrong labels, and of the noise twin.
 
-    A panel per model, a row per task that has runs on wrong labels. The twins are those of the runs on true
-    labels.
+    A panel per model, and a row per task that has runs on wrong labels. The noise twins belong to the runs on
+    true labels.
 
     Raises:
         RankprobeError: no finished run of the probe on wrong labels.
     """
-    runs = _probes(frames).assign(control=lambda frame: frame["control"].fillna("none"))
-    runs = name_curves(frames, runs, "control") if len(runs) else runs.assign(curve="")
-    n_controls = runs.groupby(["model_label", "data_label", "curve"])["control"].transform("nunique")
     needs = "finished runs of the probe on true labels and, with --control shuffle-labels, on wrong labels"
     command = "rankprobe sweep experiments/controls.toml"
+    runs = require_runs(_probes(frames), "controls", needs, command)
+    runs = name_curves(frames, runs.assign(control=runs["control"].fillna("none")), "control")
+    n_controls = runs.groupby(["model_label", "data_label", "curve"])["control"].transform("nunique")
     runs = require_runs(runs[n_controls > 1], "controls", needs, command)
     runs = name_curves(frames, runs, "control")
     parts = [part for _, part in runs.groupby("model_label", sort=False)]
@@ -126,7 +120,7 @@ def _probes(frames: Frames) -> pd.DataFrame:
 
 
 def _draw_tasks(axes: Axes, runs: pd.DataFrame) -> list[pd.DataFrame]:
-    """Draw a row per task, or per task and setting if settings differ; return the points."""
+    """Draw a row per task, or per task and curve if there are several curves; return the points."""
     rows = list(runs.groupby(["data_label", "curve"]))
     has_settings = runs["curve"].nunique() > 1
     present = [control for control in DOTS if (runs["control"] == control).any()]

@@ -14,7 +14,7 @@ from rankprobe.plots.style import Look
 MAX_PANELS = 120
 
 ROW_HEIGHT, PANEL_MARGIN = 0.28, 1.0
-"""Minimum height of a labelled row in a panel; height of title, ticks and axis label; both in inches."""
+"""Minimum height of a labelled row in a panel, and height of title, ticks and axis label, in inches."""
 
 
 def panels(count: int, look: Look) -> tuple[Figure, list[Axes]]:
@@ -30,11 +30,11 @@ def panels(count: int, look: Look) -> tuple[Figure, list[Axes]]:
 def panel_blocks(sizes: Sequence[int], look: Look) -> tuple[Figure, list[list[Axes]]]:
     """A figure with blocks of panels below each other; each block starts a new row.
 
-    All rows have the number of columns that the largest block needs if its rows are about equally long.
+    All rows have the same number of columns: that of the largest block, arranged as `even_columns` says.
 
     Args:
         sizes: number of panels of each block.
-        look: sets sizes and the maximum number of columns.
+        look: gives the sizes and the maximum number of columns.
 
     Returns:
         The figure, and the panels of each block.
@@ -67,7 +67,7 @@ def panel_blocks(sizes: Sequence[int], look: Look) -> tuple[Figure, list[list[Ax
 
 
 def even_columns(count: int, look: Look) -> int:
-    """Columns for `count` panels: as few rows as the look allows, then as few columns as these rows need."""
+    """The least number of columns for `count` panels in the least number of rows that the look allows."""
     rows = -(-count // look.columns)
     return -(-count // rows)
 
@@ -80,7 +80,7 @@ def grow_rows(figure: Figure, axes: Sequence[Axes], inches: float) -> None:
 
 
 def fit_row_labels(figure: Figure, axes: Sequence[Axes], look: Look) -> None:
-    """Make panels so tall that the tick labels on the y axis do not overlap."""
+    """Make panels taller if the tick labels on their y axes would overlap."""
     labels = [[text.get_text() for text in panel.get_yticklabels()] for panel in axes]
     heights = [
         len(names) * max(ROW_HEIGHT, look.line * 1.25 * max(1 + name.count("\n") for name in names))

@@ -1,4 +1,4 @@
-"""Write figures as PNG, SVG and PDF, and write down the runs they were drawn from."""
+"""Write figures as PNG, SVG and PDF, with a JSON file that lists the runs they were drawn from."""
 
 from __future__ import annotations
 
@@ -16,16 +16,7 @@ from rankprobe.runs.files import write_atomically, write_json
 _NO_DATE: dict[str, dict[str, str | None]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 """Metadata without a date, so that the same runs give the same bytes."""
 
-_RUN_COLUMNS = [
-    "run_id",
-    "status",
-    "seed",
-    "method",
-    "data_label",
-    "model_label",
-    "step",
-    "total_steps",
-]
+_RUN_COLUMNS = ["run_id", "status", "seed", "method", "data_label", "model_label", "step", "total_steps"]
 
 
 def attach_run_ids(figure: Figure, run_ids: Iterable[str]) -> Figure:
@@ -44,9 +35,9 @@ def save(figure: Figure, name: str, frames: Frames, folder: str | Path, look: st
 
     Args:
         figure: drawn in `look`.
-        name: of the files, without ending.
+        name: name of the files, without ending.
         frames: the frames from which the figure was drawn.
-        folder: of the files; created if it does not exist.
+        folder: folder of the files; created if it does not exist.
         look: `screen` or `paper`.
 
     Returns:
@@ -63,7 +54,7 @@ def save(figure: Figure, name: str, frames: Frames, folder: str | Path, look: st
 
 
 def save_figure(figure: Figure, path: Path, look: str = "screen") -> None:
-    """Write a figure to `path` atomically, in the format of the path's ending."""
+    """Write a figure to `path` atomically; the ending of `path` gives the format."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
     with style(look):

@@ -33,12 +33,12 @@ PAPER_LENGTH, PAPER_BOTTLENECK = 100, 10
 
 
 def require_runs(runs: pd.DataFrame, figure: str, needs: str, command: str) -> pd.DataFrame:
-    """Return `runs` unless it is empty.
+    """Return `runs`, or raise an error if it is empty.
 
     Args:
         runs: the runs that a figure can draw.
-        figure: its name.
-        needs: the kind of runs that it needs.
+        figure: the name of the figure.
+        needs: the kind of runs that the figure needs.
         command: a command that makes such runs.
 
     Raises:
@@ -50,7 +50,7 @@ def require_runs(runs: pd.DataFrame, figure: str, needs: str, command: str) -> p
 
 
 def runs_by_panel(runs: pd.DataFrame) -> list[list[pd.DataFrame]]:
-    """Split runs into panels: for each model a list with the runs of each data set, sorted by data label."""
+    """Split runs into panels: a list per model, with the runs of each data set, sorted by data label."""
     return [
         [part for _, part in model_runs.groupby("data_label", sort=True)]
         for _, model_runs in runs.groupby("model_label", sort=False)
@@ -70,7 +70,7 @@ def score_figure(runs: pd.DataFrame, x: str, xlabel: str, paper_x: float, score:
         runs: rows that `name_curves` returns. Runs without `x` are horizontal lines.
         x: the setting on the x axis.
         xlabel: label of the x axis.
-        paper_x: x of the paper's Table 1, whose values are stars.
+        paper_x: x of the runs in the paper's Table 1, whose scores are drawn as stars.
         score: `last` or `best`.
         look: `screen` or `paper`.
     """
@@ -81,7 +81,7 @@ def score_figure(runs: pd.DataFrame, x: str, xlabel: str, paper_x: float, score:
         for block, row in zip(blocks, rows, strict=True):
             for axes, part in zip(block, row, strict=True):
                 points += draw_score_panel(axes, part, x, score)
-                log_axis(axes.xaxis, axes.set_xscale, part[x].dropna())
+                log_axis(axes.xaxis, part[x].dropna())
                 axes.set_xlabel(xlabel)
                 _draw_paper_values(axes, part, x, paper_x)
         finish_figure(figure, sizes, seeds_note(points), methods=runs["method"].cat.categories)
@@ -107,9 +107,9 @@ def draw_curves(axes: Axes, points: pd.DataFrame) -> None:
 
 
 def paper_values(runs: pd.DataFrame) -> Mapping[str, float]:
-    """The values of the paper's Table 1 that are comparable with runs of one panel, by method.
+    """The scores of the paper's Table 1 that are comparable with runs of one panel, by method.
 
-    Comparable are runs with the paper's model and data, all training rows, n = 100 and b = 10.
+    A run is comparable if it has the paper's model and data, all training rows, n = 100 and b = 10.
     """
     n, b = runs["prompt_length"], runs["bottleneck"]
     comparable = runs[
@@ -125,7 +125,7 @@ def paper_values(runs: pd.DataFrame) -> Mapping[str, float]:
 
 
 def draw_paper_star(axes: Axes, method: str, x: float, y: float) -> None:
-    """Draw a value of the paper as an open star in the method's colour."""
+    """Draw a score of the paper as an open star in the method's colour."""
     axes.plot(x, y, color=_paper_colour(method), label=PAPER_LABEL, zorder=4, **STAR)
 
 

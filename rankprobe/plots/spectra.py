@@ -1,4 +1,4 @@
-"""Singular values of matrices, with the edges below which values can be noise."""
+"""Singular values of matrices, with two edges; values below an edge can be noise."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def spectra(matrices: Sequence[tuple[str, Num[np.ndarray, "_n _d"]]], *, look: s
     """Singular values s over their index, log scale: a panel per matrix, with two edges.
 
     The permutation edge (dashed) is the largest singular value to expect if the entries are in random order.
-    The Marchenko–Pastur edge (dotted) is that of white noise with the same Frobenius norm.
+    The Marchenko–Pastur edge (dotted) is the largest to expect of white noise with the same Frobenius norm.
 
     Args:
         matrices: pairs of a title and a matrix.
@@ -40,10 +40,9 @@ def spectra(matrices: Sequence[tuple[str, Num[np.ndarray, "_n _d"]]], *, look: s
             for (label, edge), (colour, line) in zip(edges.items(), EDGE_LINES, strict=True):
                 if edge > 0:
                     axes.axhline(edge, color=colour, linestyle=line, linewidth=1, label=label)
-            for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-                set_formatter(
-                    LogFormatter()
-                )  # the default formatter writes math, which text.parse_math disables
+            # The default formatter writes math, which text.parse_math disables.
+            axes.yaxis.set_major_formatter(LogFormatter())
+            axes.yaxis.set_minor_formatter(LogFormatter())
             axes.set(title=plain(title), xlabel="index i", ylabel="singular value s")
         finish_figure(figure, sizes)
     return figure

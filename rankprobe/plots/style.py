@@ -1,4 +1,4 @@
-"""Two looks for figures, and a style per method. matplotlib's settings change only inside a context."""
+"""The looks of figures, and a style per method. `style` changes matplotlib's settings inside a context."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ METHOD_STYLES: tuple[dict[str, Any], ...] = (
     {"color": "#b48fd6", "marker": "P", "linestyle": (0, (2, 1))},
     {"color": "#e8b54a", "marker": "v", "linestyle": (0, (1, 1))},
 )
-"""Styles of methods, in the order of `paper.method_order`. Each two differ in lightness by 0.04 at least."""
+"""Styles of methods, in the order of `paper.method_order`. Any two differ in lightness by at least 0.04."""
 
 BASELINE_LINE = {"color": "#555555", "linestyle": (0, (1, 2)), "linewidth": 1}
 
 MAX_WHITE = 0.6
-"""Upper bound on the share of white in the colours of further curves of one method."""
+"""Upper bound on the share of white in the colours of a method's curves from the second on."""
 
 COMMON_SETTINGS: dict[str, Any] = {
     "axes.spines.top": False,
@@ -142,8 +142,8 @@ def method_style(position: int, variant: int = 0) -> dict[str, Any]:
 
     Args:
         position: of the method in `paper.method_order`. Positions beyond the last style repeat the styles.
-        variant: the number of the curve among the curves of its method. From 1 on, curves are lighter and
-            have open markers.
+        variant: the number of the curve among the curves of its method, from 0. Curves from 1 on are lighter
+            and have open markers.
     """
     base = METHOD_STYLES[position % len(METHOD_STYLES)]
     white = MAX_WHITE * (1 - 0.5**variant)

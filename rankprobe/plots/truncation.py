@@ -28,12 +28,12 @@ K_TICKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 def truncation(frames: Frames, *, look: str = "screen") -> Figure:
-    """Score with k singular directions of the prompt over k: a panel per group of runs.
+    """Score of the prompt with k of its singular directions, over k: a panel per group of runs.
 
     A curve is the mean over seeds at those k that all seeds have, with a band from minimum to maximum. The
-    dotted line is the baseline score; a prompt below it has learned nothing. Curves of the best and of the
-    final prompt, or of scores on different rows, have panels of their own. The scale of k is linear up to 1
-    and logarithmic above.
+    dotted line is the baseline score; a prompt below it has learned nothing. The best and the final prompt
+    have separate panels, and so have scores on different rows. The scale of k is linear up to 1 and
+    logarithmic above.
 
     Raises:
         RankprobeError: `rankprobe truncate` has not been run on any run.
@@ -66,14 +66,14 @@ def _split(rows: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def _description(rows: pd.DataFrame) -> str:
-    """Which prompt was truncated, and which rows scored it."""
+    """The prompt that was truncated, and the rows that scored it."""
     return ", ".join(f"{name} = {setting_text(rows[name].iloc[0])}" for name in CUT_COLUMNS if name in rows)
 
 
 def label_k_axis(axes: Axes, max_k: float) -> None:
     """Label the x axis of a truncation curve, and make it linear up to 1 and logarithmic above."""
     ticks = [k for k in K_TICKS if k <= max_k]
-    log_axis(axes.xaxis, axes.set_xscale, ticks, linthresh=1, linscale=0.4)
+    log_axis(axes.xaxis, ticks, linthresh=1, linscale=0.4)
     axes.set_xlim(left=0)
     axes.set_xlabel("singular directions kept k")
 

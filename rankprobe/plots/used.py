@@ -44,11 +44,11 @@ RANK_TICKS = (0, 1, 2, 3, 5, 10, 20, 50, 100, 200, 500)
 
 
 def used(frames: Frames, *, look: str = "screen") -> Figure:
-    """Score with the k largest singular directions of P over k: a curve per method.
+    """Score of the prompt with only the k largest singular directions of P, over k: a curve per method.
 
     A panel per task and model. A curve is the mean over seeds at those k that all its seeds have. A ring
-    marks the mean functional rank: the least k from which on 95 % of the gain over the baseline is kept. Runs
-    whose score does not exceed the baseline have no functional rank; the title gives their number.
+    marks the mean functional rank: the least k from which on 95 % of the gain over the baseline is kept. A
+    run whose score does not exceed the baseline has no functional rank; the title gives the number of them.
 
     Raises:
         RankprobeError: `rankprobe truncate` has not been run on a finished run.
@@ -102,7 +102,7 @@ def _one_row_per_run(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _undefined_line(count: int, n_runs: int) -> str:
-    """A line for a title: how many of the runs have no functional rank; empty if all have one."""
+    """A line for a title with the number of runs without a functional rank; empty if all have one."""
     return f"\nno functional rank: {count} of {n_runs} runs" if count else ""
 
 
@@ -110,7 +110,7 @@ def length(frames: Frames, *, look: str = "screen") -> Figure:
     """Functional rank over prompt length: a curve per method, a panel per task and model.
 
     The thin line is the maximum, rank = n. Runs whose score does not exceed the baseline have no functional
-    rank and are left out; the title gives their number.
+    rank and are left out; the title gives the number of them.
 
     Raises:
         RankprobeError: no finished run has a functional rank.
@@ -146,9 +146,9 @@ def _draw_over_length(axes: Axes, runs: pd.DataFrame) -> pd.DataFrame:
         axes.plot(part["x"], part["mean"], **line)
     lengths = sorted(set(runs["prompt_length"]))
     axes.plot(lengths, lengths, color="#777777", linewidth=0.7, label="rank = n")
-    log_axis(axes.xaxis, axes.set_xscale, lengths)
+    log_axis(axes.xaxis, lengths)
     ticks = [rank for rank in RANK_TICKS if rank <= lengths[-1]]
-    log_axis(axes.yaxis, axes.set_yscale, ticks, linthresh=1, linscale=0.4)
+    log_axis(axes.yaxis, ticks, linthresh=1, linscale=0.4)
     axes.set_ylim(bottom=-0.1)
     axes.set(xlabel="prompt length n (tokens)", ylabel="functional rank of P (directions)")
     return points

@@ -11,13 +11,4 @@ from rankprobe.reports.readings import analyze, read_matrices
 from rankprobe.reports.render import FORMATS, render
 from rankprobe.reports.tables import SCORES, TABLES, Table
 
-__all__ = [
-    "FORMATS",
-    "SCORES",
-    "TABLES",
-    "Table",
-    "analyze",
-    "findings",
-    "read_matrices",
-    "render",
-]
+__all__ = ["FORMATS", "SCORES", "TABLES", "Table", "analyze", "findings", "read_matrices", "render"]

@@ -20,18 +20,18 @@ DATA_NAMES = {"hub": "SuperGLUE", "folder": "SuperGLUE from a folder", "bundled"
 """How tables name each `data_source`."""
 
 ROW_SETTINGS = ("data", "report_split")
-"""Settings that decide which dev rows a score is from. Scores of different rows do not share a column."""
+"""Settings that select the dev rows of a score. Scores of different dev rows do not share a column."""
 
 
 @dataclass(frozen=True)
 class TableSpec:
-    """How one table of scores differs from the others.
+    """The properties of one table of scores.
 
     Attributes:
         name: `table1`, `table3` or `table4`.
         methods: the paper's methods in this table.
         prompt_length: n of all methods with a prompt.
-        spread: the cells are standard deviations over seeds, not means.
+        spread: True if the cells are standard deviations over seeds, False if they are means.
     """
 
     name: str
@@ -77,9 +77,9 @@ class Block:
                 self.values[str(method), task] = float(value)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """A row per method, followed by the paper's row for this method; the baseline comes last.
+        """A row per method, each followed by the paper's row for this method; the last row is the baseline.
 
-        `average` is over the block's tasks, and NaN in a row that lacks one of them.
+        `average` is over the block's tasks; it is NaN in a row that lacks one of them.
         """
         printed = paper_scores()
         printed = printed[(printed["table"] == self.spec.name) & (printed["model"] == self.paper_model)]
@@ -101,7 +101,7 @@ class Block:
         return labels | {"trained": trained} | cells | {"average": float(np.mean(list(cells.values())))}
 
     def _trained(self, method: str) -> str | int:
-        """The number of trainable parameters, or its range where it differs between runs."""
+        """The number of trainable parameters, or its range if it differs between runs."""
         counts = self.runs.loc[self.runs["method"] == method, "trainable_parameters"]
         low, high = int(counts.min()), int(counts.max())
         return low if low == high else f"{low:,}–{high:,}"

@@ -18,8 +18,8 @@ def select_runs(frames: Frames, where: Mapping[str, Sequence[str]]) -> pd.DataFr
 
     Args:
         frames: the runs.
-        where: the accepted values of each setting, as text; `unset` for None. A setting that only some
-            methods have does not restrict the runs of the other methods.
+        where: the accepted values of each setting, as text; `unset` means None. A setting that only some
+            methods have does not exclude runs of the other methods.
 
     Raises:
         RankprobeError: there are no runs, a setting does not exist, or no run has one of its values.
@@ -61,7 +61,7 @@ def check_equal_settings(runs: pd.DataFrame, settings: Collection[str], what: st
 
 
 def check_unique_seeds(runs: pd.DataFrame, what: str) -> None:
-    """Refuse two runs with the same seed, because the seed would count twice.
+    """Refuse two runs with the same seed, because this seed would count twice.
 
     Raises:
         RankprobeError: two runs have the same seed. The message starts with `what`.

@@ -1,4 +1,4 @@
-"""Sentences about the numbers of a run, each derived from the numbers by a fixed rule."""
+"""Sentences about the numbers of a run, derived from the numbers by fixed rules."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def findings(runs: Sequence[Run]) -> list[str]:
     - The rank *present* in P is its numerical rank, given with the effective rank of P and of the twin.
     - The rank *used* is the functional rank with its interval, known after `rankprobe truncate`. It is given
       only if the score exceeds the baseline.
-    - A number that some seeds lack says how many seeds it is from.
+    - If some seeds lack a number, the sentence says how many seeds have it.
 
     Raises:
         RankprobeError: a run has not logged a step.
@@ -42,7 +42,7 @@ def findings(runs: Sequence[Run]) -> list[str]:
 
 
 def _caveats(manifest: dict[str, Any]) -> str:
-    """What a reader must know before all numbers."""
+    """What a reader must know before the numbers."""
     backbone, data = manifest["backbone"], manifest["data"]
     caveats = []
     if backbone["random_weights"]:
@@ -55,7 +55,7 @@ def _caveats(manifest: dict[str, Any]) -> str:
 
 
 def _positive_entries(rows: Sequence[Row]) -> str:
-    """The number of positive entries of σ against that of the noise twin; empty without σ."""
+    """The number of positive entries of σ, compared with the noise twin; empty without σ."""
     counted = [row for row in rows if row.get("n_positive") is not None]
     if not counted:
         return ""
@@ -72,7 +72,7 @@ def _positive_entries(rows: Sequence[Row]) -> str:
     if not twins:
         reason = "the noise twin diverged" if n_diverged else "there is no noise twin"
         return f"{sentence}; {reason}, so the count says nothing about rank."
-    # Where some twins diverged, compare only the runs that still have a twin.
+    # If some twins diverged, compare only the other runs.
     compared = [row["n_positive"] for row in counted if row.get("twin_n_positive") is not None]
     result = verdict(compared, twins)
     twin_count = _mean_sd(twins) if n_diverged else _with_seed_count(twins, rows)
@@ -127,13 +127,13 @@ def _used_rank(runs: Sequence[Run]) -> str:
 def _functional_rank(rows: Sequence[Row], name: str, n_seeds: int) -> str:
     """The functional rank of one matrix.
 
-    For several seeds it gives the lowest and the highest limit of their intervals. This range is not an
-    interval of the mean, and the text does not call it one.
+    For several seeds, the sentence gives the lowest and the highest limit of their intervals. This range is
+    not an interval of the mean, and the sentence does not call it one.
 
     Args:
         rows: functional ranks of the seeds that have one.
-        name: of the matrix.
-        n_seeds: number of all seeds.
+        name: the name of the matrix.
+        n_seeds: the number of all seeds.
     """
     rank = _mean_sd([row["functional_rank"] for row in rows])
     lows, highs = _column(rows, "low"), _column(rows, "high")
@@ -168,7 +168,7 @@ def _with_seed_count(values: Sequence[float], rows: Sequence[Any]) -> str:
 
 
 def _diverged_twins(rows: Sequence[Row], name: str) -> int:
-    """The number of runs whose noise twin diverged: they have the reading, but it is null for the twin."""
+    """The number of runs whose noise twin diverged: the run has the reading, and the twin's is null."""
     twin = f"twin_{name}"
     return sum(row.get(name) is not None and twin in row and row[twin] is None for row in rows)
 

@@ -38,10 +38,10 @@ class PromptMatrix:
     """A matrix to measure.
 
     Attributes:
-        place: the run folder, file or adapter that it is from.
+        place: the run folder, file or adapter of the prompt.
         prompt: the name of the prompt there, such as `final`.
-        matrix: `P`; `dP`, P − P0, if P0 is known; or `P_rows`, P with each row scaled to length one. Row
-            lengths of public prompts differ tenfold, and the longest rows would dominate the spectrum of P.
+        matrix: `P`; `dP` = P − P0, if P0 is known; or `P_rows`, P with each row scaled to length one. Row
+            lengths of public prompts differ tenfold, and the longest rows dominate the spectrum of P.
         values: the matrix.
     """
 
@@ -55,7 +55,7 @@ def read_matrices(place: str | Path) -> list[PromptMatrix]:
     """The matrices `P`, `dP` and `P_rows` of each prompt at `place`; `runs.read_prompts` lists valid places.
 
     Raises:
-        RankprobeError: no prompt there.
+        RankprobeError: there is no prompt at `place`.
     """
     prompts = read_prompts(place)
     start = prompts.get("P0")
@@ -78,7 +78,7 @@ def analyze(places: Sequence[str | Path], seed: int = 0) -> pd.DataFrame:
 
     Args:
         places: run folders, files and PEFT adapters, as in `runs.read_prompts`.
-        seed: of the random nulls.
+        seed: the seed of the random nulls.
 
     Returns:
         A row per place, prompt, matrix and measure: `value`; mean and standard deviation of each random null;
@@ -122,7 +122,7 @@ def _rows(prompt: PromptMatrix, seed: int) -> Iterator[dict[str, object]]:
 
 
 def _measures(s: Num[np.ndarray, "*batch k"], shape: tuple[int, int], edge: float) -> Measures:
-    """All measures of spectra of matrices of one shape; `permutation_edge` counts the values above `edge`."""
+    """All measures of spectra of matrices of one shape; `permutation_edge` is the count above `edge`."""
     spectra = np.asarray(s, dtype=np.float64)
     n_above = (spectra > edge).sum(-1).astype(float)
     return {**measure_spectrum(spectra, shape), "permutation_edge": n_above}
@@ -143,7 +143,7 @@ def _twin_measures(prompt: PromptMatrix, shape: tuple[int, int]) -> dict[str, fl
     log = Run(folder).log("spectra")
     if log.empty:
         return {}
-    # The last step of the run, not of the twin: a twin that diverged has no spectra after that.
+    # Use the last step of the run: a twin that diverged has no spectrum at that step, and no measures.
     last = log[(log["matrix"] == TWIN_MATRIX[prompt.matrix]) & (log["step"] == log["step"].max())]
     if last.empty:
         return {}

@@ -13,13 +13,13 @@ from rankprobe.reports.tables import Table
 from rankprobe.text import latex, markdown, plain
 
 STYLES = {"terminal": "simple", "markdown": "pipe", "latex": "latex_raw"}
-"""Our formats, and tabulate's names for them."""
+"""Our names of the formats, and tabulate's."""
 
 ESCAPE = {"terminal": plain, "markdown": markdown, "latex": latex}
-"""The function of each format that escapes text, so that it is shown literally."""
+"""The function that escapes text for each format, so that it is shown literally."""
 
 BOOKTABS_RULES = {1: "\\toprule", 3: "\\midrule", -2: "\\bottomrule"}
-"""The rules of booktabs, by the number of the line of a LaTeX table that each one replaces."""
+"""The rules of booktabs, by the number of the line that each one replaces in a LaTeX table."""
 
 FORMATS = (*STYLES, "csv")
 
@@ -66,7 +66,7 @@ def _grid(table: Table, format: str) -> str:
 
 
 def _headings(table: Table, format: str, n_columns: int) -> dict[int, list[str]]:
-    """The lines above the first row of each group, by the number of this row."""
+    """The lines to print above the first row of each group, by the number of this row."""
     headings: dict[int, list[str]] = {}
     names = table.frame[list(table.heading)].to_numpy().tolist() if table.heading else []
     previous = None

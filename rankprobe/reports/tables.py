@@ -1,4 +1,4 @@
-"""The paper's tables from logged runs. The paper's own numbers follow ours where the two are comparable."""
+"""The paper's tables from logged runs. The paper's own numbers follow ours if the two are comparable."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Table:
     """A table before it is formatted.
 
     Attributes:
-        caption: what the numbers are, and the data they are from.
+        caption: the meaning of the numbers, and their data.
         frame: a row per line; missing values are NaN.
-        notes: what a reader must know in addition, a line each.
+        notes: what else a reader must know, one line each.
         heading: columns that name a group of rows; they are printed above the group.
     """
 
@@ -56,7 +56,7 @@ def table1(frames: Frames, score: str = "last", where: Where | None = None) -> T
 
     Args:
         frames: the runs; unfinished runs are ignored.
-        score: `last`; or `best`, of the step with the best dev score, as in the paper. Runs that hold back
+        score: `last`, or `best` (of the step with the best dev score, as in the paper). Runs that hold back
             half of dev are scored on this half.
         where: the accepted values of settings; see `choose.select_runs`.
 
@@ -157,7 +157,7 @@ def _table_runs(spec: TableSpec, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _block_order(runs: pd.DataFrame) -> tuple[int, int, str]:
-    """Sort key of a block: SuperGLUE before the miniature, the paper's models in its order before others."""
+    """Sort key of a block: SuperGLUE, then miniature data; in each, the paper's models, then other models."""
     first = runs.iloc[0].to_dict()
     names = [*MODELS.values(), None]
     return list(DATA_NAMES).index(first["data_source"]), names.index(paper_name(first)), first["model_label"]
@@ -181,7 +181,7 @@ def _miniature_sentence(runs: pd.DataFrame) -> str:
 
 
 def _paper_note(frame: pd.DataFrame, score: str) -> list[str]:
-    """A note on how the paper's rows were made; empty if the table has none."""
+    """A note on the origin of the paper's rows; empty if the table has none."""
     if "paper" not in set(frame["score"]):
         return []
     steps = ", of the best step, and ours of the last" if score == "last" else ""

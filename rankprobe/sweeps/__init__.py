@@ -1,7 +1,7 @@
-"""Sweeps: many runs.
+"""Train many runs.
 
-spec      an experiment: a TOML file that says what varies
-plan      its configs, grouped into cohorts and split into shards
+spec      read an experiment: a TOML file with the settings that vary
+plan      group its configs into cohorts, and split the cohorts into shards
 engine    train the cohorts in this process
 cluster   train the cohorts on a Ray cluster
 """

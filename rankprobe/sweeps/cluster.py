@@ -1,4 +1,4 @@
-"""The Ray engine, for several GPUs or machines: each cohort is a Ray task that writes its run folders."""
+"""The engine for several GPUs or machines: each cohort is a Ray task that writes its run folders."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from rankprobe.interrupt import StopRequest
 from rankprobe.sweeps.engine import Cohort, Engine, Problems, train_here
 
 LOCK_TIMEOUT = 60.0
-"""Seconds that a retried task waits for the previous writer, which may outlive its node for a moment."""
+"""Seconds that a retried task waits until the previous worker has stopped writing the run folders."""
 
 RETRIES = 5
 """How often Ray retries a cohort whose worker died or was asked to stop.
 
-Each retry continues from a checkpoint, so this is enough for sweeps on machines that come and go. The limit
-ends a cohort that kills its own workers (out of memory, a driver crash).
+Each retry continues from a checkpoint, so this is enough on preemptible machines. The limit stops a cohort
+that kills its own workers (out of memory, a driver crash).
 """
 
 OBJECT_STORE_BYTES = 80 * 2**20
 """Size of Ray's object store. It holds only configs and error messages, and /dev/shm may be small."""
 
 CONNECT_TIMEOUT = 5.0
-"""Seconds to wait for an answer from the address of a cluster; Ray itself would try for minutes."""
+"""Seconds to wait for an answer from the address of a cluster; Ray itself tries for minutes."""
 
 POLL_INTERVAL = 1.0
 """Seconds between checks for a stop request."""
@@ -46,24 +46,23 @@ def on_ray(*, address: str | None = None, cpus: float = 1, gpus: float | None = 
     Ctrl-C or another stop signal, all tasks write a checkpoint before the engine ends.
 
     Args:
-        address: HOST:PORT of the cluster, or `auto` for the cluster of this machine; unset: RAY_ADDRESS; if
-            that is unset too, processes on this machine only.
+        address: HOST:PORT of the cluster, or `auto` for the cluster on this machine. Unset: the environment
+            variable RAY_ADDRESS; if that is unset too, a new cluster on this machine.
         cpus: CPUs per cohort; also the number of its compute threads.
         gpus: GPUs per cohort; None: 1 if the cluster has GPUs, else 0.
 
     Raises:
         RankprobeError: Ray is not installed. The engine itself raises it if it cannot connect to the cluster.
     """
-    # Ray reports usage statistics to its makers unless this is set; users of rankprobe did not ask for that.
+    # Otherwise Ray sends usage statistics to its makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Without this, Ray retries a task that was killed for lack of memory without limit.
+    # Otherwise Ray retries a task without limit if it runs out of memory.
     os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))
     try:
         import ray
     except ImportError:
-        raise RankprobeError(
-            "--engine ray needs Ray; install it with: pip install 'rankprobe[ray]'"
-        ) from None
+        message = "--engine ray needs Ray; install it with: pip install 'rankprobe[ray]'"
+        raise RankprobeError(message) from None
 
     def engine(
         cohorts: Sequence[Cohort], runs_dir: Path, to_truncate: Collection[str]
@@ -73,16 +72,13 @@ def on_ray(*, address: str | None = None, cpus: float = 1, gpus: float | None = 
         with _connected(address), StopRequest() as stop:
             gpus_each = float(_has_gpu()) if gpus is None else gpus
             _check_resources(cpus, gpus_each)
-            # RunInterrupted: the node asked the worker to stop, and it wrote a checkpoint. Retry it too.
+            # A worker that its node asks to stop writes a checkpoint and raises RunInterrupted.
             retrying: dict[str, Any] = {"max_retries": RETRIES, "retry_exceptions": [RunInterrupted]}
             task = ray.remote(num_cpus=cpus, num_gpus=gpus_each, **retrying)(train_on_node)
-            root = str(runs_dir.resolve())
-            running = {
-                task.remote(
-                    [c.flat() for c in cohort], root, {c.run_id for c in cohort} & set(to_truncate)
-                ): cohort
-                for cohort in cohorts
-            }
+            root, running = str(runs_dir.resolve()), {}
+            for cohort in cohorts:
+                ids = {config.run_id for config in cohort} & set(to_truncate)
+                running[task.remote([config.flat() for config in cohort], root, ids)] = cohort
             try:
                 while running:
                     ended, _ = ray.wait(list(running), timeout=POLL_INTERVAL)
@@ -93,8 +89,8 @@ def on_ray(*, address: str | None = None, cpus: float = 1, gpus: float | None = 
                         raise RunInterrupted("stopped on request")
             finally:
                 for reference in running:
-                    ray.cancel(reference)  # reaches the task as Ctrl-C
-                if running:  # disconnecting ends the workers, so wait until they have written checkpoints
+                    ray.cancel(reference)  # like Ctrl-C in the task
+                if running:  # disconnecting kills the workers, so wait until they have written checkpoints
                     ray.wait(list(running), num_returns=len(running))
 
     return engine
@@ -128,7 +124,7 @@ def _connected(address: str | None) -> Iterator[None]:
         ray.init(address=target, **quiet, **(local if target == "local" else {}))
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise RankprobeError(f"cannot use Ray at '{target}': {_first_line(error)}") from None
-    with _silenced():  # includes the shutdown, which prints what Ray has held back until then
+    with _silenced():  # also during the shutdown, which prints delayed messages
         try:
             yield
         finally:
@@ -137,10 +133,10 @@ def _connected(address: str | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
-    """Silence Ray's long messages about lost workers and nodes; its log files keep them.
+    """Do not print Ray's long messages about lost workers and nodes; they are in its log files.
 
-    `log_to_driver` does not cover these messages, and the switch for them has no public name. If the switch
-    disappears, the messages are printed.
+    `log_to_driver` does not affect these messages, and no public setting does. If the private one disappears
+    from Ray, the messages are printed.
     """
     worker: Any = importlib.import_module("ray._private.worker")
     worker._worker_logs_enabled = False
@@ -172,7 +168,7 @@ def _has_gpu() -> bool:
 
 
 def _check_resources(cpus: float, gpus: float) -> None:
-    """Warn if no node is large enough for a cohort. A larger node may still join, but Ray waits silently."""
+    """Warn if no node is large enough for a cohort: Ray waits silently for a larger node to join."""
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -185,7 +181,7 @@ def _check_resources(cpus: float, gpus: float) -> None:
 
 
 def _result(reference: Any, cohort: Cohort) -> Problems:
-    """Return the result of a task. If the task itself failed, its runs fail and the sweep goes on."""
+    """Return the problems of a task's runs. If the task itself failed, all its runs have its error."""
     import ray
     from ray.exceptions import RayError, RayTaskError
 

@@ -1,4 +1,4 @@
-"""Train the cohorts of a sweep, one after another in this process, or with another engine."""
+"""Train the cohorts of a sweep: in this process, one after another, or with another engine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from rankprobe.training.session import open_session
 
 Cohort = list[RunConfig]
 Problems = dict[str, str]
-"""Run id → the reason why the run did not finish."""
+"""From run id to the reason why the run did not finish."""
 
 Engine = Callable[[Sequence[Cohort], Path, Collection[str]], Iterator[tuple[Cohort, Problems]]]
 """Takes cohorts, the folder of runs, and ids of runs to truncate; yields each cohort when it is done."""
@@ -45,7 +45,7 @@ class Outcome:
 
     @property
     def failed(self) -> Problems:
-        """The problems without runs that another process is training."""
+        """`problems` without the runs that another process is training."""
         return {run_id: reason for run_id, reason in self.problems.items() if reason != ELSEWHERE}
 
 
@@ -64,9 +64,9 @@ def sweep(
     Args:
         cohorts: the result of `pack` or `shard`.
         runs_dir: the folder of the run folders.
-        to_truncate: ids of runs whose prompts are truncated after the training.
+        to_truncate: ids of the runs to truncate after training.
         engine: trains the cohorts; unset: this process trains them one after another.
-        done: called after each cohort with the cohort and its problems.
+        done: is called after each cohort with the cohort and its problems.
 
     Raises:
         RunInterrupted: a stop signal came (Ctrl-C, SIGTERM, SIGHUP, SIGUSR1, …). The runs have written
@@ -80,7 +80,7 @@ def sweep(
                 for cohort, problems in (engine or in_this_process)(pending, root, to_truncate):
                     outcome.problems |= problems
                     done(cohort, problems)
-                # The second attempt trains each run alone, so that a run cannot make others fail again.
+                # The second attempt trains each run alone, so that no run can make others fail.
                 pending = [[c] for cohort in pending for c in cohort if c.run_id in outcome.failed]
     except (RunInterrupted, KeyboardInterrupt):
         count = sum(len(cohort) for cohort in cohorts)
@@ -102,18 +102,15 @@ def in_this_process(
 
 
 def train_here(
-    cohort: Sequence[RunConfig],
-    runs_dir: Path,
-    to_truncate: Collection[str] = (),
-    lock_timeout: float = 0.0,
+    cohort: Sequence[RunConfig], runs_dir: Path, to_truncate: Collection[str] = (), lock_timeout: float = 0.0
 ) -> Problems:
     """Train the unfinished runs of a cohort in this process; return why some did not finish.
 
     Args:
         cohort: configs that can share a pass.
         runs_dir: the folder of the run folders.
-        to_truncate: ids of runs to truncate after the training.
-        lock_timeout: seconds to wait for runs that another process is writing, before they are left to it.
+        to_truncate: ids of the runs to truncate after training.
+        lock_timeout: seconds to wait for a run that another process is writing; after that, it is skipped.
     """
     problems = {config.run_id: ELSEWHERE for config in _locked(cohort, runs_dir, lock_timeout)}
     problems |= _unreadable(cohort, runs_dir)
@@ -138,7 +135,7 @@ def is_finished(path: Path) -> bool:
 
 
 def _unreadable(cohort: Sequence[RunConfig], runs_dir: Path) -> Problems:
-    """Return the runs whose manifest is damaged. They are skipped and not deleted; the other runs go on."""
+    """Return the runs whose manifest is damaged. They are skipped, not deleted; the other runs go on."""
     problems = {}
     for config in cohort:
         path = run_folder(config, runs_dir)
@@ -185,7 +182,7 @@ def _reasons(part: Cohort, runs_dir: Path, message: str) -> Problems:
 
 
 def _split_by_memory(cohort: Cohort, problems: Problems) -> list[Cohort]:
-    """Split a cohort into parts that fit in memory. Model or data that cannot be loaded go to `problems`."""
+    """Split a cohort into parts that fit in memory; if its data or model fails to load, add to `problems`."""
     if len(cohort) < 2:
         return [cohort] if cohort else []
     try:
@@ -199,7 +196,7 @@ _MEMBERS_THAT_FIT: dict[str, int] = {}
 
 
 def _members_that_fit(key: str, config: RunConfig) -> int:
-    """Return how many members of a cohort fit in memory; computed once per process and cohort key."""
+    """Return how many members of a cohort fit in memory; the result is kept for each cohort key."""
     if key not in _MEMBERS_THAT_FIT:
         session = open_session([config])
         _MEMBERS_THAT_FIT[key] = members_that_fit(session, config.method.prompt_length, config.batch_size)
@@ -207,31 +204,27 @@ def _members_that_fit(key: str, config: RunConfig) -> int:
 
 
 def _trained_on_other_data(finished: Sequence[RunConfig], runs_dir: Path) -> Problems:
-    """Return the finished runs whose training data differs from the data that is there now.
-
-    Such a run is reported as a problem: it does not count as finished silently, and it is not deleted.
-    """
+    """Return the finished runs whose data has changed since they were trained; these runs are not deleted."""
     problems = {}
     for config in finished:
         run = Run(run_folder(config, runs_dir))
         now = _data_fingerprint(json.dumps(config_of(run).section(TaskConfig)))
-        if now and dict(now) != run.manifest["data"]["fingerprint"]:
+        if now and now != run.manifest["data"]["fingerprint"]:
             problems[config.run_id] = (
-                f"run '{run.id}' was trained on other data than there is now; sweep into another --runs-dir, "
-                f"or remove {run.path}"
+                f"the data of run '{run.id}' has changed since it was trained; "
+                f"sweep into another --runs-dir, or remove {run.path}"
             )
     return problems
 
 
 @cache
-def _data_fingerprint(task: str) -> tuple[tuple[str, str], ...]:
-    """Return (split, fingerprint) pairs for a task config in JSON; empty if the data cannot be loaded."""
+def _data_fingerprint(task: str) -> dict[str, str]:
+    """Return the fingerprint of each split of a task config in JSON; empty if the data cannot be loaded."""
     config = TaskConfig.parse(json.loads(task))
     try:
-        task_object = task_of(config)
-        return tuple((split, load_split(task_object, split, config.data).fingerprint) for split in SPLITS)
+        return {split: load_split(task_of(config), split, config.data).fingerprint for split in SPLITS}
     except RankprobeError:
-        return ()
+        return {}
 
 
 def _truncate(config: RunConfig, run: Run) -> Problems:

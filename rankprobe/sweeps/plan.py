@@ -16,12 +16,12 @@ MAX_MEMBERS = 16
 
 
 def pack(configs: Sequence[RunConfig], max_members: int | None = None) -> list[list[RunConfig]]:
-    """Group configs into cohorts, each of which can be trained in one pass; in order of first appearance.
+    """Group configs into cohorts. Each can be trained in one pass; they are in order of first appearance.
 
     Args:
         configs: the runs.
-        max_members: the size limit of a cohort; unset: no limit. Runs that could all share a pass are divided
-            into cohorts of nearly equal size.
+        max_members: the size limit of a cohort; unset: no limit. Larger cohorts are divided into cohorts of
+            nearly equal size.
     """
     groups: dict[str, list[RunConfig]] = {}
     for config in configs:
@@ -36,7 +36,7 @@ def _split_evenly(group: list[RunConfig], max_members: int) -> list[list[RunConf
 
 
 def shard(cohorts: Sequence[list[RunConfig]], which: str) -> list[list[RunConfig]]:
-    """Return the cohorts of shard `i/n`, with i from 1 to n; the n shards together hold all cohorts.
+    """Return the cohorts of shard `i/n`, with i from 1 to n. Each cohort is in exactly one of the n shards.
 
     The division depends only on the list of cohorts, not on which runs are finished.
 

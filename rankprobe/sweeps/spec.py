@@ -1,4 +1,4 @@
-"""Experiments: TOML files that say which settings vary, with which seeds, at which scale."""
+"""Experiments: TOML files with the settings that vary, the seeds, and the scales."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Spec(Settings):
     """An experiment, read from one TOML file.
 
     Settings have the names of the flags. A setting with a list of values is an axis; every other setting is
-    fixed. The runs of a grid are all combinations of its axes. Values of a `[[grid]]` override those of the
-    `[scale.…]`, and these override `[settings]`.
+    fixed. The runs of a grid are all combinations of its axes. Values in a `[[grid]]` override those in the
+    `[scale.…]`, which override those in `[settings]`.
     """
 
     title: str
@@ -53,13 +53,14 @@ def chosen_scale(spec: Spec, scale: str | None) -> str:
         RankprobeError: the experiment does not have this scale, or `scale` is None and the experiment has
             several scales without `bundled` among them.
     """
-    if scale is not None and scale not in spec.scale:
-        raise unknown("scale", scale, spec.scale)
-    if scale is not None or not spec.scale:
-        return scale or ""
-    if "bundled" in spec.scale or len(spec.scale) == 1:
-        return "bundled" if "bundled" in spec.scale else next(iter(spec.scale))
-    raise RankprobeError(f"'{spec.title}' has the scales {', '.join(spec.scale)}; choose one with --scale")
+    if scale is not None:
+        if scale not in spec.scale:
+            raise unknown("scale", scale, spec.scale)
+        return scale
+    if len(spec.scale) > 1 and "bundled" not in spec.scale:
+        scales = ", ".join(spec.scale)
+        raise RankprobeError(f"'{spec.title}' has the scales {scales}; choose one with --scale")
+    return "bundled" if "bundled" in spec.scale else next(iter(spec.scale), "")
 
 
 def configs_of(
@@ -75,8 +76,7 @@ def configs_of(
     Raises:
         RankprobeError: a scale or setting is unknown, a value is out of range, or an axis changes no result.
     """
-    scale_name = chosen_scale(spec, scale)
-    shared = spec.settings | spec.scale.get(scale_name, {})
+    shared = spec.settings | spec.scale.get(chosen_scale(spec, scale), {})
     configs = [config for axes in spec.grid for config in grid(shared | axes | dict(overrides or {}))]
     distinct: dict[str, RunConfig] = {}
     for config in configs:

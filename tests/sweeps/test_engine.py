@@ -100,7 +100,7 @@ def test_a_run_trained_on_other_data_is_not_a_result(tmp_path):
     data = run.manifest["data"]
     run.update({"data": {**data, "fingerprint": {**data["fingerprint"], "train": "other"}}})
     outcome = sweep([[config]], runs_dir=tmp_path)
-    assert outcome.failed[run.id].startswith(f"run '{run.id}' was trained on other data than there is now")
+    assert outcome.failed[run.id].startswith(f"the data of run '{run.id}' has changed since it was trained")
     assert run.status == "finished"
 
 
