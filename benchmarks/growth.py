@@ -37,12 +37,12 @@ VARIED = {
 NAMES = {"n": "prompt tokens", "rows": "rows per member", "K": "members of the cohort", "model": "model"}
 
 
-def step(session: Session, rows: list[int], n: int, members: int) -> float:
-    """Return the seconds of one forward and backward pass."""
+def step(session: Session, members: list[list[int]], n: int) -> float:
+    """Return the seconds of one forward and backward pass over the rows of each member."""
     backbone = session.backbone
-    prompts = [backbone.vocabulary()[:n].clone().requires_grad_() for _ in range(members)]
+    prompts = [backbone.vocabulary()[:n].clone().requires_grad_() for _ in members]
     start = time.perf_counter()
-    batch = collate(session.train, [rows] * members, backbone.tokenizer.pad_token_id, backbone.device)
+    batch = collate(session.train, members, backbone.tokenizer.pad_token_id, backbone.device)
     torch.stack(losses(backbone, [PromptInput(P) for P in prompts], batch)).sum().backward()
     if backbone.device.type == "cuda":
         torch.cuda.synchronize()
@@ -51,12 +51,15 @@ def step(session: Session, rows: list[int], n: int, members: int) -> float:
 
 def measure(session: Session, case: dict[str, Any], repeats: int, rate: float) -> dict[str, Any]:
     lengths = session.train.lengths
-    batches = epoch_batches(lengths, case["rows"], "length", 0, 0)
-    batch = sorted(batches, key=lambda rows: max(lengths[row] for row in rows))[len(batches) // 2]
-    times = [step(session, batch, case["n"], case["K"]) for _ in range(repeats + 1)][1:]
+    seeds = [epoch_batches(lengths, case["rows"], "length", seed, 0) for seed in range(case["K"])]
+    first = seeds[0]
+    middle = sorted(range(len(first)), key=lambda i: max(lengths[row] for row in first[i]))[len(first) // 2]
+    members = [batches[middle] for batches in seeds]  # each seed has other rows, as in a sweep
+    times = [step(session, members, case["n"]) for _ in range(repeats + 1)][1:]
     blocks = session.backbone.model.get_encoder().named_parameters()
     size = sum(p.numel() for name, p in blocks if "block" in name)
-    tokens = case["K"] * len(batch) * (case["n"] + max(lengths[row] for row in batch))
+    longest = max(lengths[row] for rows in members for row in rows)
+    tokens = case["K"] * case["rows"] * (case["n"] + longest)
     return {**case, "N": size, "seconds": statistics.median(times), "bound": 4 * size * tokens / rate}
 
 

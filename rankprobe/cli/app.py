@@ -41,6 +41,10 @@ Resume = Annotated[bool, option("--resume", "Continue the run if its folder exis
 Overwrite = Annotated[bool, option("--overwrite", "Start again if its folder exists", metavar="")]
 
 
+DEMO = {"stop_after": 50}
+"""Settings of `rankprobe probe` without settings: after epoch 50 no entry of the run changes its sign."""
+
+
 @app.callback()
 def debug(
     debug: Annotated[
@@ -67,6 +71,8 @@ def train(
         raise RankprobeError("--resume and --overwrite exclude each other; give one")
     if name and seed and len(seed) > 1:
         raise RankprobeError(f"--name {name} names one run, but there are {len(seed)} seeds; leave it out")
+    if settings == {"method": "probe"} and not config and not seed:
+        settings = {**settings, **DEMO}
     seeds = [{"seed": s} for s in seed or []] or [{}]
     configs = [build_config({**settings, **one}, config) for one in seeds]
     if_exists = "resume" if resume else "overwrite" if overwrite else "error"
@@ -93,6 +99,7 @@ def _train(configs: list, runs_dir: Path, name: str | None, if_exists: Any) -> N
 PROBE_HELP = """Train the paper's rank probe, together with its noise twin.
 
 The noise twin is the same prompt and optimizer, fed Gaussian noise as large as the real gradients.
+Without settings this is a demonstration: bundled CB and model, stopped after epoch 50 of 100.
 Turn a flag off with --no-FLAG, for example --no-twin."""
 app.command(name="probe", help=PROBE_HELP, cls=SettingsCommand, rich_help_panel=TRAIN)(
     with_settings(train, without=("seed",), fixed={"method": "probe"})

@@ -7,7 +7,7 @@ from typing import Any
 from rankprobe.config.run import RunConfig
 from rankprobe.config.sections import BackboneConfig, TaskConfig
 
-SCHEDULE = ("batch_size", "epochs", "steps", "batching", "eval_every", "checkpoint_every")
+SCHEDULE = ("batch_size", "epochs", "steps", "stop_after", "batching", "eval_every", "checkpoint_every")
 
 
 def cohort_key(config: RunConfig) -> dict[str, Any]:

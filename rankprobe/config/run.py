@@ -91,6 +91,10 @@ class RunConfig(TaskConfig, BackboneConfig, TrainingConfig, LoggingConfig):
             )
         if self.device_map and self.device != "auto":
             raise RankprobeError("--device and --device-map exclude each other; give one")
+        if self.stop_after and not self.steps and self.stop_after > self.epochs:
+            raise RankprobeError(
+                f"--stop-after {self.stop_after} is more than --epochs {self.epochs}; give an earlier one"
+            )
         if self.dropout and self.gradient_checkpointing:
             raise RankprobeError("--dropout and --gradient-checkpointing exclude each other; give one")
         return self

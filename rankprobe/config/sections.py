@@ -154,12 +154,22 @@ class TrainingConfig(Settings):
     batch_size: PositiveInt = Field(default=16, description="Rows per step (authors' README)")
     epochs: PositiveInt = Field(default=100, description="Passes over the training rows (paper 4.2)")
     steps: PositiveInt | None = Field(default=None, description="Optimizer updates; overrides --epochs")
+    stop_after: PositiveInt | None = Field(
+        default=None, description="Epoch after which training stops; the learning rate follows --epochs"
+    )
+    patience: PositiveInt | None = Field(
+        default=None, description="Evaluations without a better dev score after which training stops"
+    )
     warmup_ratio: NonNegativeFloat = Field(
         default=0.1, le=1, description="Share of steps with rising rate, then linear decay (authors' code)"
     )
     clip_norm: PositiveFloat = Field(default=1.0, description="Gradient clipping, per run (authors' code)")
     batching: Literal["length", "random"] = Field(
         default="length", description="Batches of similar length, or random (authors' code)"
+    )
+    batch_order: Literal["shared", "own"] = Field(
+        default="shared",
+        description="Order of batch lengths: the same for all seeds, so that a cohort pads less, or by seed",
     )
 
 

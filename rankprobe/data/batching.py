@@ -20,7 +20,7 @@ LENGTH_JITTER = 0.1
 
 
 def epoch_batches(
-    lengths: Sequence[int], batch_size: int, batching: str, seed: int, epoch: int
+    lengths: Sequence[int], batch_size: int, batching: str, seed: int, epoch: int, order: str = "shared"
 ) -> list[list[int]]:
     """The row numbers of each batch of one epoch; every row occurs once.
 
@@ -32,19 +32,23 @@ def epoch_batches(
         batch_size: rows per batch.
         batching: `length` sorts rows by jittered length, splits them into batches and shuffles the batches;
             `random` shuffles the rows.
-        seed: of the run.
+        seed: of the run. It decides which rows form a batch.
         epoch: from 0.
+        order: of the batches. `shared`: it depends on the epoch only, so the members of a cohort meet batches
+            of similar length at the same time. `own`: it depends on the seed too.
     """
     rng = numpy_generator(seed, "order", epoch)
     if batching == "random":
-        order = rng.permutation(len(lengths))
+        rows = rng.permutation(len(lengths))
     else:
         jitter = rng.uniform(1 - LENGTH_JITTER, 1 + LENGTH_JITTER, len(lengths))
-        order = np.argsort(np.asarray(lengths) * jitter, kind="stable")
-    count = -(-len(order) // batch_size)
+        rows = np.argsort(np.asarray(lengths) * jitter, kind="stable")
+    if order == "shared":
+        rng = numpy_generator(0, "shared order", epoch)
+    count = -(-len(rows) // batch_size)
     sizes = np.full(count, batch_size)
-    sizes[rng.integers(count)] -= count * batch_size - len(order)
-    batches = np.split(order, np.cumsum(sizes)[:-1])
+    sizes[rng.integers(count)] -= count * batch_size - len(rows)
+    batches = np.split(rows, np.cumsum(sizes)[:-1])
     return [batches[i].tolist() for i in rng.permutation(count)]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-STREAMS = {"init": 0, "order": 1, "dropout": 2, "twin": 3, "shots": 4, "control": 5}
+STREAMS = {"init": 0, "order": 1, "dropout": 2, "twin": 3, "shots": 4, "control": 5, "shared order": 6}
 
 
 def _sequence(seed: int, stream: str, index: int) -> np.random.SeedSequence:

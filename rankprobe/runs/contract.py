@@ -10,7 +10,11 @@ from pydantic import model_validator
 
 from rankprobe.settings import RENAMED_SETTINGS, Settings
 
-ADDED_SETTINGS: dict[tuple[str, str], Any] = {}
+ADDED_SETTINGS: dict[tuple[str, str], Any] = {
+    ("", "batch_order"): "own",
+    ("", "stop_after"): None,
+    ("", "patience"): None,
+}
 """Settings that were added after the first version of manifests. The key is (method, name), with method ""
 for a setting of all runs; the value describes what rankprobe did before the setting existed."""
 

@@ -222,7 +222,9 @@ def batches(session: Session, config: RunConfig) -> Iterator[list[int]]:
     """The rows of each update of a run; never ends."""
     lengths = session.train.lengths
     for epoch in itertools.count():
-        yield from epoch_batches(lengths, config.batch_size, config.batching, config.seed, epoch)
+        yield from epoch_batches(
+            lengths, config.batch_size, config.batching, config.seed, epoch, config.batch_order
+        )
 
 
 def readings(

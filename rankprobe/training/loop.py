@@ -39,6 +39,7 @@ def train_members(session: Session, members: Sequence[RunState]) -> None:
         if members[0].fresh:
             evaluate_and_record(session, members, batcher, 0)
             _checkpoint(members)
+        _finish_impatient(session, members)
         while step < total and _active(members):
             step += 1
             batcher.map(_active(members), partial(forward_backward, session, step))
@@ -51,6 +52,7 @@ def train_members(session: Session, members: Sequence[RunState]) -> None:
                 _checkpoint(members)
             if stopping and _active(members):
                 raise RunInterrupted(f"stopped after step {step}; continue with: {_resume(members)}")
+            _finish_impatient(session, members)
         after = fingerprint(session.backbone)
         for member in _active(members):
             finish(member, after)
@@ -104,6 +106,14 @@ def _active(members: Sequence[RunState]) -> list[RunState]:
 def _checkpoint(members: Sequence[RunState]) -> None:
     for member in _active(members):
         checkpoint(member)
+
+
+def _finish_impatient(session: Session, members: Sequence[RunState]) -> None:
+    """End the runs whose score has not become better for `patience` evaluations; the others go on."""
+    for member in _active(members):
+        if member.out_of_patience and member.step < session.total_steps:
+            checkpoint(member)
+            finish(member, fingerprint(session.backbone))
 
 
 @contextlib.contextmanager

@@ -57,7 +57,7 @@ class Recorder:
             method: of the run.
             twin: its noise twin, if it has one.
             P0: the initial prompt, (n, d), of run and twin.
-            total_steps: the last step, which is always measured.
+            total_steps: updates of the whole run.
             taken: names that hooks may not give to their columns, besides those of settings and of the log.
         """
         self.folder = folder
@@ -78,16 +78,18 @@ class Recorder:
 
     @torch.no_grad()
     def record(
-        self, step: int, update: Mapping[str, float], evals: Sequence[Mapping[str, Any]]
+        self, step: int, update: Mapping[str, float], evals: Sequence[Mapping[str, Any]], *, last: bool
     ) -> dict[str, Any]:
         """Measure the state after `step`, call the hooks, and append to the logs; returns the row.
+
+        The `last` step is always measured.
 
         Raises:
             RunFailed: the prompt is not finite, or the column of a hook is taken; nothing was written.
         """
         readings, spectrum = dict[str, float | None](self._signs()), []
-        ranks_due = step % self.config.rank_every == 0 or step == self.total_steps
-        spectrum_due = step % self.config.spectrum_every == 0 or step == self.total_steps
+        ranks_due = step % self.config.rank_every == 0 or last
+        spectrum_due = step % self.config.spectrum_every == 0 or last
         if len(self.initial) and (ranks_due or spectrum_due):
             spectra = self._spectra(step)
             readings |= _measures(spectra, self.initial.shape) if ranks_due and spectra else {}

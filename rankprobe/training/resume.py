@@ -133,7 +133,8 @@ def check_existing(config: RunConfig, path: Path, if_exists: str) -> None:
     if is_being_written(path):
         raise RankprobeError(f"{path} is being written by another process; wait for it, or stop it")
     then, now = config_of(run).flat(), config.flat()
-    free = {*NEUTRAL, *(["dtype"] if config.dtype is None else [])}
+    # A run of an earlier version goes on with its own order of batches.
+    free = {*NEUTRAL, "batch_order", *(["dtype"] if config.dtype is None else [])}
     differing = [name for name in now if name not in free and then.get(name) != now[name]]
     if differing and if_exists == "resume":
         name = differing[0]

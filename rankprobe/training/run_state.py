@@ -37,7 +37,7 @@ def new_optimization(config: RunConfig, session: Session) -> Optimization:
     labels = session.task.answer_set(session.eval_set.targets)
     sources = init_sources(config.method, backbone, labels)
     method = build(config.method, sources, torch_generator(config.seed, "init"))
-    return Optimization(method.to(backbone.device), backbone.model, config, session.total_steps)
+    return Optimization(method.to(backbone.device), backbone.model, config, session.schedule_steps)
 
 
 class RunState:
@@ -107,7 +107,9 @@ class RunState:
         epoch, position = divmod(step - 1, self.session.steps_per_epoch)
         if self._epoch[0] != epoch:
             config, lengths = self.config, [self.session.train.lengths[row] for row in self._subset]
-            batches = epoch_batches(lengths, config.batch_size, config.batching, config.seed, epoch)
+            batches = epoch_batches(
+                lengths, config.batch_size, config.batching, config.seed, epoch, config.batch_order
+            )
             self._epoch = epoch, [[self._subset[i] for i in batch] for batch in batches]
         return self._epoch[1][position]
 
@@ -154,8 +156,15 @@ class RunState:
         Raises:
             RunFailed: P is not finite, or the column of a hook is taken; nothing was written.
         """
-        self.recorder.record(step, self.row, self.evals)
+        last = step == self.session.total_steps or self.out_of_patience
+        self.recorder.record(step, self.row, self.evals, last=last)
         self.evals = []
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the last `patience` evaluations gave no better score than one before them."""
+        patience, best, every = self.config.patience, self.progress["best_step"], self.session.eval_every
+        return bool(patience and best) and self.step // every - best // every >= patience
 
     def note_scores(self, step: int, evals: Sequence[Mapping[str, Any]]) -> None:
         """Take the rows of an evaluation; the first one decides whether this is the best prompt.

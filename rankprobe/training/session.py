@@ -31,7 +31,8 @@ from rankprobe.tasks import Split, Task, load_split
 class Session:
     """Everything that is loaded once for a cohort and never changes while it trains.
 
-    `config` is that of the first member; of it, only settings of `cohort_key` hold for all.
+    `config` is that of the first member; of it, only settings of `cohort_key` hold for all. The learning rate
+    falls to 0 at `schedule_steps`; training stops at `total_steps`, which may be earlier (`--stop-after`).
     """
 
     task: Task
@@ -42,6 +43,7 @@ class Session:
     config: RunConfig
     backbone_fingerprint: str
     steps_per_epoch: int
+    schedule_steps: int
     total_steps: int
     eval_every: int
     checkpoint_every: int
@@ -96,7 +98,8 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
             pass  # a model that cannot recompute is refused here, before a run folder is made
     n_rows = len(training_rows(train.examples, config, config.seed))
     per_epoch = -(-n_rows // config.batch_size)
-    total = config.steps or config.epochs * per_epoch
+    schedule = config.steps or config.epochs * per_epoch
+    total = min(schedule, config.stop_after * per_epoch) if config.stop_after else schedule
     eval_every = config.eval_every or per_epoch
     return Session(
         task=task,
@@ -107,6 +110,7 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
         config=config,
         backbone_fingerprint=fingerprint(backbone),
         steps_per_epoch=per_epoch,
+        schedule_steps=schedule,
         total_steps=total,
         eval_every=eval_every,
         checkpoint_every=config.checkpoint_every or eval_every,

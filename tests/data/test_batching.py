@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from rankprobe.data.batching import collate, epoch_batches
+from rankprobe.data.batching import epoch_batches as batches_of_an_epoch
 from rankprobe.data.encoding import Encoded, encode
 from rankprobe.data.seeding import torch_generator
 from rankprobe.errors import RankprobeError
@@ -18,9 +20,11 @@ from rankprobe.tasks.cb import CB
 from rankprobe.tasks.sources import Split
 
 
+@pytest.mark.parametrize("order", ["shared", "own"])
 @pytest.mark.parametrize("batching", ["length", "random"])
-def test_every_row_occurs_once_an_epoch(batching):
+def test_every_row_occurs_once_an_epoch(batching, order):
     lengths = [(7 * i) % 50 + 5 for i in range(103)]
+    epoch_batches = partial(batches_of_an_epoch, order=order)
     batches = epoch_batches(lengths, 16, batching, seed=1, epoch=0)
     assert sorted(row for batch in batches for row in batch) == list(range(103))
     assert sorted(map(len, batches)) == [7] + 6 * [16]
@@ -39,6 +43,27 @@ def test_batches_by_length_pad_less():
         )
 
     assert padded("length") < 1.15 * sum(lengths) < padded("random")
+
+
+def padding_of_a_cohort(order: str, seeds: int = 8, epochs: int = 20) -> float:
+    """Positions of the padded batches of a cohort over its real tokens."""
+    lengths = np.random.default_rng(0).lognormal(3, 0.5, 250).astype(int).tolist()
+    padded = 0
+    for epoch in range(epochs):
+        members = [epoch_batches(lengths, 16, "length", seed, epoch, order) for seed in range(seeds)]
+        for batches in zip(*members, strict=True):
+            longest = max(lengths[row] for rows in batches for row in rows)
+            padded += longest * sum(map(len, batches))
+    return padded / (epochs * seeds * sum(lengths))
+
+
+def test_members_of_a_cohort_meet_batches_of_like_length():
+    shared, own = padding_of_a_cohort("shared"), padding_of_a_cohort("own")
+    assert shared < 1.3
+    assert shared - 1 < 0.4 * (own - 1)
+    first, second = (epoch_batches(list(range(160)), 16, "length", seed, 0) for seed in (1, 2))
+    assert first != second
+    assert [np.mean(batch) for batch in first] == pytest.approx([np.mean(batch) for batch in second], abs=8)
 
 
 def test_rows_meet_others_in_the_next_epoch():

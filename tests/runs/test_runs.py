@@ -28,7 +28,15 @@ from rankprobe.runs.logs import AppendLog, LogPrefix, check_log, compact, read_l
 
 MANIFEST = {
     "status": "finished",
-    "config": {"seed": 1, "task": "cb", "method": "probe", "prompt_length": 4},
+    "config": {
+        "seed": 1,
+        "task": "cb",
+        "method": "probe",
+        "prompt_length": 4,
+        "batch_order": "own",
+        "stop_after": None,
+        "patience": None,
+    },
     "data": {"label": "miniature CB", "source": "bundled", "n_train": 250, "n_validation": 56},
     "backbone": {"label": "random:tiny (random weights)", "random_weights": True},
     "trainable_parameters": 12,

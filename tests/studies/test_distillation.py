@@ -106,7 +106,7 @@ def test_every_update_is_that_of_a_run(session, teacher, monkeypatch):
         return row
 
     monkeypatch.setattr(Optimization, "update", spied)
-    short = replace(session, total_steps=5)
+    short = replace(session, schedule_steps=5, total_steps=5)
     train_students(short, [CONFIG, quick(method="probe", steps=5)], teacher.train)
     peaks = [0.3, 0.3]
     assert rates == [peak * rate_factor(step, 5, 0.1) for step in range(1, 6) for peak in peaks]

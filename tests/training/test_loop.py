@@ -19,6 +19,7 @@ from rankprobe.backbone import fingerprint
 from rankprobe.config import RunConfig, TrainingConfig, override
 from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
 from rankprobe.prompts import METHODS, config_class
+from rankprobe.runs import Run
 from rankprobe.training import checkpoints, loop, twin
 from rankprobe.training.optimization import rate_factor
 from rankprobe.training.run_state import new_optimization
@@ -546,3 +547,62 @@ def test_bfloat16_backbones_train_float32_prompts(tmp_path):
     run = trained(tmp_path, dtype="bfloat16")
     assert run.prompt().dtype == np.float32
     assert run.status == "finished"
+
+
+def test_a_run_that_stops_early_equals_the_first_part_of_a_whole_run(tmp_path):
+    """The learning rate falls over the whole schedule in both."""
+    settings = {"steps": None, "epochs": 4, "batch_size": 125, "eval_every": 1, "method": "probe"}
+    whole = trained(tmp_path, "whole", **settings)
+    early = trained(tmp_path, "early", **settings, stop_after=2)
+    assert early.status == "finished"
+    assert early.manifest["progress"]["total_steps"] == 4
+    assert whole.manifest["progress"]["total_steps"] == 8
+    for name in ("steps", "evals"):
+        log = whole.log(name)
+        first = log[log["step"] <= 4].reset_index(drop=True)
+        pd.testing.assert_frame_equal(early.log(name), first, check_exact=True)
+    assert early.log("spectra")["step"].max() == 4
+
+
+def test_stopping_after_the_last_epoch_is_refused():
+    with pytest.raises(RankprobeError, match="--stop-after 5 is more than --epochs 4; give an earlier one"):
+        quick(steps=None, epochs=4, stop_after=5)
+
+
+def never_better(monkeypatch, *, last_improves=False):
+    """The scores of all runs are best at step 1, or of all but the last one, which becomes better and better."""
+
+    def scored(eval_set, backbone, prompts, batch_size):
+        scored.calls += 1
+        rows = [{"split": "validation", "scoring": "greedy", "metric": "accuracy", "n_examples": 1,
+                 "n_invalid": 0, "baseline": 0.0}] * len(prompts)  # fmt: skip
+        values = [1.0 if scored.calls > 2 else 2.0] * len(prompts)
+        values[-1] = float(scored.calls) if last_improves else values[-1]
+        return [[{**row, "value": value}] for row, value in zip(rows, values, strict=True)]
+
+    scored.calls = 0
+    monkeypatch.setattr(loop, "evaluate_prompts", scored)
+
+
+def test_a_run_ends_when_its_patience_does_and_its_cohort_goes_on(tmp_path, monkeypatch):
+    never_better(monkeypatch, last_improves=True)
+    configs = [quick(method="probe", seed=seed, steps=9, eval_every=1, patience=3) for seed in (1, 2)]
+    impatient, other = rp.train_cohort(configs, runs_dir=tmp_path)
+    assert (impatient.status, other.status) == ("finished", "finished")
+    progress = impatient.manifest["progress"]
+    assert (progress["best_step"], progress["step"]) == (1, 4)
+    assert impatient.log("steps")["step"].tolist() == [0, 1, 2, 3, 4]
+    assert impatient.log("spectra")["step"].max() == 4
+    assert other.log("steps")["step"].max() == 9
+
+
+def test_a_kill_at_the_end_of_patience_trains_no_further_step(tmp_path, monkeypatch):
+    never_better(monkeypatch)
+    monkeypatch.setattr(loop, "finish", lambda *_: 1 / 0)
+    config = quick(method="probe", steps=9, eval_every=1, patience=3)
+    with pytest.raises(RunFailed):
+        rp.train(config, runs_dir=tmp_path, name="run")
+    monkeypatch.undo()
+    (run,) = rp.resume([Run(tmp_path / "run")])
+    assert run.status == "finished"
+    assert run.log("steps")["step"].max() == 4

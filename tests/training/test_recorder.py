@@ -40,7 +40,7 @@ def check_refused(begun, column, why, step=0):
     with pytest.raises(
         ColumnTaken, match=f"a hook returned the column '{column}', which {why}; choose another"
     ):
-        begun.recorder.record(step, {}, [])
+        begun.recorder.record(step, {}, [], last=False)
     assert {path.name for path in begun.run.path.iterdir()} == {"manifest.json"}
 
 
