@@ -122,7 +122,11 @@ def read_text(backbone: Backbone, inputs: ModelInput) -> Callable[[Tensor], Tens
     embeds, mask = padded_left(inputs.embeds, inputs.mask)
     read, cache = whole_mask(inputs.states, mask), cache_of(inputs.states or [])
     first = backbone.model(
-        inputs_embeds=embeds, use_cache=True, past_key_values=cache, **places(backbone, read, mask.shape[1])
+        inputs_embeds=embeds,
+        use_cache=True,
+        past_key_values=cache,
+        **places(backbone, read, mask.shape[1]),
+        **last_only(backbone, embeds),
     ).logits[:, -1:]
     states = [(layer.keys, layer.values) for layer in cache.layers]
 
@@ -154,6 +158,15 @@ def places(backbone: Backbone, whole: Tensor, width: int) -> dict[str, Tensor]:
     """
     known = {"attention_mask": whole, "position_ids": (whole.cumsum(1) - 1).clamp(min=0)[:, -width:]}
     return {name: tensor for name, tensor in known.items() if name in arguments(backbone)}
+
+
+def last_only(backbone: Backbone, embeds: Tensor) -> dict[str, Tensor]:
+    """The argument that limits logits to the last token, if the model has it.
+
+    An index, not a number: for a slice of many rows, torch would copy the output layer's weight for each row.
+    """
+    last = torch.tensor([embeds.shape[1] - 1], device=embeds.device)
+    return {"logits_to_keep": last} if "logits_to_keep" in arguments(backbone) else {}
 
 
 def arguments(backbone: Backbone) -> frozenset[str]:

@@ -13,7 +13,15 @@ import torch
 from torch import Tensor
 
 from rankprobe.backbone.base import Backbone
-from rankprobe.backbone.causal import answer_logits, arguments, cache_of, padded_left, places, whole_mask
+from rankprobe.backbone.causal import (
+    answer_logits,
+    arguments,
+    cache_of,
+    last_only,
+    padded_left,
+    places,
+    whole_mask,
+)
 from rankprobe.backbone.splice import ModelInput
 
 IGNORED = -100
@@ -112,7 +120,6 @@ def _encoder_decoder(backbone: Backbone, inputs: ModelInput, *, cached: bool) ->
 def _causal(backbone: Backbone, inputs: ModelInput) -> Step:
     """Decode with the cache of the model: keys and values, or the state of a recurrent model."""
     names, kept = arguments(backbone), dict[str, Any]()
-    last = {"logits_to_keep": 1} if "logits_to_keep" in names else {}
     embeds, mask = padded_left(inputs.embeds, inputs.mask)
     read = whole_mask(inputs.states, mask)
     if inputs.states:
@@ -123,6 +130,7 @@ def _causal(backbone: Backbone, inputs: ModelInput) -> Step:
         known = places(backbone, torch.cat([read, torch.ones_like(tokens)], dim=1), new.shape[1])
         if backbone.decoding == "grouped":  # no padding; some recurrent models accept no mask for one token
             known.pop("attention_mask", None)
+        last = last_only(backbone, new)
         output = backbone.model(inputs_embeds=new, use_cache=True, **known, **last, **kept)
         kept.update(_carried(output, names))
         return output.logits[:, -1]
