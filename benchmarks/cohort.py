@@ -37,7 +37,7 @@ def seconds(session: Session, configs: list[RunConfig], first: int, steps: int) 
             locks.enter_context(new_folder(member, [member.run.id]))
             restore(member, None)
             members.append(member)
-        batcher = MicroBatcher(session, len(members))
+        batcher, start = MicroBatcher(session, len(members)), 0.0
         for step in range(first, first + steps + 1):
             if step == first + 1:
                 start = time.perf_counter()
