@@ -3,7 +3,7 @@
 # make figures  train and draw the gallery, an hour and a half on two cores; run it again to continue
 # make redraw   draw the gallery from its saved logs, without training
 # make faults   run the fault campaign, an hour and a half; SOAK=5: a soak of 5 minutes instead of 60
-# make bench    measure speed against PEFT and the authors' loop, memory, start-up, growth: about forty minutes
+# make bench    measure speed against PEFT and the authors' loop, memory, start-up, growth: about an hour
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -56,6 +56,8 @@ faults: $(VENV)/dev
 
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/peers.py
+	$(BIN)/python benchmarks/causal.py
+	$(BIN)/python benchmarks/cohort.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/diagnostics.py
 	$(BIN)/python benchmarks/ensemble.py
