@@ -86,13 +86,14 @@ def test_pefts_two_prompts_are_kept_apart(tmp_path, saved_model):
     assert read_prompt(tmp_path / "adapter").shape == (5, 128)
 
 
-def test_multitask_adapters_give_a_prompt_per_task(tmp_path, saved_model):
+@pytest.mark.parametrize("parts", [[""], ["_encoder", "_decoder"]], ids=["encoder", "both"])
+def test_multitask_adapters_give_prompts_per_task(tmp_path, saved_model, parts):
     import peft
     from transformers import AutoModelForSeq2SeqLM
 
     model = AutoModelForSeq2SeqLM.from_pretrained(saved_model)
     config = peft.MultitaskPromptTuningConfig(
-        task_type="SEQ_2_SEQ_LM", num_virtual_tokens=4, num_tasks=3, num_transformer_submodules=1
+        task_type="SEQ_2_SEQ_LM", num_virtual_tokens=4, num_tasks=3, num_transformer_submodules=len(parts)
     )
     wrapped = peft.get_peft_model(model, config)
     encoder = wrapped.prompt_encoder["default"]
@@ -101,10 +102,11 @@ def test_multitask_adapters_give_a_prompt_per_task(tmp_path, saved_model):
             parameter.normal_()
     wrapped.save_pretrained(tmp_path / "adapter")
     found = read_prompts(tmp_path / "adapter")
-    assert list(found) == ["task0", "task1", "task2"]
-    for task, prompt in enumerate(found.values()):
-        theirs = encoder(torch.arange(4)[None], torch.tensor([task]))[0].detach()
-        np.testing.assert_allclose(prompt, theirs, rtol=1e-5)
+    assert list(found) == [f"task{task}{part}" for task in range(3) for part in parts]
+    for task in range(3):
+        theirs = encoder(torch.arange(4 * len(parts))[None], torch.tensor([task]))[0].detach()
+        ours = np.concatenate([found[f"task{task}{part}"] for part in parts])
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["lora", "prefix"])
