@@ -168,15 +168,11 @@ def _parts(folder: Path, stem: str) -> list[Path]:
         match = PART_NUMBER.fullmatch(path.stem.removeprefix(stem)) if path.stem.startswith(stem) else None
         if match and path.suffix in READERS:
             parts[int(match[1]), int(match[2]), path.suffix] = path
-    files = list(parts.values())
-    totals = {(total, suffix) for _, total, suffix in parts}
-    if parts and (
-        len(totals) > 1 or [number for number, _, _ in parts] != list(range(next(iter(totals))[0]))
-    ):
-        raise RankprobeError(
-            f"'{folder}' has {', '.join(path.name for path in files)}; expected all parts of '{stem}'"
-        )
-    return files
+    _, total, suffix = next(iter(parts), (0, 0, ""))
+    if len(parts) != total or list(parts) != [(number, total, suffix) for number in range(len(parts))]:
+        names = ", ".join(path.name for path in parts.values())
+        raise RankprobeError(f"'{folder}' has {names}; expected all parts of '{stem}'")
+    return list(parts.values())
 
 
 def _hub_rows(task: Task, split: str) -> Iterable[NamedRow]:
