@@ -290,7 +290,8 @@ def _read_adapter(path: Path, file: Path | None = None) -> Matrices:
         )
     factor_names = ["prefix_task_cols", "prefix_task_rows"] if kind == "MULTITASK_PROMPT_TUNING" else []
     file = file or _weights_file(path)
-    weights, n = read_tensors(file), config.get("num_virtual_tokens")
+    weights = read_tensors(file)
+    n: Any = config.get("num_virtual_tokens")
     missing = [
         name for name in ("prompt_embeddings", *factor_names) if not hasattr(weights.get(name), "dtype")
     ]

@@ -102,17 +102,14 @@ def _load(runs_dir: str | Path, only: Sequence[str] | None) -> list[_LoadedRun]:
         if missing:
             raise unknown("run", missing[0], [run.id for run in runs])
         runs = [run for run in runs if run.id in only]
-    return [loaded for run in runs if (loaded := _load_run(run))]
-
-
-def _load_run(run: Run) -> _LoadedRun | None:
-    """Read the manifest of a run; None, with a warning, if it is damaged."""
-    try:
-        manifest = run.manifest
-        return _LoadedRun(run, manifest["config"], _summary(run, manifest))
-    except RankprobeError as error:
-        warnings.warn(f"left out: {error}", stacklevel=4)
-        return None
+    loaded = []
+    for run in runs:
+        try:
+            manifest = run.manifest
+            loaded.append(_LoadedRun(run, manifest["config"], _summary(run, manifest)))
+        except RankprobeError as error:
+            warnings.warn(f"left out: {error}", stacklevel=3)
+    return loaded
 
 
 def _log(run: Run, name: str, reserved: Collection[str]) -> pa.Table:

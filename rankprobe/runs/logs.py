@@ -251,12 +251,8 @@ def compact(path: Path) -> None:
     """Convert the log `<path>.jsonl` to `<path>.parquet`; if it is killed, it can be called again."""
     jsonl = path.with_suffix(".jsonl")
     if jsonl.exists():
-        write_atomically(path.with_suffix(".parquet"), _parquet(read_log(path)))
+        table = pa.Table.from_pandas(read_log(path), preserve_index=False)
+        file = pa.BufferOutputStream()
+        write_table(table.replace_schema_metadata({"sha256": PLACEHOLDER}), file)
+        write_atomically(path.with_suffix(".parquet"), with_checksum(file.getvalue().to_pybytes()))
         jsonl.unlink()
-
-
-def _parquet(log: pd.DataFrame) -> bytes:
-    table = pa.Table.from_pandas(log, preserve_index=False)
-    file = pa.BufferOutputStream()
-    write_table(table.replace_schema_metadata({"sha256": PLACEHOLDER}), file)
-    return with_checksum(file.getvalue().to_pybytes())

@@ -78,7 +78,8 @@ class _ReCoRD(Task):
         return 0 if answer in example.candidates else INVALID
 
     def constant_baselines(self, examples: Sequence[Example], targets: str) -> list[list[str]]:
-        return [[most_mentioned(example) for example in examples]]
+        """The entity that the passage mentions most often; of several, the first in alphabetical order."""
+        return [[max(example.candidates, key=example.fields["passage"].count) for example in examples]]
 
     def training_examples(self, example: Example) -> list[Example]:
         return [replace(example, answers=(answer,)) for answer in example.answers]
@@ -88,11 +89,6 @@ def without_highlights(passage: str) -> str:
     """The passage with its `@highlight` lines as sentences, as in T5's preprocessing."""
     passage = re.sub(r"([.?!\"'])\n@highlight\n", r"\1 ", passage)
     return passage.replace("\n@highlight\n", ". ")
-
-
-def most_mentioned(example: Example) -> str:
-    """The most frequent entity of the passage; of equally frequent ones, the first in alphabetical order."""
-    return max(example.candidates, key=lambda entity: example.fields["passage"].count(entity))
 
 
 RECORD = _ReCoRD(
