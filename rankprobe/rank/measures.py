@@ -106,7 +106,7 @@ def gavish_donoho(s: Spectra, shape: tuple[int, int]) -> Values:
 
     ω(β) = λ(β) / √μ(β), with μ the median of the Marchenko–Pastur law, by quadrature.
     Source: Gavish and Donoho (2014), IEEE Transactions on Information Theory 60(8), equations 3, 5 and 10.
-    Differs: rounding error is not counted. If the rank is below half of min(n, d), the median is only that.
+    Differs: rounding error is not counted; it is all of the median if the rank is below half of min(n, d).
     """
     if not s.shape[-1]:
         return np.zeros(s.shape[:-1])

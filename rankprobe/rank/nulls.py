@@ -1,4 +1,4 @@
-"""Nulls: random matrices of the same size without structure, with which a reading is compared."""
+"""Nulls: random matrices of the same size, but without structure, to compare a reading with."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def verdict(values: ArrayLike, null: ArrayLike) -> Verdict:
     most 4 % for any one reading.
 
     NaN is an undefined reading, for example the functional rank of a prompt without any gain. NaN values are
-    dropped. If one side has no other value, the result is not distinguishable.
+    dropped. If no value is left on one side, the result is not distinguishable.
 
     >>> verdict([3, 14, 8], [12, 5, 10]).words
     'not distinguishable from the null'

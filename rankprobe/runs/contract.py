@@ -11,8 +11,8 @@ from pydantic import model_validator
 from rankprobe.settings import RENAMED_SETTINGS, Settings
 
 ADDED_SETTINGS: dict[tuple[str, str], Any] = {}
-"""Settings that are newer than manifests of format 1. The key is (method, name), with method "" for a setting
-of all runs; the value describes what rankprobe did before the setting existed."""
+"""Settings that were added after the first version of manifests. The key is (method, name), with method ""
+for a setting of all runs; the value describes what rankprobe did before the setting existed."""
 
 RENAMED_COLUMNS = {"majority": "baseline", "report_majority": "report_baseline"}
 """Columns of earlier logs and manifests, and their present names."""

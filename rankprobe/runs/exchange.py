@@ -199,7 +199,7 @@ def write_prompt(
         P: the prompt.
         place: a file for `npy` and `safetensors`, a folder for `peft`; must not exist.
         kind: `npy`, `safetensors` (one matrix with the name `prompt`), or `peft`: a prompt-tuning adapter
-            that `PeftModel.from_pretrained` loads. For an encoder-decoder, the prompt is the encoder's only
+            that `PeftModel.from_pretrained` loads. In an encoder-decoder, only the encoder gets the prompt
             (`num_transformer_submodules=1`), as in Lester et al. (2021).
         model: the hub id or folder of the base model, for the config of the adapter.
         causal: whether the base model is decoder-only.

@@ -60,7 +60,7 @@ class CustomTask(Task):
 
 @dataclass(frozen=True)
 class LabelledTask(CustomTask):
-    """A task whose rows hold a key of `[labels]`; the values of `[labels]` are the answers."""
+    """A task whose rows hold a key of `[labels]`. The values are the answers; `targets` has no effect."""
 
     label_texts: tuple[str, ...] = ()
 

@@ -47,8 +47,8 @@ def read_rows(path: Path, task: Task | None = None) -> Iterator[NamedRow]:
             `Task.class_names` gives the labels of a Parquet or Arrow file that names its classes.
 
     Raises:
-        RankprobeError: the format is unknown, or the file is malformed (the message names file and line) or
-            a Git LFS pointer.
+        RankprobeError: the format is unknown, the file is a Git LFS pointer, or it is malformed (the message
+            names file and line).
     """
     reader = READERS.get(path.suffix.lower())
     if reader is None:
@@ -61,7 +61,7 @@ def text_lines(file: BinaryIO) -> Iterator[str]:
     """The lines of a text in UTF-8, or in UTF-16 with a byte order mark; the mark is removed.
 
     Raises:
-        UnicodeDecodeError: at the first line that is not UTF-8.
+        UnicodeDecodeError: the encoding is neither; UTF-8 is checked line by line.
     """
     first = file.readline()
     if first.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
@@ -170,10 +170,8 @@ def _separator(header: str, needed: Sequence[str], where: str) -> str:
     for separator in SEPARATORS:
         cells = next(csv.reader([header], delimiter=separator, skipinitialspace=True), [])
         columns[separator] = [cell.strip() for cell in cells]
-    best = max(
-        columns, key=lambda separator: (len({*needed} & {*columns[separator]}), len(columns[separator]))
-    )
-    if len(columns[best]) == 1 and not {*needed} <= {*columns[best]}:
+    best = max(columns, key=lambda each: (len(set(needed) & set(columns[each])), len(columns[each])))
+    if len(columns[best]) == 1 and not set(needed) <= set(columns[best]):
         raise RankprobeError(
             f"{where}: the first line is {short_repr(header.strip())}; expected the columns "
             f"{', '.join(dict.fromkeys(needed))}, separated by {', '.join(SEPARATORS.values())}"

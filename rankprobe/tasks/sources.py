@@ -21,7 +21,7 @@ SPLITS = {"train": ("train",), "validation": ("val", "validation")}
 
 HUB_ID = "aps/super_glue"
 HUB_REVISION = "3de24cf8022e94f4ee4b9d55a6f539891524d646"
-"""The commit with the Parquet files of SuperGLUE. It is fixed, so a download is used offline later."""
+"""The commit with the Parquet files of SuperGLUE. It is fixed, so later runs need no network."""
 
 BUNDLED_SPLITS = {"bundled": SPLITS, "bundled-500": {**SPLITS, "validation": ("val500",)}}
 """File names of the miniatures; `bundled-500` has about 500 validation rows, so dev scores vary less."""
