@@ -104,9 +104,9 @@ def nuclear_spectral(s: Spectra, shape: tuple[int, int]) -> Values:
 def gavish_donoho(s: Spectra, shape: tuple[int, int]) -> Values:
     """#{i : s_i > ω(β) · median(s)}: singular values above white noise of unknown variance; β = n / d ≤ 1.
 
-    ω(β) = λ(β) / √μ(β), with μ the median of the Marchenko–Pastur law, by quadrature. Differs: if the rank is
-    below half of min(n, d), the median is only rounding error; rounding error is not counted.
+    ω(β) = λ(β) / √μ(β), with μ the median of the Marchenko–Pastur law, by quadrature.
     Source: Gavish and Donoho (2014), IEEE Transactions on Information Theory 60(8), equations 3, 5 and 10.
+    Differs: rounding error is not counted; it is all of the median if the rank is below half of min(n, d).
     """
     if not s.shape[-1]:
         return np.zeros(s.shape[:-1])

@@ -25,11 +25,13 @@ def nearest(
     """
     if metric not in ("cosine", "euclidean"):
         raise RankprobeError(f"metric is '{metric}'; expected cosine or euclidean")
-    if P.shape[1] != words.shape[1] or not 0 < count <= len(words):
+    if P.shape[1] != words.shape[1]:
         raise RankprobeError(
-            f"{count} nearest of {len(words)} words of width {words.shape[1]} for a prompt of width "
-            f"{P.shape[1]}; expected the same width, and 1 to {len(words)} words"
+            f"the prompt has width {P.shape[1]}, but the words have width {words.shape[1]}; "
+            "expected the same width"
         )
+    if not 0 < count <= len(words):
+        raise RankprobeError(f"{count} nearest of {len(words)} words; expected 1 to {len(words)}")
     left, right = P.astype(np.float64), words.astype(np.float64)
     if metric == "cosine":
         with np.errstate(invalid="ignore"):  # a row of zeros gets similarity 0 to all words

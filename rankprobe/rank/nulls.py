@@ -1,4 +1,4 @@
-"""Random matrices that a reading is compared with: a null has no structure, and the same size."""
+"""Nulls: random matrices of the same size, but without structure, to compare a reading with."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def gaussian_like(
 def shuffled(matrix: ArrayLike, count: int, seed: int = 0) -> Float64[np.ndarray, "{count} n d"]:
     """Return `count` copies of a matrix (n, d), each with its entries in random order.
 
-    A copy has the same entries, therefore the same norm and outliers, but no structure of rows or columns.
-    Source: the idea of WeightWatcher's `randomize`.
+    A copy has the same entries, so the same norm and outliers, but no structure of rows or columns.
+    Source: after `randomize` of WeightWatcher.
     """
     m = np.asarray(matrix, dtype=np.float64)
     return m.ravel()[_permutations(m.size, count, seed)].reshape(count, *m.shape)

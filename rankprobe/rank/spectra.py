@@ -52,7 +52,7 @@ def svd(matrix: ArrayLike) -> SVD:
 def _svd_by_qr(m: Float64[np.ndarray, "n d"]) -> SVD:
     """Compute the decomposition by QR iteration.
 
-    It is slower than the divide and conquer of numpy, but converges for some matrices where that does not.
+    It is slower than numpy's divide and conquer, but also converges for some matrices where that fails.
     """
     try:
         U, s, Vt = scipy.linalg.svd(m, full_matrices=False, lapack_driver="gesvd")

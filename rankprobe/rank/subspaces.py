@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Num
@@ -66,19 +68,17 @@ def similarities(matrices: dict[str, Num[np.ndarray, "_n _d"]], k: int) -> pd.Da
     if len(set(widths.values())) > 1:
         raise RankprobeError(f"the matrices have different widths: {widths}; compare prompts of one model")
     rows = []
-    names = list(matrices)
-    for i, one in enumerate(names):
-        for other in names[i + 1 :]:
-            angles = principal_angles(matrices[one], matrices[other], k)
-            rows.append(
-                {
-                    "one": one,
-                    "other": other,
-                    "k": k,
-                    "phi": phi(matrices[one], matrices[other], k, k),
-                    "phi_random": phi_random(k, k, widths[one]),
-                    "least_angle": float(angles[0]),
-                    "median_angle": float(np.median(angles)),
-                }
-            )
+    for one, other in combinations(matrices, 2):
+        angles = principal_angles(matrices[one], matrices[other], k)
+        rows.append(
+            {
+                "one": one,
+                "other": other,
+                "k": k,
+                "phi": phi(matrices[one], matrices[other], k, k),
+                "phi_random": phi_random(k, k, widths[one]),
+                "least_angle": float(angles[0]),
+                "median_angle": float(np.median(angles)),
+            }
+        )
     return pd.DataFrame(rows)

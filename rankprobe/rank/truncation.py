@@ -1,4 +1,4 @@
-"""Truncated prompts (only some singular directions are kept), and the smallest rank that is sufficient."""
+"""Truncated prompts, which keep only some singular directions, and the smallest sufficient rank."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEEP_CHOICES = ("top", "bottom", "random")
 def truncated(
     matrix: ArrayLike, ks: Sequence[int], keep: str, seed: int = 0
 ) -> Float64[np.ndarray, "ks n d"]:
-    """Return one copy of a matrix for each k, with only k of its singular directions.
+    """Return a copy of a matrix for each k, with only k of its singular directions.
 
     `top` gives the best approximations of rank k (Eckart and Young 1936). At k = min(n, d) the copy is the
     matrix itself, without rounding. Random directions are nested: a larger k adds directions to those of a
@@ -53,10 +53,10 @@ def log_spaced_ks(max_k: int, count: int) -> list[int]:
 def least_sufficient_k(
     ks: Sequence[float], scores: ArrayLike, *, full: ArrayLike, floor: ArrayLike, share: float
 ) -> Float64[np.ndarray, "*batch"]:
-    """Return the least k from which on all scores keep `share` of the gain of `full` over `floor`.
+    """Return the least k such that k and every larger value keep `share` of the gain of `full` over `floor`.
 
-    This is the functional rank for truncation curves, with the majority score as floor and a share of 0.95.
-    It is d90 of Li et al. (2018), section 2, for random subspaces of dimension k, with the score of
+    For truncation curves this is the functional rank, with the baseline score as `floor` and a share of 0.95.
+    For random subspaces of dimension k it is d90 of Li et al. (2018), section 2, with the score of
     unrestricted training as `full`, a floor of 0 and a share of 0.9.
 
     Args:

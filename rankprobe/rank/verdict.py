@@ -48,15 +48,15 @@ class Verdict:
 def verdict(values: ArrayLike, null: ArrayLike) -> Verdict:
     """Test whether a reading differs from its null, over seeds.
 
-    From three values on, both sides together: Student's two-sample t test with pooled variance, two-sided, at
-    the level of 1 %; in addition, the means must be at least one rank apart. The variance is pooled because
-    under the null hypothesis both sides are samples of one distribution. Pooling also allows a single value
-    on one side.
+    With three or more values in total, the test is Student's two-sample t test with pooled variance,
+    two-sided, at the level of 1 %; in addition, the means must be at least one rank apart. The variance is
+    pooled because under the null hypothesis both sides are samples of one distribution. Pooling also allows a
+    single value on one side.
 
-    For one value against one value the spread is unknown and no test exists. The conservative rule: the
-    larger is at least twice the smaller, and they are at least ten apart. In `studies.calibration`, for runs
-    on pure noise against the twins of other seeds, this rule distinguishes one in a thousand, and at most 4 %
-    for any single reading.
+    With one value on each side the spread is unknown and no test exists. The rule is conservative: the larger
+    value is at least twice the smaller, and they are at least ten apart. In `studies.calibration`, for runs
+    on pure noise against the twins of other seeds, this rule distinguishes one pair in a thousand, and at
+    most 4 % for any one reading.
 
     NaN is an undefined reading, for example the functional rank of a prompt without any gain. NaN values are
     dropped. If no value is left on one side, the result is not distinguishable.
@@ -71,15 +71,15 @@ def verdict(values: ArrayLike, null: ArrayLike) -> Verdict:
         null: the null, for example the noise twin of each seed, or runs on shuffled labels: (seeds,).
     """
     a, b = _without_nan(values), _without_nan(null)
+    mean, null_mean, null_spread = _mean(a), _mean(b), _spread(b)
     if not (len(a) and len(b)):
         words = "the null has no value" if len(a) else "undefined"
-        return Verdict(_mean(a), _mean(b), _spread(b), math.nan, False, words)
-    difference = _mean(a) - _mean(b)
+        return Verdict(mean, null_mean, null_spread, math.nan, False, words)
     is_single = len(a) == len(b) == 1
-    differs = _singles_differ(_mean(a), _mean(b)) if is_single else _means_differ(a, b)
-    side = "above the null" if difference > 0 else "below the null"
+    differs = _singles_differ(mean, null_mean) if is_single else _means_differ(a, b)
+    side = "above the null" if mean > null_mean else "below the null"
     words = (side if differs else NOT_DISTINGUISHABLE) + (" (one seed: spread unknown)" if is_single else "")
-    return Verdict(_mean(a), _mean(b), _spread(b), _effect(difference, _spread(b)), differs, words)
+    return Verdict(mean, null_mean, null_spread, _effect(mean - null_mean, null_spread), differs, words)
 
 
 def _means_differ(a: Float64[np.ndarray, " seeds_a"], b: Float64[np.ndarray, " seeds_b"]) -> bool:

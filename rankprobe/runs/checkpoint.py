@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file per step with all that a resume needs. The last two are kept."""
+"""Checkpoints: a safetensors file per step with all that a resume needs. The last two are kept."""
 
 from __future__ import annotations
 

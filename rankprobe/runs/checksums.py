@@ -1,4 +1,4 @@
-"""JSON, safetensors and Parquet files that contain their own SHA-256, so that damage is noticed."""
+"""JSON, safetensors and Parquet files that contain their own SHA-256, to detect damage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rankprobe.lfs import check_lfs
 from rankprobe.runs.files import write_json
 
 PLACEHOLDER = "0" * 64
-"""Stands in the metadata of a file in place of its SHA-256 while the SHA-256 is computed."""
+"""Takes the place of the SHA-256 in the metadata of a file while the SHA-256 is computed."""
 
 
 def write_checked_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -58,15 +58,14 @@ def verify_checksum(raw: bytes, checksum: str | None) -> None:
     Raises:
         ValueError: the checksum does not match.
     """
-    if (
-        checksum
-        and hashlib.sha256(raw.replace(checksum.encode(), PLACEHOLDER.encode(), 1)).hexdigest() != checksum
-    ):
-        raise ValueError("its checksum does not match")
+    if checksum:
+        hashed = raw.replace(checksum.encode(), PLACEHOLDER.encode(), 1)
+        if hashlib.sha256(hashed).hexdigest() != checksum:
+            raise ValueError("its checksum does not match")
 
 
 def checked_metadata(raw: bytes) -> dict[str, str]:
-    """Return the metadata of a safetensors file, after a check of its checksum.
+    """Check the checksum of a safetensors file, and return its metadata.
 
     Raises:
         ValueError: the bytes are not a safetensors file, or the checksum does not match.

@@ -1,4 +1,4 @@
-"""The part of a manifest that all readers use, and the conversion of manifests of earlier versions."""
+"""The keys of a manifest that all readers use, and the conversion of manifests of earlier versions."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ADDED_SETTINGS: dict[tuple[str, str], Any] = {
 for a setting of all runs; the value describes what rankprobe did before the setting existed."""
 
 RENAMED_COLUMNS = {"majority": "baseline", "report_majority": "report_baseline"}
-"""Columns of earlier logs and manifests that have another name now."""
+"""Columns of earlier logs and manifests, and their present names."""
 
 
 def upgraded(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Convert a manifest of any format to the present one: flat settings with their present names.
 
-    In formats 1 and 2, `config` had one table per section, and the key `name` of a section held the value
-    that is now called like the section (`method`, `task`).
+    In formats 1 and 2, `config` has one table per section; the key `name` of a section (`method`, `task`) is
+    now a setting with the name of the section.
     """
     config, progress = manifest.get("config"), manifest.get("progress")
     if not isinstance(config, Mapping) or not isinstance(progress, Mapping):
@@ -89,6 +89,6 @@ class Manifest(Settings, extra="ignore"):
     @model_validator(mode="before")
     @classmethod
     def _check_unicode(cls, values: Any) -> Any:
-        """Refuse lone surrogates (from a path that is not UTF-8): a data frame cannot hold them."""
+        """Refuse unpaired surrogates (from a path that is not UTF-8): a data frame cannot hold them."""
         json.dumps(values, ensure_ascii=False).encode()
         return values

@@ -28,10 +28,10 @@ Matrices = dict[str, Float[np.ndarray, "_n _d"]]
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 PROMPT_TYPES = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "CPT")
-"""PEFT types whose `prompt_embeddings` are put in front of the embeddings of a text. For P-tuning, PEFT saves
-the output of the prompt network; for CPT, the sum of the initial word embeddings and the trained part."""
+"""PEFT types whose `prompt_embeddings` go before the word embeddings of a text. For P-tuning, PEFT saves the
+output of the prompt network; for CPT, the sum of the initial word embeddings and the trained part."""
 KEY_VALUE_TYPES = ("PREFIX_TUNING", "CARTRIDGE")
-"""PEFT types whose `prompt_embeddings` are put in front of the keys and values of all layers."""
+"""PEFT types whose `prompt_embeddings` go before the keys and values of all layers."""
 
 RUN_PROMPTS = ("final", "best", "P0")
 KNOWN_NAMES = (*RUN_PROMPTS, "prompt", "encoder", "decoder")
@@ -50,35 +50,36 @@ def read_prompt(place: str | Path) -> Float[np.ndarray, "n d"]:
         RankprobeError: as for `read_prompts`; or there are several prompts without a main one.
     """
     prompts = read_prompts(place)
-    for name in ("final", "prompt", "encoder", *([next(iter(prompts))] if len(prompts) == 1 else [])):
+    for name in ("final", "prompt", "encoder"):
         if name in prompts:
             return prompts[name]
-    raise _several(place, prompts)
+    if len(prompts) > 1:
+        raise _several(place, prompts)
+    return next(iter(prompts.values()))
 
 
 def read_prompts(place: str | Path) -> Matrices:
-    """Read the soft prompts at `place` by name, in float32, or in float64 if they are saved so.
+    """Read the soft prompts at `place` by name, in float32, or in float64 if they are saved in 64 bits.
 
-    The content of a file decides its format, not its name. Leading axes of length one are dropped. bfloat16,
-    float16 and float8 become float32.
+    The content of a file decides its format, not its name. Leading axes of length one are dropped.
 
     Args:
         place: one of
             - a run folder: gives `final`, `best`, `P0`;
             - a `.npy` file (as saved by google-research/prompt-tuning), or a tensor saved by `torch.save`:
-              gives the file name without suffix;
+              gives one prompt, with the file name without suffix;
             - a `.npz` or `.safetensors` file, or a state dict or checkpoint saved by `torch.save`: gives its
-              matrices with the names `final`, `best`, `P0`, `prompt`, `encoder`, `decoder`, or else its only
-              matrix of floats;
+              matrices with the names `final`, `best`, `P0`, `prompt`, `encoder`, `decoder`; without these,
+              its only matrix of floats;
             - a PEFT adapter: its folder, its config, its weights, a folder with one adapter in its subfolders
               (such as the output of a trainer), or the hub id of an adapter in the cache. Prompt tuning,
-              P-tuning and CPT give `prompt`, or `encoder` and `decoder` for an encoder-decoder, whose 2n
-              saved rows are two prompts. Multitask prompt tuning gives `task0`, `task1`, …;
+              P-tuning and CPT give `prompt`, or `encoder` and `decoder` if 2n rows are saved, as for an
+              encoder-decoder. Multitask prompt tuning gives `task0`, `task1`, …;
             - `PLACE:NAME`: the prompts at PLACE whose names match NAME, for example `model.pt:soft.weight` or
               `prompts.safetensors:*`.
 
     Raises:
-        RankprobeError: `place` does not exist or contains no prompt, or several matrices without NAME; an
+        RankprobeError: `place` does not exist, has no prompt, or has several matrices and NAME is missing; an
             adapter has another type; a number is not finite; or a pickle contains more than tensors.
     """
     path, name = split_place(place)
@@ -114,7 +115,7 @@ def split_place(place: str | Path) -> tuple[Path, str | None]:
 
 
 def _existing(place: str | Path) -> Path | None:
-    """Return the path of the file or folder `place`, or of the cached adapter with this hub id; else None."""
+    """Return the path of a file or folder, or the cached config of the adapter with this hub id; or None."""
     path = Path(os.path.expanduser(place))  # noqa: PTH111 - Path.expanduser raises if the user does not exist
     if path.exists():
         return path
@@ -122,7 +123,7 @@ def _existing(place: str | Path) -> Path | None:
 
 
 def _matching(path: Path, tensors: Mapping[str, Any], pattern: str) -> dict[str, Any]:
-    """Return the tensor whose name is `pattern`, or else the matrices whose names match it."""
+    """Return the tensor whose name is `pattern`; if there is none, the matrices whose names match it."""
     if pattern in tensors:
         return {pattern: tensors[pattern]}
     matrices = {name: value for name, value in tensors.items() if is_matrix(value)}
@@ -133,9 +134,9 @@ def _matching(path: Path, tensors: Mapping[str, Any], pattern: str) -> dict[str,
 
 
 def _only_matrix(path: Path, tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the matrices with names of rankprobe, or else the only matrix of floats.
+    """Return the matrices with names in `KNOWN_NAMES`; if there are none, the only matrix of floats.
 
-    Matrices of integers (positions, token ids) count only if there are no floats.
+    A matrix of integers (positions, token ids) counts only if there is no matrix of floats.
     """
     matrices = {name: value for name, value in tensors.items() if is_matrix(value)}
     known = {name: value for name, value in matrices.items() if name in KNOWN_NAMES}
@@ -162,14 +163,14 @@ def _with_shapes(tensors: Mapping[str, Any]) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    """List the first `MAX_LISTED` names, and the number of the others."""
+    """Join the first `MAX_LISTED` names, and the number of the others."""
     listed = list(names)
     more = [f"{len(listed) - MAX_LISTED} more"] if len(listed) > MAX_LISTED else []
     return ", ".join([*listed[:MAX_LISTED], *more])
 
 
 def _prompt(value: Any, name: str, path: Path) -> Float[np.ndarray, "n d"]:
-    """Convert `value` to a matrix of finite floats in native byte order, without leading axes of length 1."""
+    """Convert `value` to a matrix of finite floats in native byte order; drop leading axes of length 1."""
     if hasattr(value, "shape"):
         value = guarded(path, lambda: as_array(value))
     if is_matrix(value):
@@ -192,13 +193,13 @@ def _prompt(value: Any, name: str, path: Path) -> Float[np.ndarray, "n d"]:
 def write_prompt(
     P: Shaped[np.ndarray, "n d"], place: str | Path, kind: str, *, model: str, causal: bool
 ) -> Path:
-    """Write a soft prompt in float32; return the path. If it fails, nothing is left at `place`.
+    """Write a soft prompt in float32 and return its path. If this fails, nothing is left at `place`.
 
     Args:
         P: the prompt.
         place: a file for `npy` and `safetensors`, a folder for `peft`; must not exist.
         kind: `npy`, `safetensors` (one matrix with the name `prompt`), or `peft`: a prompt-tuning adapter
-            that `PeftModel.from_pretrained` loads. For an encoder-decoder it contains only the encoder prompt
+            that `PeftModel.from_pretrained` loads. In an encoder-decoder, only the encoder gets the prompt
             (`num_transformer_submodules=1`), as in Lester et al. (2021).
         model: the hub id or folder of the base model, for the config of the adapter.
         causal: whether the base model is decoder-only.
@@ -258,7 +259,7 @@ def _find_adapter(path: Path) -> tuple[Path, Path | None] | None:
         return path.parent, path
     if (path / ADAPTER_CONFIG).is_file():
         return path, None
-    # PEFT saves each adapter except the default one in a subfolder, and Trainer saves one per checkpoint.
+    # PEFT saves adapters other than the default one in subfolders; Trainer makes a subfolder per checkpoint.
     for pattern in ("*", "*/*"):
         folders = sorted(config.parent for config in path.glob(f"{pattern}/{ADAPTER_CONFIG}"))
         if len(folders) > 1:
@@ -272,7 +273,7 @@ def _find_adapter(path: Path) -> tuple[Path, Path | None] | None:
 
 
 def _read_adapter(path: Path, file: Path | None = None) -> Matrices:
-    """Read the prompts of the PEFT adapter in a folder: encoder and decoder separately, one per task.
+    """Read the prompts of the PEFT adapter in a folder, per task, encoder and decoder separately.
 
     Args:
         path: the folder.
@@ -287,16 +288,17 @@ def _read_adapter(path: Path, file: Path | None = None) -> Matrices:
             f"the adapter in '{path}' is of type {kind}; expected one of {', '.join(PROMPT_TYPES)}: "
             f"{reason}only these types hold prompt tokens"
         )
-    tensor_names = ("prompt_embeddings", "prefix_task_cols", "prefix_task_rows")[
-        : 3 if kind == "MULTITASK_PROMPT_TUNING" else 1
-    ]
+    factor_names = ["prefix_task_cols", "prefix_task_rows"] if kind == "MULTITASK_PROMPT_TUNING" else []
     file = file or _weights_file(path)
-    weights, n = read_tensors(file), config.get("num_virtual_tokens")
-    missing = [name for name in tensor_names if not hasattr(weights.get(name), "dtype")]
-    if missing or not isinstance(n, int) or n < 1:
-        raise RankprobeError(
-            f"no {(missing or ['num_virtual_tokens'])[0]} in '{path}'; expected an adapter saved by PEFT"
-        )
+    weights = read_tensors(file)
+    n: Any = config.get("num_virtual_tokens")
+    missing = [
+        name for name in ("prompt_embeddings", *factor_names) if not hasattr(weights.get(name), "dtype")
+    ]
+    if not isinstance(n, int) or n < 1:
+        missing.append("num_virtual_tokens")
+    if missing:
+        raise RankprobeError(f"no {missing[0]} in '{path}'; expected an adapter saved by PEFT")
     P = _prompt(weights["prompt_embeddings"], f"'prompt_embeddings' in '{path}'", file)
     if len(P) not in (n, 2 * n):
         raise RankprobeError(
@@ -307,29 +309,23 @@ def _read_adapter(path: Path, file: Path | None = None) -> Matrices:
             f"'{path}' has a prompt of width {P.shape[1]}, and token_dim is {config['token_dim']}; expected "
             "an adapter saved by PEFT"
         )
-    prompts = {"prompt": P} if len(P) == n else {"encoder": P[:n], "decoder": P[n:]}
-    if kind != "MULTITASK_PROMPT_TUNING":
-        return prompts
-    columns, rows = (guarded(file, lambda name=name: as_array(weights[name])) for name in tensor_names[1:])
+    if not factor_names:
+        return {"prompt": P} if len(P) == n else {"encoder": P[:n], "decoder": P[n:]}
+    columns, rows = (guarded(file, lambda name=name: as_array(weights[name])) for name in factor_names)
     tasks, r = (columns.shape[0], columns.shape[-1]) if columns.ndim == 3 else (0, 0)
     if columns.shape != (tasks, len(P), r) or rows.shape != (tasks, r, P.shape[1]):
         raise RankprobeError(
             f"prompt, prefix_task_cols and prefix_task_rows in '{path}' are {P.shape}, {columns.shape}, "
             f"{rows.shape}; expected (n, d), (tasks, n, r), (tasks, r, d)"
         )
-    return {
-        f"task{task}" if len(prompts) == 1 else f"task{task}_{name}": prompt * factor
-        for task in range(len(columns))
-        for name, prompt, factor in _with_factor(prompts, columns[task] @ rows[task])
-    }
-
-
-def _with_factor(
-    prompts: Matrices, factor: Shaped[np.ndarray, "n d"]
-) -> list[tuple[str, Float[np.ndarray, "_n d"], Shaped[np.ndarray, "_n d"]]]:
-    """Pair each shared prompt (encoder, decoder) with its rows of the factor of a task."""
-    sizes = np.cumsum([len(prompt) for prompt in prompts.values()])[:-1]
-    return list(zip(prompts, prompts.values(), np.split(factor, sizes), strict=True))
+    prompts: Matrices = {}
+    for task in range(tasks):
+        product = P * (columns[task] @ rows[task])
+        if len(P) == n:
+            prompts[f"task{task}"] = product
+        else:
+            prompts |= {f"task{task}_encoder": product[:n], f"task{task}_decoder": product[n:]}
+    return prompts
 
 
 def _weights_file(path: Path) -> Path:

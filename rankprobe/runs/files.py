@@ -1,4 +1,4 @@
-"""Files that are never half-written: each is written under a temporary name and then renamed."""
+"""Writes each file under a temporary name and then renames it, so no file is ever half-written."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from rankprobe.runs.lock import check_flock, is_same_file, try_lock, wait_for_lo
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`: readers see the old or the new file, also if the process is killed.
+    """Write `content` to `path`. Readers see the old or the new file, also if the process is killed.
 
-    Several processes and threads may write the same file at the same time: the last one to finish wins.
+    If several processes or threads write the same file at the same time, the last one to finish wins.
     """
     with temporary(path) as unfinished:
         with unfinished.open("wb") as file:
@@ -39,8 +39,8 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 def temporary(path: Path, *, folder: bool = False) -> Iterator[Path]:
     """Create an empty file or folder next to `path`, which the caller fills and renames to `path`.
 
-    It has a random name, is locked inside the context, and is removed at the end unless it was renamed. Files
-    that killed processes left here earlier are removed first; they are recognized by their missing lock.
+    It has a random name, is locked inside the context, and is removed at the end unless it was renamed.
+    Earlier temporary files without a lock, which killed processes left here, are removed first.
 
     Args:
         path: the final name.
@@ -73,7 +73,7 @@ def _create_locked(path: Path, folder: bool) -> tuple[Path, int]:
             lock = os.open(new, os.O_RDONLY)
             with contextlib.suppress(OSError):  # a file system without locks
                 wait_for_lock(lock)
-            # Before it was locked, another writer may have removed it as abandoned.
+            # Another writer may have removed it as abandoned before it was locked.
             if is_same_file(lock, new):
                 return new, lock
             os.close(lock)

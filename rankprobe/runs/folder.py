@@ -1,4 +1,4 @@
-"""The run folder: every training command writes it, and every command that reads runs reads it."""
+"""The run folder: training writes it, and all commands about runs read it."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Run:
     def manifest(self) -> dict[str, Any]:
         """Settings, fingerprints, versions, status, scores and timings, as last written.
 
-        A manifest of an earlier version is converted to the present names. A setting that did not exist then
-        gets the value that describes what rankprobe did.
+        A manifest of an earlier version gets the present names. A setting that did not exist then gets the
+        value that describes what rankprobe did at that time.
 
         Raises:
             RankprobeError: the file is missing or damaged, or a key is missing or has a wrong type.
@@ -75,7 +75,7 @@ class Run:
         return log.rename(columns=RENAMED_COLUMNS)
 
     def table(self, name: str) -> pa.Table:
-        """Read a log as an Arrow table; many tables are concatenated faster than many data frames.
+        """Read a log as an Arrow table, which can be concatenated faster than a data frame.
 
         Raises:
             RankprobeError: the log is damaged.
@@ -179,7 +179,7 @@ def new_run(path: Path, manifest: Mapping[str, Any], *, replace: bool = False) -
 
 
 def _put_in_place(folder: Path, path: Path, replace: bool) -> None:
-    """Rename a run folder to `path`. An old run there is renamed first, because its removal takes time."""
+    """Rename a run folder to `path`. A run to replace is renamed first, because its removal takes time."""
     try:
         if replace and path.exists():
             with writing(path), temporary(path, folder=True) as old:

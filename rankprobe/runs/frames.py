@@ -30,8 +30,7 @@ SUMMARY = (
     "path",
     "functional_rank",
 )
-"""Columns of the frame `runs` besides settings, progress, seconds and readings."""
-
+"""Columns of the frame `runs` other than settings, progress, seconds and readings."""
 
 SETTINGS_IN_LOGS = {"scoring"}
 """Settings that are also columns of a log: with `scoring = both`, some rows are `greedy` and some `rank`."""
@@ -43,8 +42,8 @@ class Frames:
 
     Attributes:
         runs: one row per run: settings, status, data, weights, results, last readings. Its columns `last`,
-            `best` and `baseline` are scores on the dev rows that choose the best step; use
-            `rankprobe.runs.reported` for scores to report.
+            `best` and `baseline` are scores on the dev rows that select the best step;
+            `rankprobe.runs.reported` gives the scores to report.
         steps: the rows of the logs `steps`, with `run_id` and the settings as columns (text as categoricals).
         spectra: the same for the logs `spectra`.
         evals: the same for the logs `evals`.
@@ -61,9 +60,7 @@ class Frames:
 
 
 def load_runs(runs_dir: str | Path = "runs", only: Sequence[str] | None = None) -> Frames:
-    """Read all runs in `runs_dir`, finished or not.
-
-    A run or log that is damaged is left out with a warning.
+    """Read all runs in `runs_dir`, finished or not. A damaged run or log is left out with a warning.
 
     Args:
         runs_dir: the folder that contains the run folders.
@@ -105,21 +102,18 @@ def _load(runs_dir: str | Path, only: Sequence[str] | None) -> list[_LoadedRun]:
         if missing:
             raise unknown("run", missing[0], [run.id for run in runs])
         runs = [run for run in runs if run.id in only]
-    return [loaded for run in runs if (loaded := _load_run(run))]
-
-
-def _load_run(run: Run) -> _LoadedRun | None:
-    """Read the manifest of a run; None, with a warning, if it is damaged."""
-    try:
-        manifest = run.manifest
-        return _LoadedRun(run, manifest["config"], _summary(run, manifest))
-    except RankprobeError as error:
-        warnings.warn(f"left out: {error}", stacklevel=4)
-        return None
+    loaded = []
+    for run in runs:
+        try:
+            manifest = run.manifest
+            loaded.append(_LoadedRun(run, manifest["config"], _summary(run, manifest)))
+        except RankprobeError as error:
+            warnings.warn(f"left out: {error}", stacklevel=3)
+    return loaded
 
 
 def _log(run: Run, name: str, reserved: Collection[str]) -> pa.Table:
-    """Read a log without columns whose names are `reserved`; a warning names what is left out."""
+    """Read a log without the columns in `reserved`; a warning names what is left out."""
     try:
         log = run.table(name)
     except RankprobeError as error:
@@ -160,7 +154,7 @@ def _summary(run: Run, manifest: dict[str, Any]) -> dict[str, Any]:
         **{f"{key}_seconds": value for key, value in manifest["timings"].items()},
         "path": str(run.path),
     }
-    # The last row of the log has a later step than the manifest of a run that goes on.
+    # While a run goes on, the last row of its log has a later step than its manifest.
     new = {name: value for name, value in readings.items() if name not in summary or name == "step"}
     return summary | new | _functional_rank(run)
 

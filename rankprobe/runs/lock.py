@@ -43,13 +43,13 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def _open_locked(path: Path) -> int:
-    """Open and lock a folder; return its descriptor. A folder that is replaced meanwhile is opened again."""
+    """Open and lock a folder; return its descriptor. If the folder is replaced meanwhile, open it again."""
     deadline = time.monotonic() + MAX_WAIT
     while True:
         is_late = time.monotonic() > deadline
         try:
             folder = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:  # a folder is missing for a moment while it is replaced
+        except FileNotFoundError:  # for a moment, while the folder is replaced
             if is_late:
                 raise
         else:
@@ -93,7 +93,7 @@ def try_lock(file: int, *, shared: bool = False) -> bool:
 
 
 def wait_for_lock(file: int) -> None:
-    """Lock an open file or folder, however long another process or thread holds the lock."""
+    """Lock an open file or folder; wait until no other process or thread holds the lock."""
     import fcntl
 
     fcntl.flock(file, fcntl.LOCK_EX)

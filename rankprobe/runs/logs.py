@@ -1,4 +1,4 @@
-"""Logs of a run: JSONL files that only grow while the run goes on, and Parquet files once it is finished."""
+"""Logs of a run: JSONL files that only grow while the run goes on, and Parquet files after its end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rankprobe.runs.checksums import PLACEHOLDER, verify_checksum, with_checksum
 from rankprobe.runs.files import write_atomically
 
 TAIL_BYTES = 2**16
-"""Bytes that are read to find the last row of a log; rows are much shorter."""
+"""Bytes at the end of a log that are read to find its last row; rows are much shorter."""
 
 CHUNK_BYTES = 2**20
 """Bytes that are read at once to compute a checksum."""
@@ -58,8 +58,8 @@ class LogPrefix:
 class AppendLog:
     """A JSONL file that only grows. Each `write` is one system call of whole lines.
 
-    Values are numbers, text, booleans or None. NaN, infinity and all other types are refused, because they
-    would read back as something else.
+    Values are numbers, text, booleans or None. NaN and infinity raise a ValueError, and types outside JSON
+    raise a TypeError, because they would read back as something else.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,7 +73,7 @@ class AppendLog:
         if lines:
             self._read_existing()
             self._file = self._file or self.path.open("ab", buffering=0)
-            while lines:  # a disk that becomes full takes only a part; the next call then raises the error
+            while lines:  # if the disk becomes full, a call writes only a part, and the next one raises
                 n_written = self._file.write(lines)
                 self._count(lines[:n_written])
                 lines = lines[n_written:]
@@ -82,8 +82,7 @@ class AppendLog:
         """Force the log to disk; return the length and checksum for a checkpoint.
 
         Raises:
-            RankprobeError: the length of the file is not the number of bytes written: the file was removed or
-                changed.
+            RankprobeError: the file does not have the length that was written: it was removed or changed.
         """
         length = self._read_existing()
         if self._file:
@@ -133,7 +132,7 @@ def check_log(path: Path, prefix: LogPrefix, step: int) -> None:
 
 
 def rewind(path: Path, prefix: LogPrefix, step: int) -> None:
-    """Take a log that passed `check_log` back to its checkpoint; later rows will be written again.
+    """Remove the rows after the checkpoint from a log that passed `check_log`.
 
     A log that was already compacted is restored from its Parquet file.
     """
@@ -147,7 +146,7 @@ def rewind(path: Path, prefix: LogPrefix, step: int) -> None:
 def _starts_with(path: Path, prefix: LogPrefix) -> bool:
     """Return whether a log still starts with the bytes that a checkpoint relies on.
 
-    Without a saved checksum the answer is False for a compacted log, because its Parquet file has a checksum.
+    If the checkpoint has no checksum, the result is False for a compacted log, whose Parquet file has one.
     """
     if not path.exists() or path.stat().st_size < prefix.bytes:
         return False
@@ -164,7 +163,7 @@ def _starts_with(path: Path, prefix: LogPrefix) -> bool:
 def _rows_until(path: Path, prefix: LogPrefix, step: int) -> list[dict[str, Any]]:
     """Return the rows of a log up to `step` from its Parquet file.
 
-    Values that a row did not have are None, so the data frame of these rows equals the original one.
+    A missing value of a row is None, so the data frame of these rows equals the original one.
 
     Raises:
         RankprobeError: the Parquet file does not exist, or is damaged.
@@ -191,8 +190,8 @@ def _rows_until(path: Path, prefix: LogPrefix, step: int) -> list[dict[str, Any]
 def read_log(path: Path) -> pd.DataFrame:
     """Read a log from `<path>.jsonl` or, after compaction, from `<path>.parquet`.
 
-    An incomplete last line (the writer was killed, or is writing) is left out with a warning. A missing log
-    gives an empty frame.
+    An incomplete last line (its writer was killed, or is still writing) is left out with a warning. A missing
+    log gives an empty frame.
 
     Raises:
         RankprobeError: the log is damaged.
@@ -218,7 +217,7 @@ def read_log(path: Path) -> pd.DataFrame:
 def read_parquet(path: Path) -> pa.Table:
     """Read a Parquet file and check its checksum.
 
-    pandas reads through pyarrow's datasets, which takes three times as long for small files.
+    `pandas.read_parquet` reads through pyarrow's datasets, which takes three times as long for small files.
 
     Raises:
         RankprobeError: the file is damaged.
@@ -234,7 +233,7 @@ def read_parquet(path: Path) -> pa.Table:
 
 
 def last_row(path: Path) -> dict[str, Any]:
-    """Return the last complete line of `<path>.jsonl` without reading the rest; {} if there is none."""
+    """Return the last complete row of `<path>.jsonl` without reading the whole file; {} if there is none."""
     try:
         with path.with_suffix(".jsonl").open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -249,15 +248,11 @@ def last_row(path: Path) -> dict[str, Any]:
 
 
 def compact(path: Path) -> None:
-    """Convert the log `<path>.jsonl` to `<path>.parquet`; after a kill it can be called again."""
+    """Convert the log `<path>.jsonl` to `<path>.parquet`; if it is killed, it can be called again."""
     jsonl = path.with_suffix(".jsonl")
     if jsonl.exists():
-        write_atomically(path.with_suffix(".parquet"), _parquet(read_log(path)))
+        table = pa.Table.from_pandas(read_log(path), preserve_index=False)
+        file = pa.BufferOutputStream()
+        write_table(table.replace_schema_metadata({"sha256": PLACEHOLDER}), file)
+        write_atomically(path.with_suffix(".parquet"), with_checksum(file.getvalue().to_pybytes()))
         jsonl.unlink()
-
-
-def _parquet(log: pd.DataFrame) -> bytes:
-    table = pa.Table.from_pandas(log, preserve_index=False)
-    file = pa.BufferOutputStream()
-    write_table(table.replace_schema_metadata({"sha256": PLACEHOLDER}), file)
-    return with_checksum(file.getvalue().to_pybytes())

@@ -1,4 +1,4 @@
-"""Plans: files that a sweep writes next to its runs, and that say which runs belong to an experiment."""
+"""Plans: which runs belong to an experiment. A sweep writes one file per plan next to its runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Plan:
         name: the file name of the experiment, without its suffix.
         scale: for example `bundled` or `paper`; "" for an experiment without scales.
         title: the subject of the experiment.
-        draws: the figures and tables that are made from it.
+        draws: the names of its figures and tables.
         command: the command that trains its runs.
         run_ids: all its runs, finished or not.
     """

@@ -39,7 +39,7 @@ def versions() -> dict[str, str | None]:
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Return the hardware, and what affects the rounding of sums: threads; on a GPU, CUDA and TF32."""
+    """Return the hardware, and what affects the rounding of sums: threads, and on a GPU, CUDA and TF32."""
     import torch  # not at the top: reading runs must not import torch
 
     on_gpu = device.startswith("cuda")
@@ -61,14 +61,14 @@ def process() -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """Return the commit of the git repository in the working directory, with `+` after it for local changes.
+    """Return the git commit of the working directory, with a `+` for local changes.
 
     None outside a repository, or without git.
     """
     try:
         options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 10, "check": True}
         commit = subprocess.run(["git", "rev-parse", "HEAD"], **options).stdout.strip()
-        # Without fsmonitor, a command in the config of the repository, which may come from a stranger.
+        # fsmonitor would run a command from the config of the repository, which may come from a stranger.
         status = ["git", "-c", "core.fsmonitor=false", "status", "--porcelain", "-uno"]
         changed = subprocess.run(status, **options).stdout.strip()
     except (OSError, subprocess.SubprocessError):

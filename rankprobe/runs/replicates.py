@@ -1,11 +1,10 @@
-"""Replicates: runs that differ only in their seed. Only this module decides which runs those are."""
+"""Replicates: runs that differ only in their seed. Only this module decides which runs are replicates."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -13,7 +12,7 @@ from rankprobe.runs.folder import MANIFEST, Run
 from rankprobe.settings import HARMLESS
 
 SUBJECT = ("model_label", "data_label", "metric")
-"""Columns in which replicates agree besides their settings: weights, data and metric."""
+"""Columns other than settings in which replicates agree: weights, data and metric."""
 
 
 def shared_settings(settings: Iterable[str], *free: str) -> list[str]:
@@ -46,30 +45,34 @@ def replicates(runs: pd.DataFrame, settings: Iterable[str], *free: str) -> pd.Se
 def replicates_of(runs: Sequence[Run], *free: str) -> list[list[Run]]:
     """Group runs into replicates; a group has each seed at most once.
 
-    A run that repeats the seed of an earlier run is not a replicate of it, and goes into another group.
+    A run with the same settings and seed as an earlier run goes into another group.
     """
+    if not runs:
+        return []
     rows = []
     for run in runs:
         manifest = run.manifest
-        subject = {"model_label": manifest["backbone"]["label"], "data_label": manifest["data"]["label"]}
-        subject |= {"metric": manifest["progress"].get("metric")}
+        subject = {
+            "model_label": manifest["backbone"]["label"],
+            "data_label": manifest["data"]["label"],
+            "metric": manifest["progress"].get("metric"),
+        }
         rows.append((subject, manifest["config"]))
     frame = pd.DataFrame([subject | config for subject, config in rows])
     settings = list(dict.fromkeys(name for _, config in rows for name in config))
-    groups: dict[tuple[Any, ...], list[Run]] = {}
-    if runs:
-        frame = frame.assign(group=replicates(frame, settings, *free))
-        frame = frame.assign(repeat=frame.groupby(["group", "seed"]).cumcount())
-        for run, key in zip(runs, zip(frame["group"], frame["repeat"], strict=True), strict=True):
-            groups.setdefault(key, []).append(run)
+    frame = frame.assign(group=replicates(frame, settings, *free))
+    frame = frame.assign(repeat=frame.groupby(["group", "seed"]).cumcount())
+    groups: dict[tuple[int, int], list[Run]] = {}
+    for run, group, repeat in zip(runs, frame["group"], frame["repeat"], strict=True):
+        groups.setdefault((group, repeat), []).append(run)
     return list(groups.values())
 
 
 def over_seeds(rows: pd.DataFrame, keys: Sequence[str], value: str) -> pd.DataFrame:
     """Return mean, minimum and maximum of `value` over seeds, one row per combination of `keys`, sorted.
 
-    Several rows of one seed count once, as their mean: a run that exists twice (under two names, or on two
-    devices) has the same weight as the others. NaN is ignored.
+    Rows of the same seed are averaged first, so a run that exists twice (under two names, or on two devices)
+    has the same weight as the others. NaN is ignored.
 
     Returns:
         `keys`, `mean`, `min`, `max`, and `n_seeds`, the number of seeds that have a value.

@@ -1,8 +1,8 @@
-"""Which score of a run is reported, and the baseline score on the same dev rows.
+"""The score of a run to report, and the baseline score on the same dev rows.
 
-A run with `report_split = half` chooses its best prompt on one half of dev and is reported on the other half.
-Its columns `last`, `best` and `baseline` are scores on the half that chooses. All tables, figures and
-listings therefore take their scores from this module.
+With `report_split = half`, one half of dev selects the best prompt, and scores on the other half are
+reported. The columns `last`, `best` and `baseline` are scores on the half that selects. All tables, figures
+and listings therefore take their scores from this module.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def reported(runs: pd.DataFrame, score: str) -> pd.Series:
 
     Args:
         runs: rows of `Frames.runs`.
-        score: `last` (at the last step) or `best` (at the step with the best score on the dev rows that
-            choose).
+        score: `last` (at the last step) or `best` (at the step with the best score on the half of dev that
+            selects, or on all of dev).
 
     Raises:
         RankprobeError: `score` is another name.
@@ -42,17 +42,17 @@ def reported(runs: pd.DataFrame, score: str) -> pd.Series:
 
 
 def reported_baseline(runs: pd.DataFrame) -> pd.Series:
-    """Return the baseline score of each run, without reading the texts, on the reported rows; or NaN."""
+    """Return the baseline score (answers that ignore the texts) on the reported rows of each run; or NaN."""
     return _on_reported_rows(runs, "baseline", "report_baseline")
 
 
 def scored_data_labels(runs: pd.DataFrame) -> pd.Series:
-    """Return the data label of each run; `HALF` is appended if only that half is reported."""
+    """Return the data label of each run, followed by `HALF` if only that half is reported."""
     return runs["data_label"].where(~is_half(runs), runs["data_label"].astype(str) + f", {HALF}")
 
 
 def baseline_from_log(run: Run, progress: dict[str, Any]) -> dict[str, Any]:
-    """Return `report_baseline` from the log `evals`, for manifests that have the other scores of the half."""
+    """Return `report_baseline` from the log `evals`, for a manifest that has only the other report scores."""
     if "report_last" not in progress or "report_baseline" in progress:
         return {}
     try:

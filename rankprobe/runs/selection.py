@@ -1,4 +1,4 @@
-"""Which runs a figure or table is made from: those of the experiment that a sweep planned for it."""
+"""The runs for a figure or table: those of the experiment that a sweep planned for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rankprobe.runs.plans import read_plans
 def frames_for(
     name: str, runs_dir: Path, only: Sequence[str] | None = None, scale: str | None = None
 ) -> tuple[Frames, list[str]]:
-    """Load the runs that a figure or table is made from.
+    """Load the runs for a figure or table.
 
     Args:
         name: the name of the figure or table.

@@ -15,7 +15,7 @@ from rankprobe.lfs import check_lfs
 
 Result = TypeVar("Result")
 Tensors = dict[str, Any]
-"""numpy arrays and torch tensors by name; a value of another type is possible, and the caller refuses it."""
+"""numpy arrays and torch tensors by name. The caller refuses values of other types."""
 
 PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
 OPTIMIZER = {"state", "param_groups"}
@@ -25,7 +25,7 @@ OPTIMIZER = {"state", "param_groups"}
 def file_format(path: Path) -> str | None:
     """Return the format of a file: `npy`, `zip`, `pickle` or `safetensors`; None for any other format.
 
-    The first bytes decide. If they are damaged, the suffixes `.npy` and `.safetensors` decide.
+    The first bytes decide; if they are damaged, the suffix decides (`.npy` or `.safetensors`).
 
     Raises:
         RankprobeError: the file cannot be opened, or is a Git LFS pointer.
@@ -51,7 +51,7 @@ def _head(path: Path) -> bytes:
 def read_tensors(path: Path) -> Tensors:
     """Read the tensors in a file by name. Names of nested containers are joined by dots.
 
-    A file with a single tensor without a name gives it the file name without suffix. Formats: `.npy`, `.npz`,
+    A single tensor without a name gets the file name without suffix. The formats are `.npy`, `.npz`,
     `.safetensors`, and files of `torch.save` with a tensor or nested mappings and lists of tensors. The state
     of an optimizer is left out. Pickles are loaded with `weights_only=True`.
 
@@ -72,9 +72,9 @@ def read_tensors(path: Path) -> Tensors:
 def _numpy(path: Path) -> Any:
     """Read the array of an `.npy` file, or the arrays of an `.npz` file.
 
-    If an `.npz` file contains pickled arrays, the open file is returned, which the caller refuses.
+    If an `.npz` file contains pickled arrays, it is returned as an open file, and the caller refuses it.
     """
-    with path.open("rb") as file:  # an open file, so that it is closed if numpy raises an error
+    with path.open("rb") as file:  # closes the file also if numpy raises an error
         saved = np.load(file, allow_pickle=False)
         if not isinstance(saved, np.lib.npyio.NpzFile):
             return saved
@@ -119,14 +119,14 @@ READERS: dict[str, Callable[[Path], Any]] = {
 
 
 def _items(saved: Any) -> list[tuple[Any, Any]] | None:
-    """Return keys and values of a mapping or list; None for anything else, such as an open `.npz` file."""
+    """Return the keys and values of a mapping or list; None for other types, such as an open `.npz` file."""
     if isinstance(saved, Mapping):
         return None if hasattr(saved, "files") else list(saved.items())
     return list(enumerate(saved)) if isinstance(saved, (list, tuple)) else None
 
 
 def _leaves(saved: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """Yield the tensors in nested mappings and lists with joined names; each container is visited once."""
+    """Yield joined names and tensors of nested mappings and lists; each container is visited once."""
     items = _items(saved)
     if items is None:
         if hasattr(saved, "shape") and hasattr(saved, "dtype"):
@@ -142,7 +142,7 @@ def _printable(name: str) -> str:
 
 
 def is_matrix(value: Any) -> bool:
-    """Return whether a tensor is a matrix, apart from leading axes of length one (a batch of one)."""
+    """Return whether a tensor has two axes, apart from leading axes of length one (a batch of one)."""
     shape: tuple[int, ...] = () if getattr(value, "is_nested", False) else getattr(value, "shape", ())
     return len(shape) >= 2 and all(length == 1 for length in shape[:-2])
 
@@ -173,7 +173,7 @@ def as_array(value: Any) -> Shaped[np.ndarray, " ..."]:
 
 
 def guarded(path: Path, read: Callable[[], Result]) -> Result:
-    """Return `read()`; turn the errors that a damaged file causes into one line that names `path`.
+    """Return `read()`; if a damaged file raises an error, replace it by one line that names `path`.
 
     Raises:
         RankprobeError: numpy, safetensors, torch or zipfile raised an error.
@@ -195,13 +195,13 @@ def guarded(path: Path, read: Callable[[], Result]) -> Result:
         return read()
     except UnpicklingError as error:  # its message recommends an unsafe way to load the file
         if "Unsupported operand" in str(error):
-            reason = "it is damaged, or pickled by another protocol than 2, the default of torch.save)"
+            reason = "(it is damaged, or pickled by another protocol than 2, the default of torch.save)"
         else:
             reason = (
-                "Weights only load failed: it holds more than tensors, which could run code); "
+                "(Weights only load failed: it holds more than tensors, which could run code); "
                 "save the prompt alone, or a state dict"
             )
-        raise RankprobeError(f"'{path}' cannot be read ({reason}") from None
+        raise RankprobeError(f"'{path}' cannot be read {reason}") from None
     except kinds as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RankprobeError(f"'{path}' cannot be read ({reason})") from None

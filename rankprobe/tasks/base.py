@@ -176,7 +176,7 @@ class Task:
         return answers.index(answer) if answer in answers else INVALID
 
     def constant_baselines(self, examples: Sequence[Example], targets: str) -> list[list[str]]:
-        """Answers to all examples that ignore the texts, in several versions: each label for every row."""
+        """Baseline answers that ignore the texts: for each label, a list that gives it to every example."""
         return [[answer] * len(examples) for answer in self.answer_set(targets)]
 
     def training_examples(self, example: Example) -> list[Example]:
@@ -197,15 +197,42 @@ class Task:
         Raises:
             RankprobeError: the row is not an object, a field is missing or not text, or the label is unknown.
         """
-        return [self.example(flat, where) for flat in self.flatten(as_row(row, where), where)]
+        if not isinstance(row, Mapping):
+            raise RankprobeError(f"{where}: expected an object with fields, got {type(row).__name__}")
+        return [self.example(flat, where) for flat in self.flatten(row, where)]
 
     def placeholder(self) -> Row:
         """Values for the fields that a row without an answer may leave out."""
         return {self.label_field: 0}
 
     def example(self, row: Row, where: str) -> Example:
-        fields = {field: text_field(self, row, field, where) for field in self.fields}
-        return Example(fields, self.label_id(required_field(self, row, self.label_field, where), where))
+        fields = {field: self.text_field(row, field, where) for field in self.fields}
+        return Example(fields, self.label_id(self.required_field(row, self.label_field, where), where))
+
+    def required_field(self, row: Row, field: str, where: str) -> Any:
+        """The value of a field.
+
+        Raises:
+            RankprobeError: the row does not have the field.
+        """
+        if field not in row:
+            expected = ", ".join((*self.fields, self.label_field))
+            present = ", ".join(key if key.isprintable() else repr(key) for key in row)
+            raise RankprobeError(
+                f"{where}: no field '{field}'; {self.title} rows need {expected}, but this row has {present}"
+            )
+        return row[field]
+
+    def text_field(self, row: Row, field: str, where: str) -> str:
+        """The text of a field.
+
+        Raises:
+            RankprobeError: the row does not have the field, or its value is not text.
+        """
+        value = self.required_field(row, field, where)
+        if not is_text(value):
+            raise RankprobeError(f"{where}: field '{field}' is {short_repr(value)}; expected text")
+        return value
 
     def label_id(self, value: object, where: str) -> int:
         """The class id of a row's label: a name or a boolean (official release), or an id (hub).
@@ -221,39 +248,6 @@ class Task:
             f"{where}: label {short_repr(value)} is not one of {self.title}'s labels: "
             + ", ".join(f"{name!r} ({i})" for i, name in enumerate(self.labels))
         )
-
-
-def as_row(row: object, where: str) -> Row:
-    if not isinstance(row, Mapping):
-        raise RankprobeError(f"{where}: expected an object with fields, got {type(row).__name__}")
-    return row
-
-
-def required_field(task: Task, row: Row, field: str, where: str) -> Any:
-    """The value of a field.
-
-    Raises:
-        RankprobeError: the row does not have the field.
-    """
-    if field not in row:
-        expected = ", ".join((*task.fields, task.label_field))
-        present = ", ".join(key if key.isprintable() else repr(key) for key in row)
-        raise RankprobeError(
-            f"{where}: no field '{field}'; {task.title} rows need {expected}, but this row has {present}"
-        )
-    return row[field]
-
-
-def text_field(task: Task, row: Row, field: str, where: str) -> str:
-    """The text of a field.
-
-    Raises:
-        RankprobeError: the row does not have the field, or its value is not text.
-    """
-    value = required_field(task, row, field, where)
-    if not is_text(value):
-        raise RankprobeError(f"{where}: field '{field}' is {short_repr(value)}; expected text")
-    return value
 
 
 def is_text(value: object) -> bool:

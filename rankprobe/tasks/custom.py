@@ -1,4 +1,4 @@
-"""Custom tasks: defined by a TOML file, or by a folder with pairs of texts.
+"""Custom tasks, defined by a TOML file or by a folder with pairs of texts.
 
     template = "review: {review}"     # source text over the fields of a row
     target = "stars"                  # the field with the label, or with the text to generate
@@ -9,14 +9,13 @@
     5 = "good"
 
 A path may leave out the suffix, or name a folder written by `save_to_disk` of datasets.
-A key of `[labels]` matches a label in any spelling: 1 matches 1 and 1.0, true matches true, True and TRUE.
-If a file names its class ids (ClassLabel of datasets), the keys are either the names or the ids.
+A key of `[labels]` matches a label in any spelling: 1 matches 1 and 1.0; true matches true, True and TRUE.
+If a file names its classes (ClassLabel of datasets), the keys are either the names or the ids.
 A number in a field becomes its digits, as in a CSV file (41, 1.0); a boolean becomes true or false.
-
 Default metrics: accuracy with labels; exact match, token F1 and ROUGE-L without labels.
 
-A folder holds rows with the fields `source` and `target`, in files `train` and `val` (or `validation`) of any
-format of `readers`.
+A folder with pairs of texts holds rows with the fields `source` and `target`, in files `train` and `val` (or
+`validation`) of any format of `readers`.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from string import Formatter
 
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.settings import Settings, read_toml
-from rankprobe.tasks.base import Example, Row, Task, normalized_label, required_field, short_repr, to_text
+from rankprobe.tasks.base import Example, Row, Task, normalized_label, short_repr, to_text
 from rankprobe.tasks.metrics import LABEL_METRICS, TEXT_METRICS
 from rankprobe.tasks.sources import SPLITS, find_files
 
@@ -46,9 +45,22 @@ class TaskFile(Settings):
     long_field: str | None = None
 
 
+class CustomTask(Task):
+    """A task whose fields may also hold numbers and booleans; `to_text` converts them."""
+
+    def text_field(self, row: Row, field: str, where: str) -> str:
+        value = self.required_field(row, field, where)
+        text = to_text(value)
+        if text is None:
+            raise RankprobeError(
+                f"{where}: field '{field}' is {short_repr(value)}; expected text or a number"
+            )
+        return text
+
+
 @dataclass(frozen=True)
-class LabelledTask(Task):
-    """A task whose rows hold a key of `[labels]`; its values are the answers, and `targets` has no effect."""
+class LabelledTask(CustomTask):
+    """A task whose rows hold a key of `[labels]`. The values are the answers; `targets` has no effect."""
 
     label_texts: tuple[str, ...] = ()
 
@@ -63,7 +75,7 @@ class LabelledTask(Task):
         """The label of each class: its name, or its id if more keys of `[labels]` are ids than names.
 
         Raises:
-            RankprobeError: as many keys are ids as are names, and the two choices give different labels.
+            RankprobeError: equally many keys are ids and names, and the two readings give different labels.
         """
         ids, keys = [str(i) for i in range(len(names))], set(self.labels)
         n_names, n_ids = len(keys & set(names)), len(keys & set(ids))
@@ -80,18 +92,14 @@ class LabelledTask(Task):
     def placeholder(self) -> Row:
         return {self.label_field: self.labels[0]}
 
-    def example(self, row: Row, where: str) -> Example:
-        fields = _field_texts(self, row, where)
-        return Example(fields, self.label_id(required_field(self, row, self.label_field, where), where))
-
     def label_id(self, value: object, where: str) -> int:
-        """The index of the key that equals the label, or else of the only key that equals it once normalized.
+        """The index of the key that equals the label, or else of the only key with the same normalized label.
 
         Raises:
             RankprobeError: no key matches, or several do.
         """
         if isinstance(value, str) and value in self.labels:
-            return self.labels.index(value)  # even if another key differs in spelling only
+            return self.labels.index(value)  # although another key may have the same normalized label
         matching = [
             i for i, key in enumerate(self.labels) if normalized_label(key) == normalized_label(value)
         ]
@@ -104,12 +112,12 @@ class LabelledTask(Task):
         )
 
 
-class TextTask(Task):
+class TextTask(CustomTask):
     """A task whose rows hold the text to generate, or a list of accepted texts; training uses the first."""
 
     def example(self, row: Row, where: str) -> Example:
-        fields = _field_texts(self, row, where)
-        value = required_field(self, row, self.label_field, where)
+        fields = {field: self.text_field(row, field, where) for field in self.fields}
+        value = self.required_field(row, self.label_field, where)
         answers = tuple(to_text(each) or "" for each in (value if isinstance(value, list) else [value]))
         if not answers or not all(answer.strip() for answer in answers):
             raise RankprobeError(
@@ -125,39 +133,20 @@ class TextTask(Task):
         return example.answers[0]
 
     def parse_answer(self, answer: str, example: Example, targets: str) -> int:
-        """0: any text is a valid answer, and the metrics compare texts."""
+        """Return 0, because any text is a valid answer and the metrics compare texts."""
         return 0
 
     def constant_baselines(self, examples: Sequence[Example], targets: str) -> list[list[str]]:
-        """The most frequent first accepted text, for every row."""
+        """Baseline answers that ignore the texts: the most frequent training target, for every example."""
         ((text, _),) = Counter(example.answers[0] for example in examples).most_common(1)
         return [[text] * len(examples)]
-
-
-def _field_texts(task: Task, row: Row, where: str) -> dict[str, str]:
-    """The fields of a row that the template needs, as text.
-
-    Raises:
-        RankprobeError: a field is missing, or is neither text nor a number (for example null).
-    """
-    texts: dict[str, str] = {}
-    for field in task.fields:
-        value = required_field(task, row, field, where)
-        text = to_text(value)
-        if text is None:
-            raise RankprobeError(
-                f"{where}: field '{field}' is {short_repr(value)}; expected text or a number"
-            )
-        texts[field] = text
-    return texts
 
 
 def load_task(path: Path) -> Task:
     """The task that a TOML file defines.
 
     Raises:
-        RankprobeError: the file does not exist or is not TOML, a key is unknown, or settings do not fit
-            together.
+        RankprobeError: the file does not exist or is not TOML, a key is unknown, or a value is not valid.
     """
     keys = read_toml(path, "task")
     try:
@@ -191,7 +180,7 @@ def load_task(path: Path) -> Task:
 
 
 def paired_task(folder: Path) -> Task:
-    """The task of a folder with pairs of texts: the input is `source`, the text to generate is `target`.
+    """The task of a folder with pairs of texts: `source` is the input, `target` the text to generate.
 
     Raises:
         RankprobeError: the folder has no file for a split.

@@ -21,8 +21,8 @@ class Predictions:
         answers: the text of each answer.
         predicted: the class id of each answer; see `Task.parse_answer`.
         n_labels: number of labels of the task.
-        draws: for rows drawn with replacement, a key per row that differs between copies of the same row;
-            empty: every row occurs once.
+        draws: for rows drawn with replacement, a key per row that differs between copies of a row; empty if
+            every row occurs once.
     """
 
     examples: Sequence[Example]
@@ -37,13 +37,13 @@ class Predictions:
         return [example.label for example in self.examples]
 
     def questions(self) -> list[Hashable]:
-        """The question of each row, as a key. A row without a group is a separate question."""
+        """A key of each row's question. A row without a group is a question of its own."""
         draws = self.draws or [0] * len(self.examples)
         pairs = zip(self.examples, draws, strict=True)
         return [(example.group or row, draw) for row, (example, draw) in enumerate(pairs)]
 
     def take(self, rows: Sequence[int]) -> Predictions:
-        """The predictions for the given rows; a row may occur several times, and each copy counts."""
+        """The predictions for some rows; a row may occur several times, and each copy counts."""
         copies, draws = Counter[int](), list[Hashable]()
         for row in rows:
             draws.append((self.draws[row] if self.draws else 0, copies[row]))
@@ -67,7 +67,8 @@ def accuracy(predictions: Predictions) -> float:
 def macro_f1(predictions: Predictions) -> float:
     """Unweighted mean of the labels' F1, in percent; 0 for a label that is neither present nor predicted.
 
-    An invalid answer lowers recall but counts for no label, as in SuperGLUE's official CB score.
+    An invalid answer lowers the recall of the correct label, and no precision, as in SuperGLUE's official CB
+    score.
     """
     return _f1(predictions, labels=list(range(predictions.n_labels)))
 
@@ -88,7 +89,7 @@ def _f1(predictions: Predictions, labels: list[int]) -> float:
 
 
 def exact_match_questions(predictions: Predictions) -> float:
-    """Percentage of questions with every answer classified correctly: MultiRC's EM."""
+    """Percentage of questions whose answers are all classified correctly: MultiRC's EM."""
     correct: dict[Hashable, bool] = defaultdict(lambda: True)
     for question, gold, predicted in zip(
         predictions.questions(), predictions.gold, predictions.predicted, strict=True
@@ -98,7 +99,7 @@ def exact_match_questions(predictions: Predictions) -> float:
 
 
 def token_f1(predictions: Predictions) -> float:
-    """Mean over rows of the word F1 with the best-matching accepted answer, in percent: ReCoRD's F1."""
+    """Mean over rows of the best word F1 with an accepted answer, in percent: ReCoRD's F1."""
     return _mean_of_best(predictions, _word_f1)
 
 
@@ -128,7 +129,7 @@ def _mean_of_best(predictions: Predictions, similarity: Callable[[str, str], flo
 
 
 def _normalized_words(text: str) -> list[str]:
-    """SQuAD's normalization (Rajpurkar et al. 2016): without case, punctuation and articles."""
+    """The words without case, punctuation and articles: SQuAD's normalization (Rajpurkar et al. 2016)."""
     bare = text.lower().translate(str.maketrans("", "", string.punctuation))
     return re.sub(r"\b(a|an|the)\b", " ", bare).split()
 

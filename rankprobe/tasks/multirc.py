@@ -1,7 +1,7 @@
 """MultiRC (Khashabi et al. 2018): which answers to a question about a paragraph are right?
 
-One example per answer. F1 is over all answers. Exact match is over questions: every answer to the question
-must be classified correctly.
+Each answer is one example. F1 is computed over all answers. Exact match is the share of questions whose
+answers are all classified correctly.
 """
 
 from __future__ import annotations

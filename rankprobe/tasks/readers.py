@@ -7,6 +7,7 @@ import json
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,10 +18,10 @@ from rankprobe.lfs import check_lfs
 from rankprobe.tasks.base import Task, short_repr
 
 NamedRow = tuple[str, object]
-"""The position of a row (`file:line`), and the row."""
+"""The position of a row in its file (`file:line` or `file row number`), and the row."""
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-"""Possible column separators of a CSV file. Excel writes `;` in countries with a decimal comma."""
+"""The column separators of CSV files. Excel writes `;` in countries with a decimal comma."""
 
 SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)
 """A first line that names the separator, as Excel writes and reads it."""
@@ -31,6 +32,7 @@ MAX_FIELD_SIZE = 2**31 - 1
 """Maximum characters of a CSV field. Python's default of 131,072 is too small for long documents."""
 
 ADVICE = "save it as UTF-8"
+"""The end of an error about the encoding."""
 
 ARROW_FILE = b"ARROW1"
 """The first bytes of an Arrow file. An Arrow stream starts with other bytes."""
@@ -41,12 +43,12 @@ def read_rows(path: Path, task: Task | None = None) -> Iterator[NamedRow]:
 
     Args:
         path: the file; its suffix gives the format.
-        task: the task of the rows. Its fields help to recognise the separator of a CSV file, and
-            `Task.class_names` maps class ids with names to labels.
+        task: the task of the rows. The separator of a CSV file is recognised by the fields of the task.
+            `Task.class_names` gives the labels of a Parquet or Arrow file that names its classes.
 
     Raises:
-        RankprobeError: the format is unknown, or the file is a Git LFS pointer or is malformed; the message
-            names file and line.
+        RankprobeError: the format is unknown, the file is a Git LFS pointer, or it is malformed (the message
+            names file and line).
     """
     reader = READERS.get(path.suffix.lower())
     if reader is None:
@@ -59,7 +61,7 @@ def text_lines(file: BinaryIO) -> Iterator[str]:
     """The lines of a text in UTF-8, or in UTF-16 with a byte order mark; the mark is removed.
 
     Raises:
-        UnicodeDecodeError: the encoding is neither; for UTF-8, raised at the first malformed line.
+        UnicodeDecodeError: the encoding is neither; UTF-8 is checked line by line.
     """
     first = file.readline()
     if first.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
@@ -103,7 +105,7 @@ def _json(path: Path, task: Task | None) -> Iterator[NamedRow]:
 
 
 def _csv(path: Path, task: Task | None) -> Iterator[NamedRow]:
-    """The rows below the header. Rows of only empty cells, as spreadsheets write at the end, are skipped."""
+    """The rows below the header, without empty rows, which spreadsheets write at the end."""
     csv.field_size_limit(MAX_FIELD_SIZE)
     with path.open("rb") as file:
         lines = _csv_lines(path, file)
@@ -113,29 +115,28 @@ def _csv(path: Path, task: Task | None) -> Iterator[NamedRow]:
         needed = (*task.fields, task.label_field) if task else ()
         separator = separator or _separator(header, needed, f"{path}:{n_above + 1}")
         first = next(lines, "")
+        # Some files separate cells by a separator and a blank: `a, "b"`.
         blanks = _blank_after_separator(header, separator) or (
             ' "' in first and _blank_after_separator(first, separator)
         )
         reader = csv.reader(
             chain([header, first], lines), delimiter=separator, skipinitialspace=blanks, strict=True
         )
-        row_start = n_above
+        row_start = n_above + 1
         try:
-            names = _column_names(next(reader), needed, f"{path}:{n_above + 1}")
-            while True:
-                row_start = n_above + reader.line_num
-                cells = next(reader, None)
-                if cells is None:
-                    return
+            names = _column_names(next(reader), needed, f"{path}:{row_start}")
+            row_start = n_above + reader.line_num + 1
+            for cells in reader:
+                where = f"{path}:{n_above + reader.line_num}"
                 if any(cell.strip() for cell in cells):
-                    where = f"{path}:{n_above + reader.line_num}"
                     yield where, _row(names, cells, separator, where)
+                row_start = n_above + reader.line_num + 1
         except csv.Error as error:
-            raise RankprobeError(f"{path}:{row_start + 1}: not CSV in UTF-8 ({error})") from None
+            raise RankprobeError(f"{path}:{row_start}: not CSV in UTF-8 ({error})") from None
 
 
 def _csv_lines(path: Path, file: BinaryIO) -> Iterator[str]:
-    """Lines that end in CRLF, CR or LF, so that an error can name its line."""
+    """The lines of a file, each with its end (CRLF, CR or LF); an error about the text names its line."""
     number = 0
     try:
         for text in text_lines(file):
@@ -165,15 +166,12 @@ def _separator(header: str, needed: Sequence[str], where: str) -> str:
     Raises:
         RankprobeError: no separator splits the header, and the header is not the only needed column.
     """
-
-    def columns(separator: str) -> list[str]:
-        return [name.strip() for name in _cells(header, separator)]
-
-    def fit(separator: str) -> tuple[int, int]:
-        return len(set(needed) & set(columns(separator))), len(columns(separator))
-
-    best = max(SEPARATORS, key=fit)
-    if len(columns(best)) == 1 and not set(needed) <= set(columns(best)):
+    columns: dict[str, list[str]] = {}
+    for separator in SEPARATORS:
+        cells = next(csv.reader([header], delimiter=separator, skipinitialspace=True), [])
+        columns[separator] = [cell.strip() for cell in cells]
+    best = max(columns, key=lambda each: (len(set(needed) & set(columns[each])), len(columns[each])))
+    if len(columns[best]) == 1 and not set(needed) <= set(columns[best]):
         raise RankprobeError(
             f"{where}: the first line is {short_repr(header.strip())}; expected the columns "
             f"{', '.join(dict.fromkeys(needed))}, separated by {', '.join(SEPARATORS.values())}"
@@ -181,18 +179,14 @@ def _separator(header: str, needed: Sequence[str], where: str) -> str:
     return best
 
 
-def _cells(line: str, separator: str) -> list[str]:
-    return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
-
-
 def _blank_after_separator(line: str, separator: str) -> bool:
-    """Whether every separator of the line is followed by a blank."""
+    """Whether a blank follows each separator of the line."""
     cells = next(csv.reader([line], delimiter=separator), [])[1:]
     return bool(cells) and all(cell.startswith(" ") for cell in cells)
 
 
 def _column_names(header: Sequence[str], needed: Sequence[str], where: str) -> list[str]:
-    """The column names, without empty names at the end.
+    """The column names; empty names at the end are left out.
 
     Raises:
         RankprobeError: a needed column occurs more than once.
@@ -217,45 +211,40 @@ def _row(names: Sequence[str], cells: Sequence[str], separator: str, where: str)
     return dict(zip(names, cells, strict=False))
 
 
-def _parquet(path: Path, task: Task | None) -> Iterator[NamedRow]:
+def _open_parquet(path: Path) -> tuple[Any, Iterable[Any]]:
+    """The schema and the batches of a Parquet file."""
     from pyarrow import parquet
 
-    def open_batches() -> tuple[Any, Iterable[Any]]:
-        file = parquet.ParquetFile(path)
-        return file.schema_arrow, file.iter_batches(1000)
-
-    return _batches(path, "Parquet", open_batches, task)
+    file = parquet.ParquetFile(path)
+    return file.schema_arrow, file.iter_batches(1000)
 
 
-def _arrow(path: Path, task: Task | None) -> Iterator[NamedRow]:
-    """The rows of an Arrow stream (written by `save_to_disk` of datasets) or of an Arrow file."""
+def _open_arrow(path: Path) -> tuple[Any, Iterable[Any]]:
+    """The schema and the batches of an Arrow stream (as written by `save_to_disk`) or of an Arrow file."""
     import pyarrow as pa
 
     def validated(batch: Any) -> Any:
         batch.validate(full=True)  # without this, a damaged file could cause reads outside its memory
         return batch
 
-    def open_batches() -> tuple[Any, Iterable[Any]]:
-        content = pa.memory_map(str(path))
-        if content.read(len(ARROW_FILE)) == ARROW_FILE:
-            file = pa.ipc.open_file(content)
-            return file.schema, (validated(file.get_batch(i)) for i in range(file.num_record_batches))
-        content.seek(0)
-        stream = pa.ipc.open_stream(content)
-        return stream.schema, map(validated, stream)
-
-    return _batches(path, "Arrow", open_batches, task)
+    content = pa.memory_map(str(path))
+    if content.read(len(ARROW_FILE)) == ARROW_FILE:
+        file = pa.ipc.open_file(content)
+        return file.schema, (validated(file.get_batch(i)) for i in range(file.num_record_batches))
+    content.seek(0)
+    stream = pa.ipc.open_stream(content)
+    return stream.schema, map(validated, stream)
 
 
-def _batches(
-    path: Path, file_format: str, open_batches: Callable[[], tuple[Any, Iterable[Any]]], task: Task | None
+def _columnar(
+    open_file: Callable[[Path], tuple[Any, Iterable[Any]]], file_format: str, path: Path, task: Task | None
 ) -> Iterator[NamedRow]:
-    """The rows of Arrow batches. Class ids are replaced by their names, if the file has names."""
+    """The rows of a Parquet or Arrow file. Class ids become names if the file names its classes."""
     from pyarrow import ArrowException
 
     number = 0
     try:
-        schema, batches = open_batches()
+        schema, batches = open_file(path)
         features = _features(path, schema, task)
         for batch in batches:
             for row in batch.to_pylist():
@@ -269,7 +258,7 @@ def _batches(
 
 
 def _features(path: Path, schema: Any, task: Task | None) -> dict[str, Any]:
-    """The features of datasets per column; the label column gets its names from `Task.class_names`.
+    """The type of each column (`datasets.Features`); `Task.class_names` gives the names of the label column.
 
     Raises:
         ValueError: the metadata of the file is damaged.
@@ -304,8 +293,8 @@ def _with_names(feature: Any, value: object) -> object:
 READERS: dict[str, Callable[[Path, Task | None], Iterator[NamedRow]]] = {
     ".jsonl": _jsonl,
     ".csv": _csv,
-    ".parquet": _parquet,
+    ".parquet": partial(_columnar, _open_parquet, "Parquet"),
     ".tsv": _csv,
     ".json": _json,
-    ".arrow": _arrow,
+    ".arrow": partial(_columnar, _open_arrow, "Arrow"),
 }

@@ -1,6 +1,6 @@
 """ReCoRD (Zhang et al. 2018): which entity of the passage fills the gap in the query?
 
-Training has one example per correct entity; scoring takes the best over all correct entities.
+Training has one example per correct entity. An answer gets its best score over all correct entities.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rankprobe.errors import RankprobeError
-from rankprobe.tasks.base import INVALID, Example, Row, Task, is_text, required_field, short_repr, text_field
+from rankprobe.tasks.base import INVALID, Example, Row, Task, is_text, short_repr
 
 
 class _ReCoRD(Task):
@@ -38,9 +38,9 @@ class _ReCoRD(Task):
     def example(self, row: Row, where: str) -> Example:
         entities, answers = self._texts(row, "entities", where), self._texts(row, "answers", where)
         fields = {
-            "query": text_field(self, row, "query", where),
+            "query": self.text_field(row, "query", where),
             "entities": ", ".join(entities),
-            "passage": without_highlights(text_field(self, row, "passage", where)),
+            "passage": without_highlights(self.text_field(row, "passage", where)),
         }
         return Example(fields, 0, tuple(answers), tuple(entities))
 
@@ -54,8 +54,8 @@ class _ReCoRD(Task):
         return text[start : end + 1]
 
     def _texts(self, row: Row, field: str, where: str) -> list[str]:
-        """The texts of a list field, unique and sorted: the hub's lists have the order of a Python set."""
-        value = required_field(self, row, field, where)
+        """The texts of a list field, unique and sorted, because the order of the hub's lists is arbitrary."""
+        value = self.required_field(row, field, where)
         if not isinstance(value, list) or not value or not all(map(is_text, value)):
             raise RankprobeError(
                 f"{where}: field '{field}' is {short_repr(value)}; expected a list of texts "
@@ -78,7 +78,8 @@ class _ReCoRD(Task):
         return 0 if answer in example.candidates else INVALID
 
     def constant_baselines(self, examples: Sequence[Example], targets: str) -> list[list[str]]:
-        return [[most_mentioned(example) for example in examples]]
+        """The entity that the passage mentions most often; of several, the first in alphabetical order."""
+        return [[max(example.candidates, key=example.fields["passage"].count) for example in examples]]
 
     def training_examples(self, example: Example) -> list[Example]:
         return [replace(example, answers=(answer,)) for answer in example.answers]
@@ -88,11 +89,6 @@ def without_highlights(passage: str) -> str:
     """The passage with its `@highlight` lines as sentences, as in T5's preprocessing."""
     passage = re.sub(r"([.?!\"'])\n@highlight\n", r"\1 ", passage)
     return passage.replace("\n@highlight\n", ". ")
-
-
-def most_mentioned(example: Example) -> str:
-    """The most frequent entity of the passage; of equally frequent ones, the first in alphabetical order."""
-    return max(example.candidates, key=lambda entity: example.fields["passage"].count(entity))
 
 
 RECORD = _ReCoRD(

@@ -17,20 +17,20 @@ from rankprobe.tasks.base import Example, Task
 from rankprobe.tasks.readers import READERS, NamedRow, read_rows
 
 SPLITS = {"train": ("train",), "validation": ("val", "validation")}
-"""Split names, with their file names in the official release and on the hub. Test labels are not public."""
+"""File names of each split, in the official release and on the hub. Test labels are not public."""
 
 HUB_ID = "aps/super_glue"
 HUB_REVISION = "3de24cf8022e94f4ee4b9d55a6f539891524d646"
-"""The commit with the Parquet files of SuperGLUE. It is fixed, so one download is enough, also offline."""
+"""The commit with the Parquet files of SuperGLUE. It is fixed, so later runs need no network."""
 
 BUNDLED_SPLITS = {"bundled": SPLITS, "bundled-500": {**SPLITS, "validation": ("val500",)}}
-"""A miniature of each task; `bundled-500` has about 500 validation rows, so dev scores vary less."""
+"""File names of the miniatures; `bundled-500` has about 500 validation rows, so dev scores vary less."""
 
 PLACES = (*BUNDLED_SPLITS, "hub")
 """Values of `data` other than a folder."""
 
 PART_NUMBER = re.compile(r"-(\d+)-of-(\d+)(?:-[0-9a-f]+)?")
-"""The end of a file name, if a split is stored in several files, as on the hub."""
+"""The end of the name of one part, if a split is stored in several files, as on the hub."""
 
 SAVED_STEM = "data"
 """The name of the files that `save_to_disk` of datasets writes into the folder of a split."""
@@ -56,7 +56,7 @@ class Split:
 
     @property
     def label(self) -> str:
-        """The name of the data in tables and messages; bundled data is always called a miniature."""
+        """The name of the data in tables and messages; bundled data is called a miniature."""
         return f"miniature {self.task.title}" if self.source == "bundled" else self.task.title
 
     @cached_property
@@ -75,11 +75,13 @@ def load_split(task: Task, split: str, data: str | None) -> Split:
     Args:
         task: a built-in or custom task.
         split: `train` or `validation`.
-        data: `bundled` (the miniature of the task), `bundled-500` (the same with a longer validation split),
-            `hub` (`aps/super_glue` at a fixed commit), or a folder: the official JSONL, or the hub's columns
-            in any format of `readers` (`<folder>/CB/train.jsonl`, or the folder `CB` itself); also a folder
-            downloaded from the hub, or written by `save_to_disk` of datasets. None: the files that a custom
-            task names; for a custom task, a folder replaces these files.
+        data: one of
+            - `bundled`, the miniature of the task, or `bundled-500`, with a longer validation split;
+            - `hub`, `aps/super_glue` at a fixed commit;
+            - a folder with the official JSONL or the hub's columns, in any format of `readers`
+              (`<folder>/CB/train.jsonl`, or the folder `CB` itself), a folder downloaded from the hub, or a
+              folder written by `save_to_disk` of datasets. It replaces the files of a custom task;
+            - None: the files that a custom task names.
 
     Raises:
         RankprobeError: the folder or file does not exist, the hub cannot be reached, a row is malformed (the
@@ -129,7 +131,7 @@ def _split_files(task: Task, split: str, data: str | None) -> tuple[str, list[Pa
 
 
 def find_files(folders: Iterable[Path], stems: Iterable[str]) -> list[Path]:
-    """The files of a split, from the first folder that contains it: one file, or all parts in order.
+    """The files of a split, one file or all parts in order, from the first folder that contains the split.
 
     Args:
         folders: where to look, in this order.
@@ -161,21 +163,16 @@ def _parts(folder: Path, stem: str) -> list[Path]:
     Raises:
         RankprobeError: a part is missing, or the folder has parts of several sets.
     """
-    parts: dict[tuple[int, int, str], Path] = {}
-    paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    for path in paths:
+    parts: dict[tuple[int, int, str], Path] = {}  # by number, number of parts, and suffix
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         match = PART_NUMBER.fullmatch(path.stem.removeprefix(stem)) if path.stem.startswith(stem) else None
         if match and path.suffix in READERS:
             parts[int(match[1]), int(match[2]), path.suffix] = path
-    files = list(parts.values())
-    totals = {(total, suffix) for _, total, suffix in parts}
-    if parts and (
-        len(totals) > 1 or [number for number, _, _ in parts] != list(range(next(iter(totals))[0]))
-    ):
-        raise RankprobeError(
-            f"'{folder}' has {', '.join(path.name for path in files)}; expected all parts of '{stem}'"
-        )
-    return files
+    _, total, suffix = next(iter(parts), (0, 0, ""))
+    if len(parts) != total or list(parts) != [(number, total, suffix) for number in range(len(parts))]:
+        names = ", ".join(path.name for path in parts.values())
+        raise RankprobeError(f"'{folder}' has {names}; expected all parts of '{stem}'")
+    return list(parts.values())
 
 
 def _hub_rows(task: Task, split: str) -> Iterable[NamedRow]:

@@ -1,8 +1,8 @@
 """Winograd Schema Challenge (Levesque et al. 2012), in T5's form: what does a pronoun refer to?
 
-Only rows with label True are trained on (259 of 554, the paper's count): a row with label False does not say
-which noun phrase is correct. An answer that refers to the row's noun phrase is parsed as True, any other as
-False.
+Training uses only the rows with label True (259 of 554, the paper's count), because a row with label False
+does not give the correct noun phrase. The class of an answer is True if it refers to the row's noun phrase,
+and False otherwise.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from rankprobe.errors import RankprobeError
-from rankprobe.tasks.base import Example, Row, Task, normalized_label, required_field, text_field
+from rankprobe.tasks.base import Example, Row, Task, normalized_label
 
 DETERMINERS = frozenset(
     (
@@ -26,11 +26,11 @@ class _WSC(Task):
         return [{**row, **target}] if isinstance(target, dict) else [row]
 
     def example(self, row: Row, where: str) -> Example:
-        text, pronoun = text_field(self, row, "text", where), text_field(self, row, "span2_text", where)
-        referent = text_field(self, row, "span1_text", where)
-        index = normalized_label(required_field(self, row, "span2_index", where))
+        text, pronoun = self.text_field(row, "text", where), self.text_field(row, "span2_text", where)
+        referent = self.text_field(row, "span1_text", where)
+        index = normalized_label(self.required_field(row, "span2_index", where))
         marked = mark_pronoun(text, pronoun, index, where)
-        label = self.label_id(required_field(self, row, "label", where), where)
+        label = self.label_id(self.required_field(row, "label", where), where)
         return Example({"text": marked}, label, (referent,))
 
     def placeholder(self) -> Row:
@@ -79,14 +79,10 @@ def mark_pronoun(text: str, pronoun: str, index: str, where: str) -> str:
 def same_referent(answer: str, referent: str) -> bool:
     """Whether two noun phrases mean the same, by T5's rule (`wsc_simple`).
 
-    Without case and determiners, the words of one must be a subset of the other's. A possessive never matches
-    a name. Differs from T5: an empty answer never matches.
+    After removal of case and determiners, the words of one must be a subset of the other's. A possessive
+    never matches a name. Differs from T5: an empty answer never matches.
     """
-
-    def clean(text: str) -> list[str]:
-        return [word for word in text.strip().lower().split() if word not in DETERMINERS]
-
-    answer_words, referent_words = set(clean(answer)), set(clean(referent))
+    answer_words, referent_words = (set(text.lower().split()) - DETERMINERS for text in (answer, referent))
     if not answer_words or ("'" in answer) != ("'" in referent):
         return False
     return answer_words <= referent_words or referent_words <= answer_words

@@ -147,6 +147,7 @@ def test_all_published_prompts_in_one_call(capsys):
         pytest.skip(f"the published prompts are not at {SHARED}")
     run("analyze", *map(str, places))
     assert titles(capsys) == [place.stem for place in places]
+    assert len(places) == 34
 
 
 def test_calibrate_prints_what_each_method_recovers(here, capsys, monkeypatch):

@@ -370,7 +370,7 @@ REFUSED = [
     ("predict right < in/half", "error: line 1: field 'premise' is '\\ud800'; expected text"),
     ("predict right --max-new-tokens 0 < in/text", "error: Invalid value for '--max-new-tokens'"),
     ("neighbors right --count 0", "error: Invalid value for '--count'"),
-    ("neighbors right --count 9999", "error: 9999 nearest of 867 words of width 128"),
+    ("neighbors right --count 9999", "error: 9999 nearest of 867 words; expected 1 to 867"),
     ("neighbors right --metric dot", "error: metric is 'dot'; expected cosine or euclidean"),
     ("neighbors right --which frist", "error: which is 'frist'; expected final or best"),
     ("export right", "error: Missing argument 'place'"),

@@ -23,9 +23,11 @@ def test_nearest_by_hand():
 
 @pytest.mark.parametrize("count", [0, 5])
 def test_counts_and_widths_and_metrics_that_do_not_fit(count):
-    with pytest.raises(RankprobeError, match="expected the same width, and 1 to 4 words"):
+    with pytest.raises(RankprobeError, match=f"^{count} nearest of 4 words; expected 1 to 4$"):
         nearest(WORDS, WORDS, count)
-    with pytest.raises(RankprobeError, match="expected the same width"):
+    with pytest.raises(
+        RankprobeError, match="has width 1, but the words have width 2; expected the same width$"
+    ):
         nearest(WORDS[:, :1], WORDS, 1)
     with pytest.raises(RankprobeError, match="metric is 'dot'; expected cosine or euclidean"):
         nearest(WORDS, WORDS, 1, "dot")

@@ -86,13 +86,14 @@ def test_pefts_two_prompts_are_kept_apart(tmp_path, saved_model):
     assert read_prompt(tmp_path / "adapter").shape == (5, 128)
 
 
-def test_multitask_adapters_give_a_prompt_per_task(tmp_path, saved_model):
+@pytest.mark.parametrize("parts", [[""], ["_encoder", "_decoder"]], ids=["encoder", "both"])
+def test_multitask_adapters_give_prompts_per_task(tmp_path, saved_model, parts):
     import peft
     from transformers import AutoModelForSeq2SeqLM
 
     model = AutoModelForSeq2SeqLM.from_pretrained(saved_model)
     config = peft.MultitaskPromptTuningConfig(
-        task_type="SEQ_2_SEQ_LM", num_virtual_tokens=4, num_tasks=3, num_transformer_submodules=1
+        task_type="SEQ_2_SEQ_LM", num_virtual_tokens=4, num_tasks=3, num_transformer_submodules=len(parts)
     )
     wrapped = peft.get_peft_model(model, config)
     encoder = wrapped.prompt_encoder["default"]
@@ -101,10 +102,11 @@ def test_multitask_adapters_give_a_prompt_per_task(tmp_path, saved_model):
             parameter.normal_()
     wrapped.save_pretrained(tmp_path / "adapter")
     found = read_prompts(tmp_path / "adapter")
-    assert list(found) == ["task0", "task1", "task2"]
-    for task, prompt in enumerate(found.values()):
-        theirs = encoder(torch.arange(4)[None], torch.tensor([task]))[0].detach()
-        np.testing.assert_allclose(prompt, theirs, rtol=1e-5)
+    assert list(found) == [f"task{task}{part}" for task in range(3) for part in parts]
+    for task in range(3):
+        theirs = encoder(torch.arange(4 * len(parts))[None], torch.tensor([task]))[0].detach()
+        ours = np.concatenate([found[f"task{task}{part}"] for part in parts])
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["lora", "prefix"])
@@ -178,6 +180,16 @@ def test_an_adapter_by_any_of_its_names(tmp_path, weights):
     assert list(read_prompts(folder / weights)) == ["encoder", "decoder"]
 
 
+@pytest.mark.parametrize("kind", ["PROMPT_TUNING", "P_TUNING", "CPT"])
+def test_every_type_of_adapter_by_any_of_its_names(tmp_path, kind):
+    weights = {"prompt_embeddings": torch.from_numpy(P)}
+    folder = adapter(tmp_path / "out", weights, peft_type=kind, token_dim=128)
+    for place in (folder, folder / "adapter_config.json", folder / "adapter_model.safetensors"):
+        found = read_prompts(place)
+        assert list(found) == ["prompt"]
+        np.testing.assert_array_equal(found["prompt"], P)
+
+
 def test_the_weights_that_are_named_are_read(tmp_path):
     folder = adapter(tmp_path / "out", {"prompt_embeddings": torch.from_numpy(P)})
     torch.save({"prompt_embeddings": torch.from_numpy(2 * P)}, folder / "adapter_model.bin")
@@ -195,6 +207,20 @@ def test_an_adapter_below_the_folder_that_is_named(tmp_path, below):
     (tmp_path / below).parent.mkdir(exist_ok=True)
     adapter(tmp_path / below, {"prompt_embeddings": torch.from_numpy(P)})
     np.testing.assert_array_equal(read_prompt(tmp_path), P)
+
+
+def test_p_tuning_of_a_decoder_under_another_name(tmp_path):
+    """PEFT saves an adapter that is not the default one in a subfolder; a decoder-only model has one prompt."""
+    import peft
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=20, n_positions=8, n_embd=8, n_layer=1, n_head=2))
+    config = peft.PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=3, encoder_hidden_size=8)
+    wrapped = peft.get_peft_model(model, config, "mine").eval()
+    wrapped.save_pretrained(tmp_path)
+    assert (tmp_path / "mine" / "adapter_config.json").is_file()
+    expected = wrapped.get_prompt_embedding_to_save("mine").detach().float()
+    np.testing.assert_array_equal(read_prompt(tmp_path), expected)
 
 
 def test_adapters_that_peft_saves_together(tmp_path, saved_model):
@@ -251,13 +277,16 @@ def test_keys_and_values_are_no_prompt_tokens(tmp_path, kind):
         read_prompts(place)
 
 
-def test_a_named_matrix_is_where_a_run_starts(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("place", "others"), [("p:soft", {"other": torch.ones(2, 3)}), ("start.ckpt", {})], ids=["named", "only"]
+)
+def test_a_matrix_in_a_file_is_where_a_run_starts(tmp_path, monkeypatch, place, others):
     """Also after a change of the working directory, because the path is saved as an absolute path."""
     monkeypatch.chdir(tmp_path)
     soft = np.random.default_rng(1).standard_normal((8, 128)).astype(np.float32)
-    torch.save({"soft": torch.from_numpy(soft)[None], "other": torch.ones(2, 3)}, tmp_path / "p")
-    config = quick(method="vanilla", steps=1, init="saved", init_from="p:soft")
-    assert config.method.init_from == f"{tmp_path}/p:soft"
+    torch.save({"soft": torch.from_numpy(soft)[None], **others}, tmp_path / place.removesuffix(":soft"))
+    config = quick(method="vanilla", steps=1, init="saved", init_from=place)
+    assert config.method.init_from == f"{tmp_path}/{place}"
     monkeypatch.chdir("/")
     run = rp.train(config, runs_dir=tmp_path / "runs")
     np.testing.assert_array_equal(run.prompt("P0"), soft)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections import OrderedDict
 
 import numpy as np
@@ -47,14 +48,21 @@ SAVED = {
     "batches": (T[None, None], "p"),
     "transposed": (T.T.contiguous().T, "p"),
     "state": (STATE, "soft.weight"),
+    "layer": (nn.Embedding.from_pretrained(T).state_dict(), "weight"),
+    "number": ({"prompt": T, "step": 3}, "prompt"),
     "batched state": ({"soft": T[None], "bias": torch.ones(8)}, "soft"),
     "scalars": (OrderedDict(step=torch.tensor(3), prompt=T, ids=torch.arange(5), note="x"), "prompt"),
     "positions": ({"soft": T, "positions": torch.arange(5)[None]}, "soft"),
+    "matrix of positions": ({"P": T, "positions": torch.arange(6).reshape(2, 3)}, "P"),
     "list": ([T], "0"),
     "nested": ({"model": {"soft": T}, "epoch": 3, "shape": T.shape, "dtype": T.dtype}, "model.soft"),
     "optimizer": ({"model": STATE, "optimizer": OPTIMIZER}, "model.soft.weight"),
     "lightning": (
-        {"state_dict": STATE, "optimizer_states": [OPTIMIZER], "lr_schedulers": [{"base_lrs": [0.3]}]},
+        {
+            "state_dict": {**STATE, "soft.bias": T[0]},
+            "optimizer_states": [OPTIMIZER],
+            "lr_schedulers": [{"base_lrs": [0.3]}],
+        },
         "state_dict.soft.weight",
     ),
     "integers": ({"ids": torch.arange(40).reshape(5, 8)}, "ids"),
@@ -69,14 +77,20 @@ def test_what_torch_saves_is_read(tmp_path, kind):
     assert list(found) == [name]
     expected = P if kind != "integers" else np.arange(40).reshape(5, 8)
     np.testing.assert_array_equal(found[name], expected)
+    np.testing.assert_array_equal(read_prompt(tmp_path / "p"), expected)
 
 
-@pytest.mark.parametrize("name", ["p", "p.pt", "p.pth", "p.bin", "p.ckpt", "p.v1", "p.npy", "p.safetensors"])
+NAMES = ("p", "p.pt", "p.pth", "p.bin", "p.ckpt", "p.v1", "p.npy", "p.safetensors", "p.tar.gz")
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("old", [False, True])
 def test_the_name_of_a_file_says_nothing(tmp_path, name, old):
     torch.save(T, tmp_path / name, _use_new_zipfile_serialization=not old)
-    np.testing.assert_array_equal(read_prompt(tmp_path / name), P)
-    np.testing.assert_array_equal(read_prompt(str(tmp_path / name)), P)
+    for place in (tmp_path / name, str(tmp_path / name)):
+        (found,) = read_prompts(place).values()
+        np.testing.assert_array_equal(found, P)
+        np.testing.assert_array_equal(read_prompt(place), P)
 
 
 def test_numpy_and_safetensors_under_other_names(tmp_path):
@@ -108,6 +122,7 @@ def test_tensors_that_are_no_matrix_of_numbers(tmp_path):
         (T.to(torch.complex64), r"is complex64 \(5, 8\); expected a matrix"),
         (T.to(torch.complex32), "cannot be read"),
         (torch.full((2, 3), torch.nan), "holds NaN or infinite entries"),
+        (T / 0, "holds NaN or infinite entries"),
         (T[0], r"is float32 \(8,\); expected a matrix"),
         (
             torch.ones(3, 5, 8),
@@ -124,6 +139,7 @@ def test_tensors_that_are_no_matrix_of_numbers(tmp_path):
         (3, "is int; expected a matrix"),
         ({}, "no matrix in '.*p'; expected a soft prompt"),
         ({"epoch": 3}, "no matrix in '.*p'; expected a soft prompt"),
+        ({"bias": T[0]}, r"no matrix in '.*p'; expected a soft prompt \(n, d\), but found bias \(8,\)"),
         ({"stack": torch.ones(3, 5, 8)}, r"expected a soft prompt \(n, d\), but found stack \(3, 5, 8\)"),
     ):
         torch.save(saved, tmp_path / "p")
@@ -182,25 +198,47 @@ def test_damaged_files_are_refused(tmp_path):
     for name in ("text.pt", "empty.pt"):
         with pytest.raises(RankprobeError, match="no prompt at .*, a file of torch.save, or a PEFT adapter"):
             read_prompts(tmp_path / name)
+    for content in (b"\x80\x02}q\x00.", b"PK\x03\x04rubbish", b"\x93NUMPY\x01"):
+        (tmp_path / "p.pt").write_bytes(content)
+        with pytest.raises(RankprobeError, match=r"p.pt' cannot be read \(.*\)$") as error:
+            read_prompts(tmp_path / "p.pt")
+        assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["p.pt", "p.safetensors"])
+@pytest.mark.parametrize("name", ["p", "p.pt", "p.npy", "p.safetensors"])
+def test_pointers_of_git_lfs_are_refused(tmp_path, name):
+    place = tmp_path / name
+    place.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:7\nsize 15\n")
+    message = f"'{place}' is a Git LFS pointer; run git lfs pull"
+    with pytest.raises(RankprobeError, match=re.escape(message)) as error:
+        read_prompts(place)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["p.pt", "nested.pt", "p.safetensors", "p.npz"])
 def test_of_several_matrices_one_is_named(tmp_path, name):
     place = tmp_path / name
     saved = {"soft.a": T, "soft.b": T * 2, "bias": torch.ones(8), "stack": torch.ones(2, 5, 8)}
-    if name == "p.pt":
-        torch.save(saved, place)
-    else:
+    if name == "p.safetensors":
         save_file(saved, place)
+    elif name == "p.npz":
+        np.savez(place, **{key: tensor.numpy() for key, tensor in saved.items()})
+    else:
+        nested = {"soft": {"a": T, "b": T * 2}, "bias": saved["bias"], "stack": saved["stack"]}
+        torch.save(nested if name == "nested.pt" else saved, place)
+    message = (
+        f"'{place}' holds several prompts: soft.a (5, 8), soft.b (5, 8); save one of them, or choose one by "
+        f"name: '{place}:soft.a'"
+    )
     for read in (read_prompt, read_prompts):
-        with pytest.raises(
-            RankprobeError, match=r"several prompts: soft.a \(5, 8\), soft.b \(5, 8\); .*p.*:soft.a'$"
-        ):
+        with pytest.raises(RankprobeError, match=f"^{re.escape(message)}$"):
             read(place)
+    np.testing.assert_array_equal(read_prompt(f"{place}:soft.a"), P)
     np.testing.assert_array_equal(read_prompt(f"{place}:soft.b"), P * 2)
     assert list(read_prompts(f"{place}:soft.*")) == list(read_prompts(f"{place}:*")) == ["soft.a", "soft.b"]
-    with pytest.raises(RankprobeError, match=r"unknown matrix of '.*' 'soft.c'.*\(valid: soft.a, soft.b\)"):
-        read_prompts(f"{place}:soft.c")
+    message = f"unknown matrix of '{place}' 'soft.bb'; did you mean 'soft.b'? (valid: soft.a, soft.b)"
+    with pytest.raises(RankprobeError, match=f"^{re.escape(message)}$"):
+        read_prompts(f"{place}:soft.bb")
     with pytest.raises(RankprobeError, match=r"'bias' in .* is float32 \(8,\); expected a matrix"):
         read_prompts(f"{place}:bias")
 

@@ -74,6 +74,11 @@ def test_the_hubs_folder_as_it_was_downloaded(tmp_path, expected):
     (several / "train-00001-of-00003.parquet").unlink()
     with pytest.raises(RankprobeError, match="expected all parts of 'train'"):
         loaded(several.parent)
+    huge = tmp_path / "huge" / "cb" / f"train-0-of-{10**15}.jsonl"
+    huge.parent.mkdir(parents=True)
+    huge.touch()
+    with pytest.raises(RankprobeError, match="expected all parts of 'train'"):
+        loaded(huge.parent)
 
 
 def test_what_save_to_disk_wrote(tmp_path, expected):
