@@ -599,7 +599,7 @@ def test_a_run_ends_when_its_patience_does_and_its_cohort_goes_on(tmp_path, monk
 def test_a_kill_at_the_end_of_patience_trains_no_further_step(tmp_path, monkeypatch):
     never_better(monkeypatch)
     monkeypatch.setattr(loop, "finish", lambda *_: 1 / 0)
-    config = quick(method="probe", steps=9, eval_every=1, patience=3)
+    config = quick(method="probe", steps=9, eval_every=1, checkpoint_every=100, patience=3)
     with pytest.raises(RunFailed):
         rp.train(config, runs_dir=tmp_path, name="run")
     monkeypatch.undo()
