@@ -19,7 +19,8 @@ from rankprobe.backbone import fingerprint
 from rankprobe.config import RunConfig, TrainingConfig, override
 from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
 from rankprobe.prompts import METHODS, config_class
-from rankprobe.runs import Run
+from rankprobe.runs import CHECKPOINTS, Run
+from rankprobe.runs.checkpoint import last_checkpoint
 from rankprobe.training import checkpoints, loop, twin
 from rankprobe.training.optimization import rate_factor
 from rankprobe.training.run_state import new_optimization
@@ -603,6 +604,7 @@ def test_a_kill_at_the_end_of_patience_trains_no_further_step(tmp_path, monkeypa
     with pytest.raises(RunFailed):
         rp.train(config, runs_dir=tmp_path, name="run")
     monkeypatch.undo()
+    assert last_checkpoint(tmp_path / "run" / CHECKPOINTS) == 4
     (run,) = rp.resume([Run(tmp_path / "run")])
     assert run.status == "finished"
     assert run.log("steps")["step"].max() == 4
