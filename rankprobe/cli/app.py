@@ -71,8 +71,6 @@ def train(
         raise RankprobeError("--resume and --overwrite exclude each other; give one")
     if name and seed and len(seed) > 1:
         raise RankprobeError(f"--name {name} names one run, but there are {len(seed)} seeds; leave it out")
-    if settings == {"method": "probe"} and not config and not seed:
-        settings = {**settings, **DEMO}
     seeds = [{"seed": s} for s in seed or []] or [{}]
     configs = [build_config({**settings, **one}, config) for one in seeds]
     if_exists = "resume" if resume else "overwrite" if overwrite else "error"
@@ -96,13 +94,28 @@ def _train(configs: list, runs_dir: Path, name: str | None, if_exists: Any) -> N
         summary(console, run)
 
 
+def probe(
+    settings: dict[str, Any],
+    config: ConfigFile = None,
+    seed: Seeds = None,
+    runs_dir: RunsDir = Path("runs"),
+    name: Name = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train the probe; without any setting, seed or file, as a demonstration."""
+    if settings.keys() <= {"method"} and not config and not seed:
+        settings = {**settings, **DEMO}
+    train(settings, config, seed, runs_dir, name, resume, overwrite)
+
+
 PROBE_HELP = """Train the paper's rank probe, together with its noise twin.
 
 The noise twin is the same prompt and optimizer, fed Gaussian noise as large as the real gradients.
 Without settings this is a demonstration: bundled CB and model, stopped after epoch 50 of 100.
 Turn a flag off with --no-FLAG, for example --no-twin."""
 app.command(name="probe", help=PROBE_HELP, cls=SettingsCommand, rich_help_panel=TRAIN)(
-    with_settings(train, without=("seed",), fixed={"method": "probe"})
+    with_settings(probe, without=("seed",), fixed={"method": "probe"})
 )
 app.command(cls=SettingsCommand, rich_help_panel=TRAIN)(with_settings(train, without=("seed",)))
 app.command(rich_help_panel=TRAIN)(sweep.sweep)

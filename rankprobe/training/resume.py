@@ -133,8 +133,9 @@ def check_existing(config: RunConfig, path: Path, if_exists: str) -> None:
     if is_being_written(path):
         raise RankprobeError(f"{path} is being written by another process; wait for it, or stop it")
     then, now = config_of(run).flat(), config.flat()
-    # A run of an earlier version goes on with its own order of batches.
-    free = {*NEUTRAL, "batch_order", *(["dtype"] if config.dtype is None else [])}
+    free = {*NEUTRAL, *(["dtype"] if config.dtype is None else [])}
+    if then["batch_order"] == "own":  # as in all runs of earlier versions, which go on with it
+        free.add("batch_order")
     differing = [name for name in now if name not in free and then.get(name) != now[name]]
     if differing and if_exists == "resume":
         name = differing[0]

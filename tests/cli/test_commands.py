@@ -52,6 +52,26 @@ def test_probe_then_plot_then_runs(here, capsys):
     run("resume", one.id)
 
 
+@pytest.mark.parametrize(
+    ("command", "stop_after"),
+    [
+        ("probe", 50),
+        ("probe --runs-dir elsewhere --name demo", 50),
+        ("probe --task cb", None),
+        ("probe --seed 1", None),
+        ("probe --config own.toml", None),
+        ("train", None),
+        ("train --method probe", None),
+    ],
+)
+def test_only_a_probe_without_settings_is_a_demonstration(here, monkeypatch, command, stop_after):
+    (here / "own.toml").write_text("")
+    trained = []
+    monkeypatch.setattr("rankprobe.cli.app._train", lambda configs, *_: trained.extend(configs))
+    run(*command.split())
+    assert [config.stop_after for config in trained] == [stop_after]
+
+
 def test_train_by_method_seeds_and_file(here):
     (here / "dpt.toml").write_text('seed = 3\nmethod = "dpt"\nbottleneck = 2\nwarmup_ratio = 0.5\n')
     run("train", "--config", "dpt.toml", *QUICK, "--warmup-ratio", "0.25")

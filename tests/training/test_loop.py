@@ -537,6 +537,8 @@ def test_existing_runs(tmp_path):
     pd.testing.assert_frame_equal(first.log("steps"), created[1])
     with pytest.raises(RankprobeError, match=r"run was started with seed 42, not 9; resume it with its own"):
         rp.train(quick(seed=9), runs_dir=tmp_path, name="run", if_exists="resume")
+    with pytest.raises(RankprobeError, match="was started with batch_order 'shared', not 'own'"):
+        rp.train(quick(batch_order="own"), runs_dir=tmp_path, name="run", if_exists="resume")
     rp.train(quick(seed=9), runs_dir=tmp_path, name="run", if_exists="overwrite")
     assert first.manifest["seed"] == 9
     (tmp_path / "other").mkdir()
@@ -568,6 +570,23 @@ def test_a_run_that_stops_early_equals_the_first_part_of_a_whole_run(tmp_path):
 def test_stopping_after_the_last_epoch_is_refused():
     with pytest.raises(RankprobeError, match="--stop-after 5 is more than --epochs 4; give an earlier one"):
         quick(steps=None, epochs=4, stop_after=5)
+
+
+def test_a_run_of_an_earlier_version_goes_on_in_its_own_order_of_batches(tmp_path):
+    """Its manifest has no `batch_order`."""
+    whole = trained(tmp_path, "whole", batch_order="own")
+
+    def stopping(record):
+        if record.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(RunInterrupted):
+        trained(tmp_path, "run", batch_order="own", hooks=[stopping])
+    path = tmp_path / "run" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["config"]["batch_order"]
+    path.write_text(json.dumps(manifest))
+    assert_equal_runs(rp.train(quick(), runs_dir=tmp_path, name="run", if_exists="resume"), whole)
 
 
 def never_better(monkeypatch, *, last_improves=False):
