@@ -21,6 +21,7 @@ from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
 from rankprobe.prompts import METHODS, config_class
 from rankprobe.runs import CHECKPOINTS, Run
 from rankprobe.runs.checkpoint import last_checkpoint
+from rankprobe.runs.checksums import read_checked_json, write_checked_json
 from rankprobe.training import checkpoints, loop, twin
 from rankprobe.training.optimization import rate_factor
 from rankprobe.training.run_state import new_optimization
@@ -583,9 +584,9 @@ def test_a_run_of_an_earlier_version_goes_on_in_its_own_order_of_batches(tmp_pat
     with pytest.raises(RunInterrupted):
         trained(tmp_path, "run", batch_order="own", hooks=[stopping])
     path = tmp_path / "run" / "manifest.json"
-    manifest = json.loads(path.read_text())
+    manifest = read_checked_json(path)
     del manifest["config"]["batch_order"]
-    path.write_text(json.dumps(manifest))
+    write_checked_json(path, manifest)
     assert_equal_runs(rp.train(quick(), runs_dir=tmp_path, name="run", if_exists="resume"), whole)
 
 
