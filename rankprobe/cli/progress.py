@@ -109,7 +109,7 @@ def _loss(row: Mapping[str, Any]) -> str:
 def _positive(row: Mapping[str, Any]) -> str:
     if "n_positive" not in row:
         return ""
-    if "twin_n_positive" not in row:
+    if "gaussian_n_positive" not in row:
         return f"σ>0 {row['n_positive']}"
-    twin = row["twin_n_positive"]
+    twin = row["gaussian_n_positive"]
     return f"σ>0 {row['n_positive']} (twin {'diverged' if twin is None else twin})"

@@ -45,7 +45,7 @@ def summary(console: Console, run: Run) -> None:
         raise RankprobeError(f"{run.path} has no steps that can be read; train it again")
     row, first, last = frames.runs.iloc[0], frames.steps.iloc[0], frames.steps.iloc[-1]
     readings = [
-        (label, _change(first, last, column), _twin_change(first, last, column, row.get("twin_lost")))
+        (label, _change(first, last, column), _twin_change(first, last, column, row.get("gaussian_lost")))
         for column, label in READINGS.items()
         if column in frames.steps
     ]
@@ -113,9 +113,9 @@ def _change(first: pd.Series, last: pd.Series, column: str, prefix: str = "") ->
 
 def _twin_change(first: pd.Series, last: pd.Series, column: str, lost: Any) -> str:
     """Return the change of the noise twin's column, or the step at which the twin diverged."""
-    if f"twin_{column}" in last and not pd.isna(lost):
+    if f"gaussian_{column}" in last and not pd.isna(lost):
         return f"noise twin diverged at step {lost:.0f}"
-    return _change(first, last, f"twin_{column}", "noise twin ")
+    return _change(first, last, f"gaussian_{column}", "noise twin ")
 
 
 def _number(value: Any) -> str:
@@ -152,8 +152,8 @@ def runs_table(runs: pd.DataFrame) -> str:
 def _with_twin(last: Mapping[Any, Any], column: str) -> str:
     if pd.isna(last.get(column)):
         return "-"
-    twin = last.get(f"twin_{column}")
-    if pd.notna(last.get("twin_lost")):
+    twin = last.get(f"gaussian_{column}")
+    if pd.notna(last.get("gaussian_lost")):
         return f"{_number(last[column])} (diverged)"
     return _number(last[column]) + (f" ({_number(twin)})" if pd.notna(twin) else "")
 

@@ -90,7 +90,7 @@ def _draw_columns(axes: Axes, group: Group, columns: dict[str, str]) -> None:
     """Draw logged columns and those of the noise twin over steps."""
     for column in columns:
         run_colour, twin_colour = COLOURS[column]
-        _draw_band(axes, group, f"twin_{column}", twin_colour, TWIN_LINE)
+        _draw_band(axes, group, f"gaussian_{column}", twin_colour, TWIN_LINE)
         _draw_band(axes, group, column, run_colour, RUN_LINE)
     axes.set_xlabel("step (optimizer updates)")
     start_at_zero(axes)

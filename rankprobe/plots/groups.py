@@ -90,7 +90,7 @@ def _notes(runs: pd.DataFrame) -> list[str]:
     if len(unfinished):
         steps = ", ".join(f"{row.status} at {row.step}/{row.total_steps}" for row in unfinished.itertuples())
         lines.append(f"not finished: {steps}")
-    diverged = runs["twin_lost"].dropna() if "twin_lost" in runs else []
+    diverged = runs["gaussian_lost"].dropna() if "gaussian_lost" in runs else []
     if len(diverged):
         steps = ", ".join(f"{step:.0f}" for step in diverged)
         lines.append(f"noise twin diverged in {len(diverged)} of {len(runs)} runs (step {steps})")

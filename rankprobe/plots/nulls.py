@@ -72,7 +72,7 @@ def _draw_over_rate(axes: Axes, runs: pd.DataFrame) -> list[pd.DataFrame]:
     all_points = []
     for column, style_of, suffix in (
         ("n_positive", RUN_LINE, ""),
-        ("twin_n_positive", TWIN_LINE, ", noise twin"),
+        ("gaussian_n_positive", TWIN_LINE, ", noise twin"),
     ):
         points = curve_points(runs[runs[column].notna()], "learning_rate", column)
         for line, part in each_curve(points):
@@ -126,7 +126,7 @@ def _draw_tasks(axes: Axes, runs: pd.DataFrame) -> list[pd.DataFrame]:
     present = [control for control in DOTS if (runs["control"] == control).any()]
     all_points = []
     for i, kind in enumerate([*present, "twin"]):
-        column, control = ("twin_n_positive", "none") if kind == "twin" else ("n_positive", kind)
+        column, control = ("gaussian_n_positive", "none") if kind == "twin" else ("n_positive", kind)
         offset = DOT_DISTANCE * (i - len(present) / 2)
         for row, (_, part) in enumerate(rows):
             points = curve_points(part[(part["control"] == control) & part[column].notna()], value=column)

@@ -19,7 +19,15 @@ from rankprobe.rank.measures import (
     stable_rank,
 )
 from rankprobe.rank.neighbors import nearest
-from rankprobe.rank.nulls import QUANTILE, SHUFFLES, gaussian_like, permutation_edge, shuffled
+from rankprobe.rank.nulls import (
+    QUANTILE,
+    SHUFFLES,
+    gaussian_like,
+    haar_like,
+    permutation_edge,
+    shuffled,
+    with_norm,
+)
 from rankprobe.rank.spectra import NotConverged, gram_singular_values, singular_values
 from rankprobe.rank.subspaces import directions, phi, phi_random, principal_angles, similarities
 from rankprobe.rank.truncation import KEEP_CHOICES, least_sufficient_k, log_spaced_ks, truncated
@@ -40,6 +48,7 @@ __all__ = [
     "gaussian_like",
     "gavish_donoho",
     "gram_singular_values",
+    "haar_like",
     "least_sufficient_k",
     "log_spaced_ks",
     "measure",
@@ -63,4 +72,5 @@ __all__ = [
     "stable_rank",
     "truncated",
     "verdict",
+    "with_norm",
 ]

@@ -68,12 +68,12 @@ def _positive_entries(rows: Sequence[Row]) -> str:
             f"{sentence}: P is zero and stays zero, as a dead entry gets no gradient; try a lower "
             "--learning-rate."
         )
-    twins, n_diverged = _column(rows, "twin_n_positive"), _diverged_twins(rows, "n_positive")
+    twins, n_diverged = _column(rows, "gaussian_n_positive"), _diverged_twins(rows, "n_positive")
     if not twins:
         reason = "the noise twin diverged" if n_diverged else "there is no noise twin"
         return f"{sentence}; {reason}, so the count says nothing about rank."
     # If some twins diverged, compare only the other runs.
-    compared = [row["n_positive"] for row in counted if row.get("twin_n_positive") is not None]
+    compared = [row["n_positive"] for row in counted if row.get("gaussian_n_positive") is not None]
     result = verdict(compared, twins)
     twin_count = _mean_sd(twins) if n_diverged else _with_seed_count(twins, rows)
     exception = f"the noise twin diverged in {n_diverged} of {len(rows)} runs; in the others, "
@@ -95,7 +95,7 @@ def _present_rank(rows: Sequence[Row]) -> str:
     ]
     if not parts:
         return ""
-    twins = _column(rows, "twin_P_erank_rv")
+    twins = _column(rows, "gaussian_P_erank_rv")
     n_diverged, twin = _diverged_twins(rows, "P_erank_rv"), ""
     if twins:
         twin = f", its noise twin's {_mean_sd(twins) if n_diverged else _with_seed_count(twins, rows)}"
@@ -169,7 +169,7 @@ def _with_seed_count(values: Sequence[float], rows: Sequence[Any]) -> str:
 
 def _diverged_twins(rows: Sequence[Row], name: str) -> int:
     """The number of runs whose noise twin diverged: the run has the reading, and the twin's is null."""
-    twin = f"twin_{name}"
+    twin = f"gaussian_{name}"
     return sum(row.get(name) is not None and twin in row and row[twin] is None for row in rows)
 
 

@@ -29,7 +29,7 @@ Measures = Mapping[str, np.ndarray | np.float64]
 N_GAUSSIAN = 20
 """Number of Gaussian matrices for the null `gaussian`."""
 
-TWIN_MATRIX = {"P": "twin_P", "dP": "twin_dP", "sigma": "twin_sigma"}
+TWIN_MATRIX = {"P": "gaussian_P", "dP": "gaussian_dP", "sigma": "gaussian_sigma"}
 """The matrix of the noise twin in the log `spectra`, by matrix of the run."""
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import model_validator
 
 from rankprobe.settings import RENAMED_SETTINGS, Settings
+from rankprobe.twins import NO_TWIN, twin_prefix
 
 ADDED_SETTINGS: dict[tuple[str, str], Any] = {
     ("", "batch_order"): "own",
@@ -20,6 +22,9 @@ for a setting of all runs; the value describes what rankprobe did before the set
 
 RENAMED_COLUMNS = {"majority": "baseline", "report_majority": "report_baseline"}
 """Columns of earlier logs and manifests, and their present names."""
+
+FORMER_TWIN = re.compile("^twin_(?=n_|P|dP|sigma$|lost$)")
+"""The prefix of the columns and matrices of the only twin of earlier versions, which was the Gaussian one."""
 
 
 def upgraded(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,12 +47,24 @@ def upgraded(manifest: Mapping[str, Any]) -> dict[str, Any]:
     for (method, name), value in ADDED_SETTINGS.items():
         if method in ("", flat.get("method")):
             flat.setdefault(name, value)
-    return {**manifest, "config": flat, "progress": with_current_names(progress)}
+    if isinstance(flat.get("twin"), bool):
+        flat["twin"] = "gaussian" if flat["twin"] else NO_TWIN
+    rows = {
+        key: with_current_names(row)
+        for key in ("progress", "readings")
+        if isinstance(row := manifest.get(key), Mapping)
+    }
+    return {**manifest, "config": flat, **rows}
 
 
 def with_current_names(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row of a log or manifest of any version with the present column names."""
-    return {RENAMED_COLUMNS.get(name, name): value for name, value in row.items()}
+    return {current_name(name): value for name, value in row.items()}
+
+
+def current_name(name: str) -> str:
+    """Return the present name of a column or matrix of a log of any version."""
+    return RENAMED_COLUMNS.get(name, FORMER_TWIN.sub(twin_prefix("gaussian"), name))
 
 
 class Config(Settings, extra="ignore"):

@@ -35,7 +35,7 @@ def test_probe_then_plot_then_runs(here, capsys):
     assert "  data                   miniature CB (ours, not SuperGLUE), 250 train, 56 dev" in printed
     assert "  weights                tiny (rankprobe's own)" in printed
     assert f"8 → {steps['n_positive']:.0f}" in printed
-    assert f"noise twin 8 → {steps['twin_n_positive']:.0f}" in printed
+    assert f"noise twin 8 → {steps['gaussian_n_positive']:.0f}" in printed
     assert "baseline 41.1" in printed
     assert f"runs/{one.id}" in printed
     run("plot")
@@ -47,7 +47,7 @@ def test_probe_then_plot_then_runs(here, capsys):
     table = capsys.readouterr().out
     assert one.id in table
     assert "6/6" in table
-    assert f"{steps['n_positive']:.0f} ({steps['twin_n_positive']:.0f})" in table
+    assert f"{steps['n_positive']:.0f} ({steps['gaussian_n_positive']:.0f})" in table
     run("probe", *QUICK, "--resume")
     run("resume", one.id)
 

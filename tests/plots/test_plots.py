@@ -27,10 +27,10 @@ def frames(*runs: dict) -> Frames:
         summaries.append({"run_id": f"run{i}", **config, **labels, **progress})
         step = np.arange(STEPS)
         columns = {"step": step, "P_numerical_rank": 100 - step, "P_erank_rv": 50.0 - step}
-        columns |= {"twin_P_numerical_rank": 90 - step, "twin_P_erank_rv": 40.0 - step}
+        columns |= {"gaussian_P_numerical_rank": 90 - step, "gaussian_P_erank_rv": 40.0 - step}
         if config["method"] == "probe":
             columns |= {"n_positive": 100 - config["seed"] * step, "n_negative": config["seed"] * step}
-            columns |= {"twin_n_positive": 100 - 2 * step, "twin_n_negative": 2 * step}
+            columns |= {"gaussian_n_positive": 100 - 2 * step, "gaussian_n_negative": 2 * step}
         steps.append(pd.DataFrame({"run_id": f"run{i}", **config, **columns}))
     empty = pd.DataFrame(columns=["run_id", "step"])
     settings = ["method", "seed", "task", "learning_rate"]
@@ -47,11 +47,11 @@ def test_fig3_draws_each_sign_with_its_twin():
     assert curves(axes) == {
         "n_positive": [100, 99, 98, 97, 96],
         "n_negative": [0, 1, 2, 3, 4],
-        "twin_n_positive": [100, 98, 96, 94, 92],
-        "twin_n_negative": [0, 2, 4, 6, 8],
+        "gaussian_n_positive": [100, 98, 96, 94, 92],
+        "gaussian_n_negative": [0, 2, 4, 6, 8],
     }
     styles = {line.get_label(): line.get_linestyle() for line in axes.get_lines()}
-    assert styles["n_positive"] == "-" != styles["twin_n_positive"]
+    assert styles["n_positive"] == "-" != styles["gaussian_n_positive"]
     assert axes.get_title() == "probe on miniature CB\nrandom:tiny (random weights)"
     assert axes.get_xlabel() == "step (optimizer updates)"
     (legend,) = figure.legends
@@ -80,12 +80,12 @@ def test_different_settings_have_separate_panels_that_name_them():
 def test_fig9_draws_ranks_of_every_method():
     figure = fig9(frames({}, {"method": "dpt"}))
     upper, other_upper, lower, other_lower = figure.axes
-    assert set(curves(upper)) == {"n_positive", "n_negative", "twin_n_positive", "twin_n_negative"}
+    assert set(curves(upper)) == {"n_positive", "n_negative", "gaussian_n_positive", "gaussian_n_negative"}
     assert not other_upper.get_lines()
     assert other_upper.texts[0].get_text() == "no diagonal"
     assert curves(lower) == curves(other_lower)
     assert curves(lower)["P_numerical_rank"] == [100, 99, 98, 97, 96]
-    assert curves(lower)["twin_P_erank_rv"] == [40, 39, 38, 37, 36]
+    assert curves(lower)["gaussian_P_erank_rv"] == [40, 39, 38, 37, 36]
     assert lower.get_ylabel() == "rank of P"
 
 

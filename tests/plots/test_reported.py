@@ -69,7 +69,7 @@ def test_a_run_without_its_reported_score_is_not_drawn():
 
 
 def test_settings_that_change_no_result_do_not_split_a_curve():
-    runs = [run(), run(seed=2) | {"device": "cuda", "rank_every": 5, "twin": False}, run(seed=2)]
+    runs = [run(), run(seed=2) | {"device": "cuda", "rank_every": 5, "twin": "none"}, run(seed=2)]
     loaded = dataclasses.replace(frames(*runs), settings=[*SETTINGS, "device", "rank_every", "twin"])
     found = name_curves(loaded, scored_runs(loaded, "last"))
     assert found["curve"].tolist() == ["dpt"] * 3

@@ -15,8 +15,8 @@ def run(folder, seed=0, *, truncation=None, source="hub", random=False, control=
     """A finished run with the parts that `findings` reads."""
     path = folder / f"run-{seed}"
     path.mkdir()
-    row = {"n_positive": 37, "n_negative": 63, "n_zero": 0, "twin_n_positive": 12}
-    row |= {"P_numerical_rank": 100, "P_erank_rv": 80.5, "twin_P_erank_rv": 9.0} | readings
+    row = {"n_positive": 37, "n_negative": 63, "n_zero": 0, "gaussian_n_positive": 12}
+    row |= {"P_numerical_rank": 100, "P_erank_rv": 80.5, "gaussian_P_erank_rv": 9.0} | readings
     manifest = {
         "readings": {name: value for name, value in row.items() if value is not None},
         "status": "finished",
@@ -62,11 +62,13 @@ def test_a_probe_with_only_dead_entries(tmp_path):
 
 
 def test_counts_distinguishable_from_the_twins(tmp_path):
-    runs = [run(tmp_path, seed, n_positive=60 + seed, twin_n_positive=12 - seed) for seed in range(5)]
+    runs = [run(tmp_path, seed, n_positive=60 + seed, gaussian_n_positive=12 - seed) for seed in range(5)]
     assert "62 ± 1.6" in findings(runs)[0]
     assert "(mean of 5 seeds); the noise twin kept 10 ± 1.6: above the null" in findings(runs)[0]
     assert findings(runs)[0].endswith("kept entries alive that noise alone would have killed.")
-    below = [run(tmp_path, 10 + seed, n_positive=10 - seed, twin_n_positive=60 + seed) for seed in range(5)]
+    below = [
+        run(tmp_path, 10 + seed, n_positive=10 - seed, gaussian_n_positive=60 + seed) for seed in range(5)
+    ]
     assert findings(below)[0].endswith("let more entries die than noise alone would have.")
 
 
@@ -79,8 +81,10 @@ def test_functional_rank(tmp_path):
 
 
 def test_without_twin_or_diagonal(tmp_path):
-    assert "no noise twin, so the count says nothing" in findings([run(tmp_path, twin_n_positive=None)])[0]
-    vanilla = run(tmp_path, 1, n_positive=None, n_negative=None, n_zero=None, twin_n_positive=None)
+    assert (
+        "no noise twin, so the count says nothing" in findings([run(tmp_path, gaussian_n_positive=None)])[0]
+    )
+    vanilla = run(tmp_path, 1, n_positive=None, n_negative=None, n_zero=None, gaussian_n_positive=None)
     assert findings([vanilla])[0].startswith("P has numerical rank")
 
 
@@ -143,7 +147,14 @@ def test_every_run_without_truncation_is_named(tmp_path):
 def test_readings_that_some_seeds_lack_say_how_many_seeds_have_them(tmp_path):
     runs = [
         run(tmp_path, 1),
-        run(tmp_path, 2, twin_n_positive=None, P_numerical_rank=None, P_erank_rv=None, twin_P_erank_rv=None),
+        run(
+            tmp_path,
+            2,
+            gaussian_n_positive=None,
+            P_numerical_rank=None,
+            P_erank_rv=None,
+            gaussian_P_erank_rv=None,
+        ),
     ]
     count, present, _ = findings(runs)
     assert "(mean of 2 seeds); the noise twin kept 12 (1 of 2 seeds): " in count

@@ -63,9 +63,9 @@ def test_a_run_has_its_change_and_its_twin(tmp_path):
     last = run.log("steps").iloc[-1]
     P = final.query("matrix == 'P'").set_index("measure")
     assert P.loc["erank_rv", "value"] == pytest.approx(last["P_erank_rv"], rel=1e-4)
-    assert P.loc["erank_rv", "twin"] == pytest.approx(last["twin_P_erank_rv"], rel=1e-4)
+    assert P.loc["erank_rv", "twin"] == pytest.approx(last["gaussian_P_erank_rv"], rel=1e-4)
     dP = final.query("matrix == 'dP'").set_index("measure")
-    assert dP.loc["stable_rank", "twin"] == pytest.approx(last["twin_dP_stable_rank"], rel=1e-4)
+    assert dP.loc["stable_rank", "twin"] == pytest.approx(last["gaussian_dP_stable_rank"], rel=1e-4)
     assert table.query("prompt == 'P0'")["twin"].isna().all()
 
 

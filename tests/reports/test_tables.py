@@ -30,7 +30,12 @@ def run(method="vanilla", task="cb", seed=1, last=50.0, **changes):
     }
     row |= {"shots": None, "control": "none", "report_split": "all", "model": "t5-base", "method": method}
     row |= {"prompt_length": 0 if method == "finetune" else 100, "learning_rate": 0.3, "steps": None}
-    row |= {"device": "cpu", "eval_every": None, "twin": True, "bottleneck": 10 if method == "dpt" else None}
+    row |= {
+        "device": "cpu",
+        "eval_every": None,
+        "twin": "gaussian",
+        "bottleneck": 10 if method == "dpt" else None,
+    }
     row |= {
         "data_label": task.upper(),
         "data_source": "hub",
@@ -249,7 +254,7 @@ def test_scores_of_different_dev_rows_do_not_share_a_column():
 
 
 def test_settings_that_change_no_result_may_differ():
-    runs = [run(seed=1), run(seed=2, device="cuda", twin=False, eval_every=5)]
+    runs = [run(seed=1), run(seed=2, device="cuda", twin="none", eval_every=5)]
     assert "2 seeds a cell" in TABLES["table1"](frames(*runs)).notes[1]
     with pytest.raises(RankprobeError, match=r"runs differ in eval_every \(5, unset\); choose"):
         TABLES["table1"](frames(*runs), "best")

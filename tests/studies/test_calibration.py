@@ -96,7 +96,7 @@ def test_the_twin_gets_noise_as_large_as_the_gradient(monkeypatch):
         return like(shape, norm, rng)
 
     monkeypatch.setattr(Problem, "gradient", spied_gradient)
-    monkeypatch.setattr("rankprobe.training.twin.gaussian_like", spied_noise)
+    monkeypatch.setattr("rankprobe.training.gradients.gaussian_like", spied_noise)
     calibrate(methods=(ProbeConfig(),), planted=(2,), shape=(6, 8), steps=5, seeds=(0,))
     assert len(norms) == 5
     assert norms == pytest.approx(sizes)

@@ -77,7 +77,13 @@ def made(*runs: dict) -> Frames:
         "dimension": None,
         "last": 60.0,
     }
-    usual |= {"prompt_length": 100, "learning_rate": 0.3, "control": "none", "device": "cpu", "twin": True}
+    usual |= {
+        "prompt_length": 100,
+        "learning_rate": 0.3,
+        "control": "none",
+        "device": "cpu",
+        "twin": "gaussian",
+    }
     usual |= {"data_label": "CB", "model_label": "t5", "metric": "accuracy", "baseline": 50.0}
     empty = pd.DataFrame()
     return Frames(pd.DataFrame([usual | run for run in runs]), empty, empty, empty, empty, SETTINGS)
@@ -87,7 +93,7 @@ def test_only_runs_that_are_the_same_but_for_the_seed_are_averaged():
     table = capacity(
         made(
             {},
-            {"seed": 2, "last": 80.0, "device": "cuda", "twin": False},
+            {"seed": 2, "last": 80.0, "device": "cuda", "twin": "none"},
             {"seed": 3, "last": 0.0, "control": "shuffle-labels"},
             {"seed": 4, "last": 0.0, "control": "random-labels"},
             {"seed": 1, "last": 40.0, "prompt_length": 20},
