@@ -25,8 +25,8 @@ from rankprobe.runs.checksums import read_checked_json, write_checked_json
 from rankprobe.training import checkpoints, gradients, loop
 from rankprobe.training.optimization import rate_factor
 from rankprobe.training.run_state import new_optimization
-from rankprobe.twins import TWINS, twin_prefix
 from rankprobe.training.session import open_session
+from rankprobe.twins import TWINS, twin_prefix
 
 
 def trained(tmp_path, name="run", **settings):
