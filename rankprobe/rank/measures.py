@@ -148,8 +148,8 @@ EDGES: dict[str, Callable[[ArrayLike, int], float]] = {
     "signflip_edge": signflip_edge,
     "permutation_edge": permutation_edge,
 }
-"""Edges of noise by name: functions of a matrix and a seed. The measure of this name is the number of singular
-values above the edge."""
+"""Edges of noise by name: functions of a matrix and a seed. The measure of this name is the number of
+singular values above the edge."""
 
 LOGGED = ("numerical_rank", "erank_rv", "stable_rank")
 """The measures that are logged at every step; the others can be computed from the logged spectra."""

@@ -90,7 +90,8 @@ def analyze(places: Sequence[str | Path], seed: int = 0) -> pd.DataFrame:
 
     A run has more: `P0`, the same measure of its initial prompt, and a column per noise twin in its log, the
     same measure of the twin at the last step. The logs have the singular values of a twin only, so the
-    measures in `rank.EDGES` are NaN for it.
+    measures in `rank.EDGES` are NaN for it. The null `signflip` of the measure `signflip_edge` is the same
+    for every matrix: one of the 20 copies is above their quantile.
 
     Args:
         places: run folders, files and PEFT adapters, as in `runs.read_prompts`.
@@ -99,8 +100,8 @@ def analyze(places: Sequence[str | Path], seed: int = 0) -> pd.DataFrame:
     Returns:
         A row per place, prompt, matrix and measure: `value`; `signflip`, `shuffled`, `iid`, the mean of each
         random null, and its standard deviation in `signflip_sd`, `shuffled_sd`, `iid_sd`; `effect`, (value −
-        `signflip`) / `signflip_sd`; `P0`, NaN for P0 itself, for ΔP, and without a P0; and the noise twins.
-        Only twins that have a reading have a column.
+        `signflip`) / `signflip_sd`, NaN if the null does not vary; `P0`, NaN for P0 itself, for ΔP, and
+        without a P0; and the noise twins. Only twins that have a reading have a column.
 
     Raises:
         RankprobeError: no places, or no prompt at one of them.
