@@ -1,7 +1,7 @@
 """Counts above the edges of noise for known matrices: `python benchmarks/edges.py`, a few minutes.
 
-Prints two kinds of tables. In the first, nothing is planted, and a good count is 0 or 1. In the second, k equal
-singular values are planted in Gaussian noise with lognormal row scales, and a good count is k.
+Prints two kinds of tables. In the first, nothing is planted, and a good count is 0 or 1. In the second, k
+equal singular values are planted in Gaussian noise with lognormal row scales, and a good count is k.
 """
 
 from __future__ import annotations
