@@ -28,8 +28,8 @@ COLUMNS = {
     "numerical_rank": "numerical",
     "erank_rv": "effective",
     "stable_rank": "stable",
-    "participation_ratio": "particip.",
     "energy_90": "energy-90",
+    "signflip_edge": "sign-flip",
     "gavish_donoho": "G.-Donoho",
     "permutation_edge": "permutation",
 }
@@ -39,6 +39,7 @@ CALIBRATION_COLUMNS = {
     "n_positive": "positive σ",
     "n_positive_minus_twin": "minus twin",
     "P_functional": "functional",
+    "P_signflip_edge": "sign-flip",
     "P_gavish_donoho": "G.-Donoho",
     "P_permutation_edge": "permutation",
     "P_erank_rv": "effective",
@@ -73,7 +74,8 @@ def analyze(
 ) -> None:
     """Measure the rank of prompts, and explain the readings of runs.
 
-    The value in brackets is the null: the measure after shuffling the entries of the matrix.
+    The value in brackets is the null: the mean over 20 copies of the matrix with random signs.
+    Prompts of runs are also compared with P0 and with noise twins.
     Needs no model and no network.
     """
     from rankprobe.reports import analyze as measure_places
@@ -256,22 +258,37 @@ def _existing(text: str, runs_dir: Path) -> list[Path]:
 
 
 def _format_readings(table: pd.DataFrame) -> str:
-    """Format one line per matrix: each measure, followed in brackets by its value for the shuffled matrix."""
-    import pandas as pd
+    """Format a line per matrix, with the sign-flip null in brackets; below it, one for P0 and each twin."""
+    from rankprobe.reports.readings import TWINS
 
-    table = table[table["measure"].isin(list(COLUMNS))]
     titles = _titles(table[["place", "prompt"]].itertuples(index=False, name=None))
-    lines = []
-    for (place, prompt, matrix), group in table.groupby(["place", "prompt", "matrix"], sort=False):
-        values = group.set_index("measure")
-        n, d = group.iloc[0][["n", "d"]]
-        cells = {
-            column: f"{values.at[name, 'value']:.3g} ({values.at[name, 'shuffled']:.3g})"
-            for name, column in COLUMNS.items()
-        }
-        title = titles[str(place), str(prompt)]
-        lines.append({"prompt": title, "matrix": matrix, "n × d": f"{n} × {d}", **cells})
-    return plain_lines(pd.DataFrame(lines).to_string(index=False))
+    nulls = [name for name in ("P0", *TWINS) if name in table]
+    lines: list[list[str]] = [["", *COLUMNS.values()]]
+    for (place, prompt), prompt_rows in table.groupby(["place", "prompt"], sort=False):
+        n, d = prompt_rows.iloc[0][["n", "d"]]
+        lines.append([f"{titles[str(place), str(prompt)]}, {n} × {d}"])
+        for matrix, rows in prompt_rows.groupby("matrix", sort=False):
+            readings = rows.set_index("measure").loc[list(COLUMNS)]
+            pairs = zip(readings["value"], readings["signflip"], strict=True)
+            lines.append([f"  {matrix}", *(f"{value:.3g} ({null:.3g})" for value, null in pairs)])
+            for name in nulls:
+                if readings[name].notna().any():
+                    lines.append([f"    {name}", *(_format_null(value) for value in readings[name])])
+    cells = [line for line in lines if len(line) > 1]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    text = "\n".join(
+        line[0].ljust(widths[0] if len(line) > 1 else 0)
+        + "".join(f"  {cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=False))
+        for line in lines
+    )
+    legend = "In brackets: mean of 20 copies of the matrix with random signs."
+    if any(table[name].notna().any() for name in nulls):
+        legend += "\nBelow a matrix: the same reading of P0, and of each noise twin at the last step."
+    return plain_lines(f"{text}\n\n{legend}")
+
+
+def _format_null(value: float) -> str:
+    return "-" if value != value else f"{value:.3g}"
 
 
 def _format_similarities(places: list[Path], directions: int) -> str:

@@ -2,6 +2,7 @@
 
 from rankprobe.rank.diagonal import revived, sign_counts
 from rankprobe.rank.measures import (
+    EDGES,
     LOGGED,
     MEASURES,
     energy_rank,
@@ -28,12 +29,15 @@ from rankprobe.rank.nulls import (
     shuffled,
     with_norm,
 )
+from rankprobe.rank.signflip import FLIPS, edge_of_flips, signflip_edge, signflipped
 from rankprobe.rank.spectra import NotConverged, gram_singular_values, singular_values
 from rankprobe.rank.subspaces import directions, phi, phi_random, principal_angles, similarities
 from rankprobe.rank.truncation import KEEP_CHOICES, least_sufficient_k, log_spaced_ks, truncated
 from rankprobe.rank.verdict import Verdict, verdict
 
 __all__ = [
+    "EDGES",
+    "FLIPS",
     "KEEP_CHOICES",
     "LOGGED",
     "MEASURES",
@@ -42,6 +46,7 @@ __all__ = [
     "NotConverged",
     "Verdict",
     "directions",
+    "edge_of_flips",
     "energy_rank",
     "erank_energy",
     "erank_rv",
@@ -67,6 +72,8 @@ __all__ = [
     "revived",
     "shuffled",
     "sign_counts",
+    "signflip_edge",
+    "signflipped",
     "similarities",
     "singular_values",
     "stable_rank",

@@ -281,7 +281,7 @@ def test_where():
     assert methods(learning_rate=["0.3", "3e-4"]) == ["finetune", "vanilla", "dpt"]
     assert methods(learning_rate=["0.00001"]) == ["vanilla"]
     # A setting does not restrict methods that do not have it, or that have only one value of it.
-    assert methods(learning_rate=["0.3"], bottleneck=["10"], twin=["true"]) == ["vanilla", "dpt"]
+    assert methods(learning_rate=["0.3"], bottleneck=["10"], twin=["gaussian"]) == ["vanilla", "dpt"]
     assert methods(learning_rate=["0.3", "3e-4"], prompt_length=["100"]) == ["finetune", "vanilla", "dpt"]
     assert methods(learning_rate=["0.3"], steps=["unset"]) == ["vanilla", "dpt"]
     with pytest.raises(
