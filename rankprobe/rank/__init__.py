@@ -31,7 +31,7 @@ from rankprobe.rank.nulls import (
 from rankprobe.rank.spectra import NotConverged, gram_singular_values, singular_values
 from rankprobe.rank.subspaces import directions, phi, phi_random, principal_angles, similarities
 from rankprobe.rank.truncation import KEEP_CHOICES, least_sufficient_k, log_spaced_ks, truncated
-from rankprobe.rank.verdict import Verdict, verdict
+from rankprobe.rank.verdict import Place, Verdict, place, verdict, verdicts
 
 __all__ = [
     "KEEP_CHOICES",
@@ -40,6 +40,7 @@ __all__ = [
     "QUANTILE",
     "SHUFFLES",
     "NotConverged",
+    "Place",
     "Verdict",
     "directions",
     "energy_rank",
@@ -62,6 +63,7 @@ __all__ = [
     "permutation_edge",
     "phi",
     "phi_random",
+    "place",
     "principal_angles",
     "rank_rtol_1e2",
     "revived",
@@ -72,5 +74,6 @@ __all__ = [
     "stable_rank",
     "truncated",
     "verdict",
+    "verdicts",
     "with_norm",
 ]
