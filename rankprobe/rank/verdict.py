@@ -88,15 +88,16 @@ def verdict(values: ArrayLike, nulls: Mapping[str, ArrayLike], *, paired: bool =
     """Test whether a reading differs from all its nulls, over seeds.
 
     The reading is above its nulls, or below them, if all nulls agree: for each null, Student's t test of the
-    differences (two-sided) has p ≤ `LEVEL` with the same sign, and the means differ by at least one rank. This
-    is an intersection-union test (Berger 1982): p of the reading is the largest p of its nulls, and 1 if their
-    signs differ. The level holds if at least one null behaves as the reading does without a task.
+    differences (two-sided) has p ≤ `LEVEL` with the same sign, and the means differ by at least one rank.
+    This is an intersection-union test (Berger 1982): p of the reading is the largest p of its nulls, and 1 if
+    their signs differ. The level holds if one null or more behaves as the reading does without a task;
+    `studies.null_size` measures that.
 
     Otherwise the words give the *least detectable effect*: the difference that the test finds with a
-    probability of 80 %, at the spread and number of seeds of these values (noncentral t; at least one rank; the
-    largest over nulls). They say "equal within m" if two one-sided tests (Schuirmann 1987), each at `LEVEL`,
-    show for every null that the means differ by less than m, and m is at most one rank or 10 % of the smallest
-    mean of a null, whichever is larger. The margin is not adjusted for the number of readings.
+    probability of 80 %, at the spread and number of seeds of these values (noncentral t; at least one rank;
+    the largest over nulls). They say "equal within m" if two one-sided tests (Schuirmann 1987), each at
+    `LEVEL`, show for every null that the means differ by less than m, and m is at most one rank or 10 % of
+    the smallest mean of a null, whichever is larger. m is not adjusted for the number of readings.
 
     NaN is an undefined reading, for example that of a twin that diverged. A pair with a NaN is dropped. With
     fewer than three pairs for any null there is no verdict.
@@ -112,8 +113,8 @@ def verdict(values: ArrayLike, nulls: Mapping[str, ArrayLike], *, paired: bool =
         values: the reading, one value per seed: (seeds,).
         nulls: the values of each null, for example of each kind of twin: (seeds,), in the order of `values`.
         paired: value i of a null belongs to value i of the reading (same seed). If not, for example for runs
-            on shuffled labels with other seeds, the lengths may differ, and the test is Student's two-sample t
-            test with pooled variance.
+            on shuffled labels with other seeds, the lengths may differ, and the test is Student's two-sample
+            t test with pooled variance.
 
     Raises:
         RankprobeError: paired, but the numbers of values differ.
@@ -124,9 +125,9 @@ def verdict(values: ArrayLike, nulls: Mapping[str, ArrayLike], *, paired: bool =
 def verdicts(readings: Mapping[str, Reading], *, paired: bool = True) -> dict[str, Verdict]:
     """The verdicts on all readings of one report, by name.
 
-    As `verdict`, but p is adjusted for the number of readings by the rule of Benjamini and Hochberg (1995): of
-    the readings called above or below, at most `LEVEL` are expected to be false. Readings without a test do
-    not count.
+    As `verdict`, but p is adjusted for the number of readings by the rule of Benjamini and Hochberg (1995):
+    of the readings called above or below, a share of at most `LEVEL` is expected to be false. Readings
+    without a test do not count.
 
     Raises:
         RankprobeError: as `verdict`.
@@ -151,7 +152,7 @@ class Place:
 
 
 def place(value: float, draws: ArrayLike, name: str = "twins") -> Place:
-    """Compare the reading of one run with at least twenty twins of this run, which differ in their noise only.
+    """Compare the reading of one run with at least twenty twins of this run that differ in their noise.
 
     The test is the Monte Carlo test (Barnard 1963): two-sided p = 2 (1 + k) / (1 + R), at most 1, with the
     number k of draws at least as extreme as the reading, on the side where they are fewer. It says nothing
@@ -221,7 +222,7 @@ class _Test:
 
     @property
     def p(self) -> float:
-        """p of the reading, NaN without a test: the largest p of its nulls, 1 if their signs differ."""
+        """Return the largest p of the nulls, 1 if their signs differ; NaN without a test."""
         if not self.exists:
             return math.nan
         with np.errstate(divide="ignore", invalid="ignore"):  # equal values in all seeds
