@@ -78,7 +78,7 @@ def test_several_twins_are_an_area_that_the_legend_explains():
     assert (area.min(), area.max()) == (92, 110)
     assert "gaussian_P_erank_rv" in curves(ranks)
     (legend,) = figure.legends
-    assert legend.get_title().get_text() == (
+    assert legend.get_title().get_text().replace("\n", " ") == (
         "noise twins: from the lowest to the highest mean of Gaussian and Haar twins"
     )
     assert [text.get_text() for text in legend.get_texts()][:2] == ["positive", "positive, noise twins"]
