@@ -33,7 +33,7 @@ from rankprobe.rank.signflip import FLIPS, edge_of_flips, signflip_edge, signfli
 from rankprobe.rank.spectra import NotConverged, gram_singular_values, singular_values
 from rankprobe.rank.subspaces import directions, phi, phi_random, principal_angles, similarities
 from rankprobe.rank.truncation import KEEP_CHOICES, least_sufficient_k, log_spaced_ks, truncated
-from rankprobe.rank.verdict import Verdict, verdict
+from rankprobe.rank.verdict import Place, Verdict, place, verdict, verdicts
 
 __all__ = [
     "EDGES",
@@ -44,6 +44,7 @@ __all__ = [
     "QUANTILE",
     "SHUFFLES",
     "NotConverged",
+    "Place",
     "Verdict",
     "directions",
     "edge_of_flips",
@@ -67,6 +68,7 @@ __all__ = [
     "permutation_edge",
     "phi",
     "phi_random",
+    "place",
     "principal_angles",
     "rank_rtol_1e2",
     "revived",
@@ -79,5 +81,6 @@ __all__ = [
     "stable_rank",
     "truncated",
     "verdict",
+    "verdicts",
     "with_norm",
 ]

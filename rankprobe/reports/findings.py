@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -9,10 +10,14 @@ from typing import Any
 import numpy as np
 
 from rankprobe.errors import RankprobeError
-from rankprobe.rank import verdict
+from rankprobe.rank import Verdict, verdicts
 from rankprobe.runs import Run
+from rankprobe.twins import TWINS, twins_of
 
 SIGNS = ("positive", "negative", "zero")
+
+COMPARED = ("n_positive", "P_erank_rv")
+"""The readings that have a verdict. The level of 1 % is for both together; see `rank.verdicts`."""
 
 Row = dict[str, Any]
 """The readings of one run at its last logged step, by column; or one row of its functional ranks."""
@@ -24,9 +29,11 @@ def findings(runs: Sequence[Run]) -> list[str]:
     The rules:
 
     - Caveats come first: random weights, our miniature data, shuffled or random labels.
-    - The number of positive entries of σ is evidence about rank only if `rank.verdict` distinguishes it from
-      the number of the noise twin. Runs whose twin diverged are left out of this comparison.
-    - The rank *present* in P is its numerical rank, given with the effective rank of P and of the twin.
+    - The number of positive entries of σ is evidence about rank only if `rank.verdicts` finds it above, or
+      below, the numbers of all noise twins. It compares runs with their own twins, at a level of 1 % for all
+      readings together, and needs three seeds. A run whose twin diverged is left out for this twin.
+    - The rank *present* in P is its numerical rank, given with the effective rank of P and of its twins, and
+      the verdict on the latter.
     - The rank *used* is the functional rank with its interval, known after `rankprobe truncate`. It is given
       only if the score exceeds the baseline.
     - If some seeds lack a number, the sentence says how many seeds have it.
@@ -37,7 +44,13 @@ def findings(runs: Sequence[Run]) -> list[str]:
     rows = [run.readings() for run in runs]
     if not rows or not all(rows):
         raise RankprobeError("a run without a logged step has nothing to report")
-    sentences = (_caveats(runs[0].manifest), _positive_entries(rows), _present_rank(rows), _used_rank(runs))
+    results = verdicts({name: (_values(rows, name), _twin_values(rows, name)) for name in COMPARED})
+    sentences = (
+        _caveats(runs[0].manifest),
+        _positive_entries(rows, results["n_positive"]),
+        _present_rank(rows, results["P_erank_rv"]),
+        _used_rank(runs),
+    )
     return [sentence for sentence in sentences if sentence]
 
 
@@ -54,8 +67,8 @@ def _caveats(manifest: dict[str, Any]) -> str:
     return f"Note that {'; '.join(caveats)}." if caveats else ""
 
 
-def _positive_entries(rows: Sequence[Row]) -> str:
-    """The number of positive entries of σ, compared with the noise twin; empty without σ."""
+def _positive_entries(rows: Sequence[Row], result: Verdict) -> str:
+    """The number of positive entries of σ, compared with the noise twins; empty without σ."""
     counted = [row for row in rows if row.get("n_positive") is not None]
     if not counted:
         return ""
@@ -68,25 +81,21 @@ def _positive_entries(rows: Sequence[Row]) -> str:
             f"{sentence}: P is zero and stays zero, as a dead entry gets no gradient; try a lower "
             "--learning-rate."
         )
-    twins, n_diverged = _column(rows, "gaussian_n_positive"), _diverged_twins(rows, "n_positive")
-    if not twins:
-        reason = "the noise twin diverged" if n_diverged else "there is no noise twin"
+    subject, numbers = _twins(rows, "n_positive")
+    if not numbers:
+        reason = f"{subject} diverged" if subject else "there is no noise twin"
         return f"{sentence}; {reason}, so the count says nothing about rank."
-    # If some twins diverged, compare only the other runs.
-    compared = [row["n_positive"] for row in counted if row.get("gaussian_n_positive") is not None]
-    result = verdict(compared, twins)
-    twin_count = _mean_sd(twins) if n_diverged else _with_seed_count(twins, rows)
-    exception = f"the noise twin diverged in {n_diverged} of {len(rows)} runs; in the others, "
-    sentence += f"; {exception if n_diverged else ''}the noise twin kept {twin_count}: {result.words}"
-    if not result.distinguishable:
-        return f"{sentence}, so the count alone is not evidence of low rank."
-    if result.mean > result.null_mean:
-        return f"{sentence}, so the task kept entries alive that noise alone would have killed."
-    return f"{sentence}, so the task let more entries die than noise alone would have."
+    sentence += f"; {subject} kept {numbers}{_outcome(result)}"
+    reasons = {
+        "above": "the task kept entries alive that noise alone would have killed",
+        "below": "the task let more entries die than noise alone would have",
+        "": "the count alone is not evidence of low rank",
+    }
+    return f"{sentence}, so {reasons[result.side]}."
 
 
-def _present_rank(rows: Sequence[Row]) -> str:
-    """Numerical and effective rank of P, and the effective rank of the noise twin."""
+def _present_rank(rows: Sequence[Row], result: Verdict) -> str:
+    """Numerical and effective rank of P, and the effective rank of the noise twins."""
     names = {"P_numerical_rank": "P has numerical rank", "P_erank_rv": "its effective rank is"}
     parts = [
         f"{words} {_with_seed_count(values, rows)}"
@@ -95,12 +104,49 @@ def _present_rank(rows: Sequence[Row]) -> str:
     ]
     if not parts:
         return ""
-    twins = _column(rows, "gaussian_P_erank_rv")
-    n_diverged, twin = _diverged_twins(rows, "P_erank_rv"), ""
-    if twins:
-        twin = f", its noise twin's {_mean_sd(twins) if n_diverged else _with_seed_count(twins, rows)}"
-    twin += f" (the noise twin diverged in {n_diverged} of {len(rows)} runs)" if n_diverged else ""
-    return f"{'; '.join(parts)}{twin}."
+    subject, numbers = _twins(rows, "P_erank_rv")
+    if numbers:
+        owner = "those" if subject == "the twins" else "that"
+        return f"{'; '.join(parts)}, {owner} of {subject} {numbers}{_outcome(result)}."
+    return f"{'; '.join(parts)}{f' ({subject} diverged)' if subject else ''}."
+
+
+def _twins(rows: Sequence[Row], name: str) -> tuple[str, str]:
+    """What to call the noise twins of runs, and their readings `name`.
+
+    Returns:
+        ("the twins", "45 (Gaussian), 40 (Haar)"), or ("the Gaussian twin", "45") for one kind. Both are empty
+        without twins; only the second is if all twins diverged.
+    """
+    texts = {}
+    for kind, column in _twin_columns(rows, name).items():
+        values = _column(rows, column)
+        n_diverged = sum(row.get(name) is not None and column in row and row[column] is None for row in rows)
+        if not (values or n_diverged):
+            continue
+        note = f"diverged in {n_diverged} of {len(rows)} runs" if n_diverged else ""
+        if len(values) < len(rows) and not n_diverged:
+            note = _seed_count(values, rows)
+        texts[TWINS[kind]] = (_mean_sd(values) if values else "", note)
+    if not texts:
+        return "", ""
+    subject = "the twins" if len(texts) > 1 else f"the {next(iter(texts))}"
+    if not any(number for number, _ in texts.values()):
+        return subject, ""
+    parts = []
+    for twin, (number, note) in texts.items():
+        remarks = [twin.removesuffix(" twin")] if len(texts) > 1 else []
+        remarks += [note] if note else []
+        parts.append(f"{number or '–'} ({'; '.join(remarks)})" if remarks else number)
+    return subject, ", ".join(parts)
+
+
+def _outcome(result: Verdict) -> str:
+    """The words of a verdict, with the punctuation before them. One twin is named, as it is weak evidence."""
+    if math.isnan(result.p):
+        return f". {result.words[0].upper()}{result.words[1:]}"
+    kinds = list(result.null_means)
+    return f": {result.words}" + (f", against the {TWINS[kinds[0]]} alone" if len(kinds) == 1 else "")
 
 
 def _used_rank(runs: Sequence[Run]) -> str:
@@ -167,10 +213,18 @@ def _with_seed_count(values: Sequence[float], rows: Sequence[Any]) -> str:
     return _mean_sd(values) + (f" ({_seed_count(values, rows)})" if len(values) < len(rows) else "")
 
 
-def _diverged_twins(rows: Sequence[Row], name: str) -> int:
-    """The number of runs whose noise twin diverged: the run has the reading, and the twin's is null."""
-    twin = f"gaussian_{name}"
-    return sum(row.get(name) is not None and twin in row and row[twin] is None for row in rows)
+def _values(rows: Sequence[Row], name: str) -> list[float]:
+    """The values of a column, one per run; NaN where it is missing."""
+    return [math.nan if row.get(name) is None else float(row[name]) for row in rows]
+
+
+def _twin_columns(rows: Sequence[Row], name: str) -> dict[str, str]:
+    """The column of the reading `name` of each kind of twin that some run has."""
+    return twins_of({column for row in rows for column in row}, name)
+
+
+def _twin_values(rows: Sequence[Row], name: str) -> dict[str, list[float]]:
+    return {kind: _values(rows, column) for kind, column in _twin_columns(rows, name).items()}
 
 
 def _mean(values: Any) -> str:

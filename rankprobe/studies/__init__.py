@@ -5,6 +5,7 @@ The modules:
     calibration   which readings recover a planted rank
     distillation  the same with a model: students of teacher prompts of known rank
     capacity      scores over the number of trained parameters; d90
+    null_size     how often verdicts are wrong without a task, and how often they find an effect
     parameters    how many parameters each method trains
 """
 

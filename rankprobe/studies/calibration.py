@@ -141,7 +141,7 @@ def planted_run(
 ) -> pd.DataFrame:
     """All readings of one run and of its twin: columns `reading`, `recovered`, `twin`."""
     assert training.steps is not None
-    optimization = Optimization(_initial(config, d, seed), nn.Module(), training, training.steps)
+    optimization = Optimization(initial_method(config, d, seed), nn.Module(), training, training.steps)
     twins = Twins(optimization, ["gaussian"], seed)
     P0 = prompt(optimization.method)
     target = None if not r else planted_matrix(r, P0.shape, seed) + (P0 if planted_in == "dP" else 0.0)
@@ -241,7 +241,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for key, part in frame.groupby([*SETTING, "reading", "planted"], sort=False):
-        found = verdict(part["recovered"].tolist(), part["twin"].tolist())
+        found = verdict(part["recovered"].tolist(), {"gaussian": part["twin"].tolist()})
         rows.append(
             {
                 **dict(zip([*SETTING, "reading", "planted"], key, strict=True)),
@@ -249,7 +249,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
                 "recovered": found.mean,
                 "spread": part["recovered"].std(),
                 "within_one": float((part["recovered"] - part["planted"]).abs().le(1).mean()),
-                "twin": found.null_mean,
+                "twin": found.null_means["gaussian"],
                 "verdict": found.words,
             }
         )
@@ -262,7 +262,7 @@ def prompt(method: Method) -> Float64[np.ndarray, "n d"]:
     return method().numpy().astype(np.float64)
 
 
-def _initial(config: MethodConfig, d: int, seed: int) -> Method:
+def initial_method(config: MethodConfig, d: int, seed: int) -> Method:
     """The method in its initial state, from a Gaussian vocabulary."""
     generator = torch_generator(seed, "init")
     vocabulary = torch.randn((config.prompt_length, d), generator=generator)

@@ -194,7 +194,7 @@ def test_analyze_prints_findings_and_truncate_adds_to_them(here, capsys):
     trained = rp.train(quick(), runs_dir=here / "runs")
     run("analyze", trained.id)
     before = capsys.readouterr().out
-    assert "of 8 diagonal entries stayed positive; the noise twin kept" in before
+    assert "of 8 diagonal entries stayed positive; the twins kept" in before
     assert "measure it: rankprobe truncate runs/" in before
     run("truncate", trained.id, "--k", "1", "--k", "4")
     shown = capsys.readouterr().out
