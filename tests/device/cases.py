@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -14,16 +15,18 @@ from conftest import assert_equal_runs, quick
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import rankprobe as rp
+from rankprobe import bundled
 from rankprobe.backbone import PromptInput, device, load_backbone
 from rankprobe.backbone.check import label_logits, short_batch
 from rankprobe.backbone.load import load_tokenizer
 from rankprobe.errors import RunFailed, RunInterrupted
-from rankprobe.evaluation import evaluate_runs, truncate
+from rankprobe.evaluation import evaluate_runs, load, truncate, truncation
 from rankprobe.prompts import METHODS
 from rankprobe.runs import Run
 from rankprobe.training import loop, train_cohort
 
-SHORT = {"batch_size": 16, "steps": 4, "eval_every": 4, "checkpoint_every": 2, "twin": True}
+LOADED_ONCE = cache(load_backbone)
+SHORT = {"batch_size": 8, "steps": 4, "eval_every": 4, "checkpoint_every": 2, "twin": True}
 SETTINGS = {"subspace": {"dimension": 5}, "dpt": {"bottleneck": 2}, "probe": {"orthogonality": 0.1}}
 MODES = {"bfloat16": {"dtype": "bfloat16"}, "dropout": {"dropout": True},
          "recomputing": {"gradient_checkpointing": True}}  # fmt: skip
@@ -35,7 +38,31 @@ def pretend_device():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(device, "DEVICES", (*device.DEVICES, pretend.NAME))
         patch.setattr(torch, "Generator", pretend.PretendGenerator)
+        patch.setattr(truncation, "RESAMPLES", 2)
         yield
+
+
+@pytest.fixture(scope="session")
+def few_rows(tmp_path_factory):
+    """A folder with the first bundled rows of CB: two steps per epoch, one batch to evaluate."""
+    folder = tmp_path_factory.mktemp("rows") / "CB"
+    folder.mkdir()
+    for name, count in (("train", 16), ("val", 8)):
+        lines = (bundled.FOLDER / "CB" / f"{name}.jsonl").read_text().splitlines(keepends=True)
+        (folder / f"{name}.jsonl").write_text("".join(lines[:count]))
+    return str(folder.parent)
+
+
+@pytest.fixture
+def cohort(few_rows, monkeypatch):
+    """A function from K and settings to the configs of K runs; those that can share a backbone share it."""
+
+    def configs(K, **settings):
+        if settings.get("method") != "finetune":
+            monkeypatch.setattr(load, "load_backbone", LOADED_ONCE)
+        return [quick(**{**SHORT, "data": few_rows, **settings}, seed=seed) for seed in range(K)]
+
+    return configs
 
 
 @pytest.fixture(scope="session")
@@ -52,14 +79,10 @@ def llama(tmp_path_factory):
     return str(folder)
 
 
-@pytest.fixture
+@pytest.fixture(params=["random:tiny", "llama"])
 def model(request):
     """The name of a model, or the folder of one that is made first."""
     return request.getfixturevalue(request.param) if request.param == "llama" else request.param
-
-
-def cohort(K, **settings):
-    return [quick(**{**SHORT, **settings}, seed=seed) for seed in range(K)]
 
 
 def interrupted_and_resumed(configs, folder):
@@ -92,16 +115,15 @@ def check(configs, folder):
 @pytest.mark.parametrize(
     ("method", "K"), [pair for pair in itertools.product(METHODS, (1, 3)) if pair != ("finetune", 3)]
 )
-def test_every_method_gives_the_results_of_the_cpu(method, K, tmp_path):
+def test_every_method_gives_the_results_of_the_cpu(method, K, cohort, tmp_path):
     check(cohort(K, method=method, **SETTINGS.get(method, {})), tmp_path)
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("model", ["random:tiny", "llama"], indirect=True)
-def test_every_mode_gives_the_results_of_the_cpu(model, mode, tmp_path):
+def test_every_mode_gives_the_results_of_the_cpu(model, mode, cohort, tmp_path):
     check(cohort(3, model=model, **MODES[mode]), tmp_path)
 
 
 @pytest.mark.parametrize("K", [1, 3])
-def test_a_decoder_gives_the_results_of_the_cpu(llama, K, tmp_path):
+def test_a_decoder_gives_the_results_of_the_cpu(llama, K, cohort, tmp_path):
     check(cohort(K, model=llama), tmp_path)

@@ -29,7 +29,7 @@ from typing import Any
 import torch
 from torch.optim.optimizer import _foreach_supported_types as _optimizer_types
 from torch.utils._foreach_utils import _foreach_supported_types as _norm_types
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 NAME = "pretend"
@@ -73,20 +73,22 @@ class PretendTensor(torch.Tensor):
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
-        _check_one_device(func, args, kwargs)
+        leaves, tree = tree_flatten((args, kwargs))
+        tensors = [each for each in leaves if isinstance(each, torch.Tensor)]
+        _check_one_device(func, tensors, kwargs.get("generator"))
         _count(func, args, kwargs)
-        known = {id(each.raw): each for each in _tensors(args, kwargs) if isinstance(each, cls)}
-        to_host = _is_host(kwargs["device"]) if kwargs.get("device") is not None else False
-        if "device" in kwargs:
-            kwargs["device"] = None if kwargs["device"] is None else torch.device("cpu")
-        found = func(*tree_map(_raw, args), **tree_map(_raw, kwargs))
-        for each in known.values():
-            if each.shape != each.raw.shape or each.stride() != each.raw.stride():
+        to_host = kwargs.get("device") is not None and _is_host(kwargs["device"])
+        args, kwargs = tree_unflatten(map(_raw, leaves), tree)
+        if kwargs.get("device") is not None:
+            kwargs["device"] = torch.device("cpu")
+        found = func(*args, **kwargs)
+        known = {id(_raw(each)): each for each in tensors}
+        for each in tensors:
+            if each.shape != _raw(each).shape or each.stride() != _raw(each).stride():
                 raise NotImplementedError(f"{func} changes the shape of a tensor in place")
-        host = {id(each) for each in _tensors(args, kwargs) if not isinstance(each, cls)}
 
         def wrapped(each: Any) -> Any:
-            if not isinstance(each, torch.Tensor) or id(each) in host or to_host:
+            if not isinstance(each, torch.Tensor) or to_host:
                 return each
             return known[id(each)] if id(each) in known else cls(each)
 
@@ -165,18 +167,12 @@ def _raw(each: Any) -> Any:
     return each.raw if isinstance(each, PretendTensor) else each
 
 
-def _tensors(args: tuple, kwargs: dict[str, Any]) -> list[torch.Tensor]:
-    return [each for each in tree_flatten((args, kwargs))[0] if isinstance(each, torch.Tensor)]
-
-
 def _is_host(device: Any) -> bool:
     return torch.device(device).type == "cpu"
 
 
-def _check_one_device(func: Any, args: tuple, kwargs: dict[str, Any]) -> None:
+def _check_one_device(func: Any, tensors: list[torch.Tensor], generator: torch.Generator | None) -> None:
     """Refuse what CUDA refuses: tensors or generators of two devices."""
-    tensors = _tensors(args, kwargs)
-    generator = kwargs.get("generator")
     mixed = generator is not None and generator._cdata not in PretendGenerator.addresses
     if func not in COPIES:
         host = [each for each in tensors if not isinstance(each, PretendTensor)]
