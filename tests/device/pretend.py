@@ -22,14 +22,11 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.optim.optimizer import _foreach_supported_types as _optimizer_types
 from torch.utils._foreach_utils import _foreach_supported_types as _norm_types
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 NAME = "pretend"
@@ -72,27 +69,28 @@ class PretendTensor(torch.Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        leaves, tree = tree_flatten((args, kwargs))
-        tensors = [each for each in leaves if isinstance(each, torch.Tensor)]
+        kwargs, tensors = kwargs or {}, list[torch.Tensor]()
+        raw_args, raw_kwargs = (
+            _map(_raw, args, tensors),
+            {k: _map(_raw, v, tensors) for k, v in kwargs.items()},
+        )
         _check_one_device(func, tensors, kwargs.get("generator"))
         _count(func, args, kwargs)
-        to_host = kwargs.get("device") is not None and _is_host(kwargs["device"])
-        args, kwargs = tree_unflatten(map(_raw, leaves), tree)
-        if kwargs.get("device") is not None:
-            kwargs["device"] = torch.device("cpu")
-        found = func(*args, **kwargs)
+        given = kwargs.get("device")
+        if given is not None:
+            raw_kwargs["device"] = torch.device("cpu")
+        found = func(*raw_args, **raw_kwargs)
+        if given is not None and _is_host(given):
+            return found
         known = {id(_raw(each)): each for each in tensors}
-        for each in tensors:
-            if each.shape != _raw(each).shape or each.stride() != _raw(each).stride():
+
+        def wrapped(raw: torch.Tensor) -> torch.Tensor:
+            each = known[id(raw)] if id(raw) in known else cls(raw)
+            if each.shape != raw.shape or each.stride() != raw.stride():
                 raise NotImplementedError(f"{func} changes the shape of a tensor in place")
+            return each
 
-        def wrapped(each: Any) -> Any:
-            if not isinstance(each, torch.Tensor) or to_host:
-                return each
-            return known[id(each)] if id(each) in known else cls(each)
-
-        return tree_map(wrapped, found)
+        return _map(wrapped, found)
 
     def tolist(self) -> Any:
         """torch has no `tolist` for subclasses."""
@@ -106,7 +104,7 @@ class PretendGenerator(torch.Generator):
     """Takes the place of `torch.Generator`: also for the device, where it draws the numbers of the CPU's."""
 
     device: Any = torch.device("cpu")
-    addresses = set[int]()
+    addresses: ClassVar[set[int]] = set()
     """Of the device's generators: torch hands a kernel another object for the same generator."""
 
     def __new__(cls, device: Any = "cpu") -> PretendGenerator:
@@ -153,7 +151,7 @@ def _factory(op: Any) -> Any:
 
 def _same_kernel(op: Any) -> Any:
     """A kernel of CPU and CUDA that torch replaces by several operations elsewhere."""
-    return lambda *args: PretendTensor(op(*tree_map(_raw, args)))
+    return lambda *args: PretendTensor(op(*_map(_raw, args)))
 
 
 def _copy_from(source: Any, to: Any, non_blocking: bool = False) -> Any:
@@ -161,6 +159,15 @@ def _copy_from(source: Any, to: Any, non_blocking: bool = False) -> Any:
     _count(aten._copy_from.default, (source, to, non_blocking), {})
     _raw(to).copy_(_raw(source))
     return to
+
+
+def _map(change: Any, each: Any, seen: list[torch.Tensor] | None = None) -> Any:
+    """`change` applied to the tensors in nested lists and tuples, which are `seen`; other values stay."""
+    if isinstance(each, torch.Tensor):
+        if seen is not None:
+            seen.append(each)
+        return change(each)
+    return type(each)(_map(change, part, seen) for part in each) if type(each) in (list, tuple) else each
 
 
 def _raw(each: Any) -> Any:
@@ -187,7 +194,9 @@ def _count(func: Any, args: tuple, kwargs: dict[str, Any]) -> None:
     """Count the call if it makes the host wait."""
     if func in COPIES:
         to, source = _copied(func, args, kwargs)
-        blocking = to != source and args[0].numel() and not (kwargs.get("non_blocking") or args[2:3] == (True,))
+        blocking = (
+            to != source and args[0].numel() and not (kwargs.get("non_blocking") or args[2:3] == (True,))
+        )
         waits = blocking
     elif func in INDEXED:
         waits = any(each is not None and each.dtype == torch.bool for each in args[1])
