@@ -178,9 +178,9 @@ for run and twin, the norm of each factor's gradient, whether the norm of all is
 its P are finite (`NoiseTwin.update`); P and σ of run and twin (`Recorder`)."""
 
 
-@pytest.mark.parametrize("K", [1, 3])
-def test_a_step_waits_for_the_device_no_more_often_than_stated(model, K, cohort, tmp_path):
-    config = {"model": model, "checkpoint_every": 4}
+@pytest.mark.parametrize(("K", "mode"), [(1, None), (3, None), (3, "dropout"), (3, "recomputing")])
+def test_a_step_waits_for_the_device_no_more_often_than_stated(model, K, mode, cohort, tmp_path):
+    config = {"model": model, "checkpoint_every": 4, **MODES.get(mode, {})}
     found = syncs_of_a_step(cohort(K, **config), tmp_path)
     shared = SHARED.get(model, SHARED["llama"])
     assert found.total() <= shared + K * OWN, found

@@ -27,7 +27,6 @@ from typing import Any, ClassVar
 import torch
 from torch.optim.optimizer import _foreach_supported_types as _optimizer_types
 from torch.utils._foreach_utils import _foreach_supported_types as _norm_types
-from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 NAME = "pretend"
 aten = torch.ops.aten
@@ -127,6 +126,8 @@ class Backend:
 
 def register() -> None:
     """Make `pretend` a device of this process."""
+    from torch.utils.backend_registration import _setup_privateuseone_for_python_backend  # not in torch 2.6
+
     _setup_privateuseone_for_python_backend(NAME, Backend())
     torch.__future__.set_swap_module_params_on_conversion(True)  # else weights that are tied come apart
     for types in (_optimizer_types, _norm_types):
