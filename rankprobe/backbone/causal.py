@@ -114,8 +114,8 @@ def answer_logits(backbone: Backbone, inputs: ModelInput, answers: Int[Tensor, "
     whole = torch.cat([embeds, room], dim=1).scatter(1, index, backbone.embed(answers))
     before, first, needed = places - 1, 0, dict[str, Any]()
     if "logits_to_keep" in arguments(backbone):
-        first = int(before.min())
-        needed = {"logits_to_keep": torch.arange(first, int(before.max()) + 1, device=mask.device)}
+        first, last = torch.stack(before.aminmax()).tolist()
+        needed = {"logits_to_keep": torch.arange(first, last + 1, device=mask.device)}
     if states:
         needed["past_key_values"] = fixed_cache(states)
     everything = mask.new_ones(len(mask), n_read + whole.shape[1])

@@ -17,7 +17,7 @@ from rankprobe.backbone.base import Backbone, Decoding
 from rankprobe.backbone.causal import read_text
 from rankprobe.backbone.decoding import decoder_inputs, next_logits, row_groups, rows_of
 from rankprobe.backbone.offload import refetch_weights
-from rankprobe.backbone.score import TextBatch, label_logits
+from rankprobe.backbone.score import TextBatch, label_logits, widened
 from rankprobe.backbone.splice import PromptInput, splice
 from rankprobe.errors import RankprobeError
 from rankprobe.hub import first_line
@@ -211,7 +211,7 @@ def _logits_and_gradient(backbone: Backbone, P: Tensor, batch: TextBatch) -> lis
     P = P.clone().requires_grad_()
     with torch.enable_grad(), refetch_weights(backbone.model):
         found = label_logits(backbone, [PromptInput(P)], batch)
-        (gradient,) = torch.autograd.grad(found.double().logsumexp(-1).sum(), P)
+        (gradient,) = torch.autograd.grad(widened(found).logsumexp(-1).sum(), P)
     return [found.detach(), gradient]
 
 
@@ -238,7 +238,7 @@ def difference(found: Tensor, expected: Tensor) -> float:
 
     The median, because some models give a few tokens logits of −∞ or near it.
     """
-    found, expected = found.double().cpu(), expected.double().cpu()
+    found, expected = found.cpu().double(), expected.cpu().double()  # in this order: MPS has no float64
     deviations = (expected - expected.median()).abs()
     spread = float(deviations.median()) or float(deviations.mean()) or 1.0
     apart = float((found - expected).abs().masked_fill(found == expected, 0).mean()) / spread

@@ -57,7 +57,7 @@ def losses(backbone: Backbone, prompt_inputs: Sequence[PromptInput], batch: Text
 
     Members share only the forward pass, so the gradient of a loss reaches that member's prompt alone.
     """
-    logits = _widened(label_logits(backbone, prompt_inputs, batch))
+    logits = widened(label_logits(backbone, prompt_inputs, batch))
     members = zip(logits.split(list(batch.rows)), batch.labels.split(list(batch.rows)), strict=True)
     return [
         functional.cross_entropy(member.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
@@ -65,7 +65,7 @@ def losses(backbone: Backbone, prompt_inputs: Sequence[PromptInput], batch: Text
     ]
 
 
-def _widened(logits: Tensor) -> Tensor:
+def widened(logits: Tensor) -> Tensor:
     """Logits in float32 or float64: sums of log-probabilities in bfloat16 are too coarse to compare."""
     return logits if logits.dtype == torch.float64 else logits.float()
 
@@ -120,7 +120,7 @@ def likeliest(
         answers = [row[number] if number < len(row) else row[0] for row in candidates]
         labels = pad_sequence([torch.tensor(each) for each in answers], True, IGNORED).to(inputs.mask.device)
         loss = functional.cross_entropy(
-            _widened(logits_of(labels)).transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
+            widened(logits_of(labels)).transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
         )
         present = torch.tensor([number < len(row) for row in candidates])
         scores[present, number] = -loss.sum(1).cpu().double()[present]

@@ -71,13 +71,21 @@ def collate(
     target_rows = members if target_rows is None else target_rows
     sources = [data.sources[row] for member in members for row in member]
     targets = [data.targets[row] for member in target_rows for row in member]
+    padded = [
+        _padded(sources, pad_id),
+        _padded([[1] * len(ids) for ids in sources], 0),
+        _padded(targets, IGNORED),
+    ]
+    # One copy instead of three: a GPU makes the host wait for each.
+    on_device = torch.cat(padded, dim=1).to(device).split([each.shape[1] for each in padded], dim=1)
+    input_ids, attention_mask, labels = (each.contiguous() for each in on_device)
     return TextBatch(
         rows=[len(member) for member in members],
         source_lengths=[max(len(data.sources[row]) for row in member) for member in members],
         target_lengths=[max(len(data.targets[row]) for row in member) for member in target_rows],
-        input_ids=_padded(sources, pad_id).to(device),
-        attention_mask=_padded([[1] * len(ids) for ids in sources], 0).to(device),
-        labels=_padded(targets, IGNORED).to(device),
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        labels=labels,
     )
 
 

@@ -123,8 +123,9 @@ def relative_distance(P: Tensor, saved: Tensor) -> float:
     """‖P − saved‖ / ‖saved‖ in Frobenius norms, in float64; infinite for other shapes or `saved` = 0."""
     if P.shape != saved.shape:
         return math.inf
-    distance = float(torch.linalg.vector_norm(P.double() - saved.double()))
-    norm = float(torch.linalg.vector_norm(saved.double()))
+    P, saved = P.cpu().double(), saved.cpu().double()  # MPS has no float64
+    distance = float(torch.linalg.vector_norm(P - saved))
+    norm = float(torch.linalg.vector_norm(saved))
     if distance == 0:
         return 0.0
     return distance / norm if norm else math.inf

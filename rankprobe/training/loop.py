@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+import torch
+
 from rankprobe.backbone import fingerprint, losses, refetch_weights, training_mode
 from rankprobe.data import collate
 from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
@@ -73,8 +75,9 @@ def forward_backward(session: Session, step: int, members: Sequence[RunState]) -
         with mode as in_training, refetch_weights(backbone.model):
             values = losses(in_training, prompts, batch)
             total_loss(values, [member.method for member in members]).backward()
-        for member, value in zip(members, values, strict=True):
-            member.loss = float(value.detach())
+        # One copy to the host for all members.
+        for member, value in zip(members, torch.stack(values).detach().tolist(), strict=True):
+            member.loss = value
 
 
 def evaluate_and_record(
