@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -311,9 +312,10 @@ def _standardized_effect(df: int) -> float:
     The other tail is left out, as its probability is below 1e-6 there.
     """
     critical = _t_quantile(df, LEVEL / 2)
-    return float(
-        optimize.brentq(lambda x: stats.nct.sf(critical, df, x) - POWER, critical / 2, 2 * critical + 2)
+    found: Any = optimize.brentq(
+        lambda x: stats.nct.sf(critical, df, x) - POWER, critical / 2, 2 * critical + 2
     )
+    return float(found)
 
 
 def _rounded_up(value: float) -> str:

@@ -119,7 +119,7 @@ def null_run(kind: str, seed: int, twins: Sequence[str] = tuple(TWINS)) -> pd.Da
         P, sigma = prompt(trained), trained.diagonal()
         assert sigma is not None
         eranks = rank.erank_rv(rank.singular_values(np.stack([P, P - P0])), SHAPE)
-        found[name] = [rank.sign_counts(sigma.detach().numpy())["n_positive"], *eranks]
+        found[name] = [rank.sign_counts(sigma.detach().numpy())["n_positive"], *np.atleast_1d(eranks)]
     readings = pd.DataFrame(found, index=pd.Index(READINGS, name="reading"), dtype=float).reset_index()
     return readings.assign(kind=kind, seed=seed)
 

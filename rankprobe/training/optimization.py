@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -70,15 +71,20 @@ class Optimization:
         Raises:
             RunFailed: a gradient is not finite; nothing was changed.
         """
-        norms = {name: _gradient_norm(factor) for name, factor in self.method.named_parameters()}
         norm = nn.utils.get_total_norm([p.grad for p in self.trained.values() if p.grad is not None])
-        if not torch.isfinite(norm):
-            raise RunFailed(f"gradient norm {float(norm):g} over the factors")
+        factors = dict(self.method.named_parameters())
+        grads = {name: factor.grad for name, factor in factors.items() if factor.grad is not None}
+        norms = [torch.linalg.vector_norm(grad) for grad in grads.values()]
+        # One copy to the host for all norms.
+        total, *each = torch.stack([norm.to(norms[0]) if norms else norm, *norms]).tolist()
+        if not math.isfinite(total):
+            raise RunFailed(f"gradient norm {total:g} over the factors")
         nn.utils.clip_grads_with_norm_(self.trained.values(), self.config.clip_norm, norm)
         return {
             "lr": take_step(self.optimizer, self.config, step, self.total_steps),
-            "grad_norm": float(norm),
-            **{f"grad_norm_{name}": value for name, value in norms.items()},
+            "grad_norm": total,
+            **{f"grad_norm_{name}": 0.0 for name in factors},
+            **{f"grad_norm_{name}": value for name, value in zip(grads, each, strict=True)},
         }
 
     def update_with(self, gradient: NDArray[np.float64], step: int) -> None:
@@ -114,7 +120,3 @@ class Optimization:
             }
             if moments:
                 self.optimizer.state[parameter] = moments
-
-
-def _gradient_norm(parameter: nn.Parameter) -> float:
-    return 0.0 if parameter.grad is None else float(torch.linalg.vector_norm(parameter.grad))

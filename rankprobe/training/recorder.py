@@ -68,15 +68,21 @@ class Recorder:
         self.total_steps = total_steps
         self.taken = set(taken)
         self.logs = {name: AppendLog(folder / f"{name}.jsonl") for name in LOGS}
-        self.sigma = {prefix: _sigma(method) for prefix, method in self._methods().items()}
+        self.sigma = self._diagonals()
 
-    def _methods(self) -> dict[str, Method]:
-        """By column prefix: the method of the run, and those of its twins until they diverge."""
-        own = {twin_prefix(kind): self.twins.methods[kind] for kind in self.twins.active}
-        return {"": self.method, **own}
+    def _diagonals(self) -> dict[str, NDArray[np.float64]]:
+        """By column prefix: σ of the run, and of its twins until they diverge; {} without a diagonal."""
+        sigma = self.method.diagonal()
+        if sigma is None:
+            return {}
+        diagonals = {"": _numpy(sigma)}
+        if self.twins.active:
+            stack = _numpy(self.twins.sigma)
+            diagonals |= {twin_prefix(kind): stack[i] for kind, i in self.twins.active.items()}
+        return diagonals
 
     def _prompts(self) -> dict[str, NDArray[np.float64]]:
-        """The prompts of `_methods`, (n, d)."""
+        """By column prefix: P of the run, and of its twins until they diverge, (n, d)."""
         prompts = {"": _numpy(self.method())}
         if self.twins.active:
             stack = _numpy(self.twins.P)
@@ -129,14 +135,10 @@ class Recorder:
     def _signs(self) -> dict[str, int]:
         """Sign counts of σ and revived entries, of methods that have a diagonal."""
         row: dict[str, int] = {}
-        methods = self._methods()
-        self.sigma = {prefix: sigma for prefix, sigma in self.sigma.items() if prefix in methods}
-        for prefix, method in methods.items():
-            before, after = self.sigma[prefix], _sigma(method)
-            if before is not None and after is not None:
-                counts = {**sign_counts(after), "n_revived": revived(before, after)}
-                row |= {f"{prefix}{name}": value for name, value in counts.items()}
-                self.sigma[prefix] = after
+        before, self.sigma = self.sigma, self._diagonals()
+        for prefix, after in self.sigma.items():
+            counts = {**sign_counts(after), "n_revived": revived(before[prefix], after)}
+            row |= {f"{prefix}{name}": value for name, value in counts.items()}
         return row
 
     def _spectra(self, step: int) -> dict[str, NDArray[np.float64]]:
@@ -179,7 +181,7 @@ class Recorder:
         return dict(zip(matrices, stack, strict=True))
 
     def _named_sigma(self) -> dict[str, NDArray[np.float64]]:
-        return {f"{prefix}sigma": s for prefix, s in self.sigma.items() if s is not None}
+        return {f"{prefix}sigma": s for prefix, s in self.sigma.items()}
 
     def _from_hooks(
         self, step: int, row: Mapping[str, Any], evals: Sequence[Mapping[str, Any]]
@@ -241,11 +243,6 @@ def _long(step: int, vectors: Mapping[str, NDArray[np.float64]]) -> list[dict[st
         for name, vector in vectors.items()
         for i, value in enumerate(vector.tolist())
     ]
-
-
-def _sigma(method: Method) -> NDArray[np.float64] | None:
-    sigma = method.diagonal()
-    return None if sigma is None else _numpy(sigma)
 
 
 def _numpy(tensor: Tensor) -> NDArray[np.float64]:

@@ -133,7 +133,7 @@ class RunState:
         signs = self.twins.gradients.signs(step, n_rows)
         if signs is not None:
             copy = self.P.detach().clone().requires_grad_()
-            self.flip = Flip(copy, torch.from_numpy(signs).to(copy))
+            self.flip = Flip(copy, torch.from_numpy(signs).to(copy.dtype).to(copy.device))
         return PromptInput(self.P, self.method.text_shift(), self.flip)
 
     @torch.no_grad()

@@ -31,12 +31,14 @@ class Twins:
         gradients: follows the gradients of the run, and makes those of the twins.
         methods: the method of each twin by kind.
         P: the prompts of all twins, (T, n, d), with the graph that the next update needs.
+        sigma: their diagonals, (T, r); (T, 0) for methods without one.
         diverged: the step at which a twin diverged, by kind.
         problems: what was not finite then, by kind.
     """
 
     P: Float[Tensor, "T n d"]
     penalty: Float[Tensor, " T"]
+    sigma: Float[Tensor, "T r"]
 
     def __init__(self, optimization: Optimization, kinds: Sequence[str], seed: int) -> None:
         self.kinds = tuple(kinds)
@@ -78,7 +80,10 @@ class Twins:
         return statistics
 
     def _apply(self, step: int, gradients: Float[Tensor, "T n d"], active: Sequence[str]) -> None:
-        given = [(self.P, gradients.to(self.P)), (self.penalty, torch.ones_like(self.penalty))]
+        given = [
+            (self.P, gradients.to(self.P.dtype).to(self.P.device)),
+            (self.penalty, torch.ones_like(self.penalty)),
+        ]
         used = [(tensor, grad) for tensor, grad in given if tensor.requires_grad]
         torch.autograd.backward([tensor for tensor, _ in used], [grad for _, grad in used])
         found = [p.grad.flatten(1) for p in self.stack.values() if p.grad is not None]
@@ -144,9 +149,9 @@ class Twins:
 
     @torch.enable_grad()
     def _forward(self) -> None:
-        """Compute the prompts and penalties of all twins."""
+        """Compute prompts, penalties and diagonals of all twins."""
         factors = {f"method.{name}": parameter for name, parameter in self.stack.items()}
-        self.P, self.penalty = vmap(lambda each: functional_call(self._produce, each))(factors)
+        self.P, self.penalty, self.sigma = vmap(lambda each: functional_call(self._produce, each))(factors)
 
 
 def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -155,12 +160,16 @@ def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 class _Produce(nn.Module):
-    """P and the penalty of a method, in one call for `functional_call`."""
+    """P, penalty and diagonal of a method, in one call for `functional_call`."""
 
     def __init__(self, method: Method) -> None:
         super().__init__()
         self.method = method
 
-    def forward(self) -> tuple[Tensor, Tensor]:
-        P, penalty = self.method(), self.method.penalty()
-        return P, P.new_zeros(()) if penalty is None else penalty
+    def forward(self) -> tuple[Tensor, Tensor, Tensor]:
+        P, penalty, sigma = self.method(), self.method.penalty(), self.method.diagonal()
+        return (
+            P,
+            P.new_zeros(()) if penalty is None else penalty,
+            P.new_zeros(0) if sigma is None else sigma.clone(),
+        )
