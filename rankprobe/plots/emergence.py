@@ -94,9 +94,9 @@ def _draw_columns(axes: Axes, group: Group, columns: dict[str, str]) -> None:
     """Draw logged columns and those of the noise twins over steps."""
     for column in columns:
         run_colour, twin_colour = COLOURS[column]
-        twins = twin_columns(group.steps, column).values()
+        twins = list(twin_columns(group.steps, column).values())
         if len(twins) == 1:
-            _draw_band(axes, group, next(iter(twins)), twin_colour, TWIN_LINE)
+            _draw_band(axes, group, twins[0], twin_colour, TWIN_LINE)
         elif twins:
             draw_envelope(axes, {twin: group.band(twin)["mean"] for twin in twins}, twin_colour, column)
         _draw_band(axes, group, column, run_colour, RUN_LINE)

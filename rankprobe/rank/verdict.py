@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -312,10 +311,8 @@ def _standardized_effect(df: int) -> float:
     The other tail is left out, as its probability is below 1e-6 there.
     """
     critical = _t_quantile(df, LEVEL / 2)
-    found: Any = optimize.brentq(
-        lambda x: stats.nct.sf(critical, df, x) - POWER, critical / 2, 2 * critical + 2
-    )
-    return float(found)
+    bracket = (critical / 2, 2 * critical + 2)
+    return float(optimize.root_scalar(lambda x: stats.nct.sf(critical, df, x) - POWER, bracket=bracket).root)
 
 
 def _rounded_up(value: float) -> str:

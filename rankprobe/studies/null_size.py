@@ -118,8 +118,8 @@ def null_run(kind: str, seed: int, twins: Sequence[str] = tuple(TWINS)) -> pd.Da
     for name, trained in {"run": method, **null.methods}.items():
         P, sigma = prompt(trained), trained.diagonal()
         assert sigma is not None
-        eranks = rank.erank_rv(rank.singular_values(np.stack([P, P - P0])), SHAPE)
-        found[name] = [rank.sign_counts(sigma.detach().numpy())["n_positive"], *np.atleast_1d(eranks)]
+        eranks = np.atleast_1d(rank.erank_rv(rank.singular_values(np.stack([P, P - P0])), SHAPE))
+        found[name] = [rank.sign_counts(sigma.detach().numpy())["n_positive"], *eranks]
     readings = pd.DataFrame(found, index=pd.Index(READINGS, name="reading"), dtype=float).reset_index()
     return readings.assign(kind=kind, seed=seed)
 
