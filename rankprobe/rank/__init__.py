@@ -22,17 +22,28 @@ from rankprobe.rank.neighbors import nearest
 from rankprobe.rank.nulls import QUANTILE, SHUFFLES, gaussian_like, permutation_edge, shuffled
 from rankprobe.rank.spectra import NotConverged, gram_singular_values, singular_values
 from rankprobe.rank.subspaces import directions, phi, phi_random, principal_angles, similarities
-from rankprobe.rank.truncation import KEEP_CHOICES, least_sufficient_k, log_spaced_ks, truncated
+from rankprobe.rank.truncation import (
+    KEEP_CHOICES,
+    ORDER_CHOICES,
+    bisected_curve,
+    least_sufficient_k,
+    log_spaced_ks,
+    sensitivities,
+    sufficient_bracket,
+    truncated,
+)
 from rankprobe.rank.verdict import Verdict, verdict
 
 __all__ = [
     "KEEP_CHOICES",
     "LOGGED",
     "MEASURES",
+    "ORDER_CHOICES",
     "QUANTILE",
     "SHUFFLES",
     "NotConverged",
     "Verdict",
+    "bisected_curve",
     "directions",
     "energy_rank",
     "erank_energy",
@@ -56,11 +67,13 @@ __all__ = [
     "principal_angles",
     "rank_rtol_1e2",
     "revived",
+    "sensitivities",
     "shuffled",
     "sign_counts",
     "similarities",
     "singular_values",
     "stable_rank",
+    "sufficient_bracket",
     "truncated",
     "verdict",
 ]
