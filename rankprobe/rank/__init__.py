@@ -1,6 +1,7 @@
 """Rank measures and their nulls: functions of matrices and singular values, in float64, without torch."""
 
 from rankprobe.rank.diagonal import revived, sign_counts
+from rankprobe.rank.intervals import mean_interval, share_interval
 from rankprobe.rank.measures import (
     LOGGED,
     MEASURES,
@@ -53,6 +54,7 @@ __all__ = [
     "gram_singular_values",
     "least_sufficient_k",
     "log_spaced_ks",
+    "mean_interval",
     "measure",
     "measure_spectrum",
     "mp_edge",
@@ -68,6 +70,7 @@ __all__ = [
     "rank_rtol_1e2",
     "revived",
     "sensitivities",
+    "share_interval",
     "shuffled",
     "sign_counts",
     "similarities",

@@ -113,8 +113,8 @@ def test_seeds_without_a_functional_rank_are_counted(tmp_path):
     ]
     used = findings(runs)[-1]
     assert used.startswith(
-        "The functional rank is 6 ± 2.8 of P (defined for 2 of 3 seeds, as the others do not exceed the baseline; "
-        "2–20 from the lowest to the highest limit of the seeds' own intervals, each of 95 % over dev examples) and 6"
+        "2 of 3 seeds learned, as their score exceeds the baseline (9% to 99%, the 95 % interval of Clopper and "
+        "Pearson). The functional rank is 6 ± 2.8 of P (mean of the 2 of 3 seeds that learned; 2–20 from the lowest to the highest limit of the seeds' own intervals, each of 95 % over dev examples) and 6"
     )
 
 
@@ -123,7 +123,7 @@ def test_limits_of_several_seeds_are_not_called_an_interval_of_the_mean(tmp_path
         [run(tmp_path, seed, truncation=truncation) for seed, truncation in enumerate(truncations(4, 8))]
     )[-1]
     assert "(mean of 2 seeds; 2–16 from the lowest to the highest limit of the seeds' own intervals" in used
-    assert "95 % interval" not in used
+    assert "the 95 % interval over" not in used
     one = findings([run(tmp_path, 9, truncation=TRUNCATION)])[-1]
     assert one.endswith("(95 % interval over dev examples).")
 
