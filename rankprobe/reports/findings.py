@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from rankprobe.errors import RankprobeError
-from rankprobe.rank import mean_interval, share_interval, verdict
+from rankprobe.rank import share_interval, verdict
+from rankprobe.reports.used import rank_interval
 from rankprobe.runs import Run
 
 SIGNS = ("positive", "negative", "zero")
@@ -173,9 +174,8 @@ def _functional_rank(rows: Sequence[Row], name: str, n_seeds: int) -> str:
     which = f"mean of {n_seeds} seeds"
     if len(rows) < n_seeds:
         which = f"mean of the {len(rows)} of {n_seeds} seeds that learned"
-    resampled = [row["resampled"] for row in rows if row.get("resampled")]
-    if len(rows) > 1 and len(resampled) == len(rows) and len({len(each) for each in resampled}) == 1:
-        low, high = mean_interval(np.array(resampled, dtype=np.float64))
+    low, high = rank_interval(rows) if len(rows) > 1 else (np.nan, np.nan)
+    if not np.isnan(low):
         interval = f"{low:.1f}–{high:.1f}, the 95 % interval over seeds and dev examples"
     else:
         interval = (

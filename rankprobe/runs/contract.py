@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from rankprobe.settings import RENAMED_SETTINGS, Settings
 
@@ -117,14 +117,14 @@ class CutRow(Settings, extra="ignore"):
 class CurveRow(CutRow):
     """The score of a truncated prompt by one metric."""
 
-    k: int
+    k: int = Field(ge=0, lt=2**31)
     split: str
     scoring: str | None = None
     metric: str
     value: float
     baseline: float
-    n_examples: int | None = None
-    n_invalid: int | None = None
+    n_examples: int | None = Field(default=None, ge=0, lt=2**31)
+    n_invalid: int | None = Field(default=None, ge=0, lt=2**31)
 
 
 class RankRow(CutRow):

@@ -151,3 +151,31 @@ def test_readings_that_some_seeds_lack_say_how_many_seeds_have_them(tmp_path):
         "P has numerical rank 100 (1 of 2 seeds); its effective rank is 80.5 (1 of 2 seeds), its noise twin's 9 "
         "(1 of 2 seeds)."
     )
+
+
+def test_several_seeds_have_an_interval_over_seeds_and_examples(tmp_path):
+    rows = [
+        {"functional_rank": r, "below": r - 1, "low": r, "high": r + 1, "resampled": [r, None, r + 1]}
+        for r in (4, 8)
+    ]
+    runs = [run(tmp_path, seed, truncation={"P": row}) for seed, row in enumerate(rows)]
+    assert findings(runs)[-1].startswith(
+        "2 of 2 seeds learned, as their score exceeds the baseline (16% to 100%, the 95 % interval of Clopper and "
+        "Pearson). The functional rank is 6 ± 2.8 of P (mean of 2 seeds; 4.0–9.0, the 95 % interval over seeds and "
+        "dev examples): this many"
+    )
+
+
+def test_a_rank_between_two_measured_k_is_a_range(tmp_path):
+    row = {"functional_rank": 18, "below": 10, "low": 11, "high": 32}
+    assert "is 11 to 18 (11–32) of P: " in findings([run(tmp_path, truncation={"P": row})])[-1]
+
+
+def test_orders_of_directions_are_named_and_not_mixed(tmp_path):
+    row = TRUNCATION["P"] | {"order": "sensitivity"}
+    runs = [run(tmp_path, 1, truncation={"P": row}), run(tmp_path, 2, truncation=TRUNCATION)]
+    assert "singular directions, most sensitive first, keep" in findings(runs[:1])[-1]
+    assert findings(runs)[-1] == (
+        "The functional ranks of the seeds are of different orders of directions; measure them alike: "
+        f"rankprobe truncate {runs[0].path} {runs[1].path}"
+    )
