@@ -102,11 +102,12 @@ def truncate(
     k: Annotated[
         list[int] | None,
         option(
-            "--k", "Number of directions; repeatable; unset: 10 values, then bisection", metavar="INT", min=0
+            "--k", "Number of directions; repeatable; unset: 9 values, then bisection", metavar="INT", min=0
         ),
     ] = None,
     order: Annotated[
-        str, option("--order", "First the directions of: singular (value) or sensitivity", default="singular")
+        str,
+        option("--order", "What comes first: singular (largest values) or sensitivity", default="singular"),
     ] = "singular",
     which: Which = "final",
     device: Device = None,

@@ -85,8 +85,8 @@ def truncate(
 
     By default four curves have the same nine k, denser where small. Bisection adds k to the curves of P and
     of P0 plus ΔP, until their functional ranks are exact between two neighbours; see `rank.bisected_curve`.
-    For n = 100 these are about 52 truncated prompts, and 54 unless a check finds a fall below the level: 36,
-    and usually 8 for each of the two curves.
+    For n = 100 these are at most 54 truncated prompts: 36, and up to nine for each of the two curves. Only a
+    check that finds a fall below the level adds more.
 
     Args:
         run: a finished run with a prompt.
@@ -202,7 +202,10 @@ def functional_rank(
 
     The interval is of 95 %, by bootstrap over examples: the whole measurement is repeated on each resample.
     A resample knows its rank only up to the next smaller measured k, as `below`; the lower limit is that of
-    the smallest rank it may have.
+    the smallest rank it may have. `studies.coverage` measures how often the interval contains the rank on all
+    texts and all k: in 95 % of cases or more with 100 examples or more. With 56 examples it does so in 9 of
+    10 cases, and fails from above: the last 5 % of the gain are then one or two examples, which a small set
+    may not contain.
 
     Args:
         ks: ascending; the last is the whole prompt.

@@ -40,7 +40,7 @@ def used(frames: Frames, score: str = "last", where: Mapping[str, Sequence[str]]
 
     Returns:
         Numbers of seeds and of those that learned, the interval of this share in percent, and for P and dP
-        mean and interval. There is no interval for a single seed of a file of an earlier version.
+        mean and interval. Files of earlier versions give no interval of a mean over several seeds.
 
     Raises:
         RankprobeError: an unknown score, no run has a functional rank, or two runs of one row have the same
@@ -54,7 +54,7 @@ def used(frames: Frames, score: str = "last", where: Mapping[str, Sequence[str]]
     if runs.empty:
         raise RankprobeError("no finished run has a functional rank; measure it: rankprobe truncate RUN")
     cut = [ranks[run_id]["P"] for run_id in runs["run_id"]]
-    runs = runs.assign(**{name: [row.get(name) for row in cut] for name in CUT})
+    runs = runs.assign(**{name: pd.Series([row.get(name) for row in cut], dtype=object) for name in CUT})
     settings = shared_settings([*frames.settings, *CUT], *FREE)
     rows = []
     for _, part in runs.groupby(["model_label", "data_label", "method"], sort=False):
@@ -100,7 +100,8 @@ def rank_interval(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
         The limits; NaN without rows, or if a file of an earlier version lacks the ranks of the resamples.
     """
     if len(rows) == 1:
-        return tuple(np.nan if rows[0][name] is None else float(rows[0][name]) for name in ("low", "high"))
+        low, high = (np.nan if rows[0][name] is None else float(rows[0][name]) for name in ("low", "high"))
+        return low, high
     resampled = [row.get("resampled") for row in rows]
     if not resampled or not all(resampled) or len({len(each or []) for each in resampled}) > 1:
         return np.nan, np.nan

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float, Float64
 
 from rankprobe.config import RunConfig
 from rankprobe.data.encoding import encode
@@ -91,9 +91,7 @@ def planted_answers(
         yield (answers == target).numpy(), constant
 
 
-def planted_prompt(
-    trained: Float64[np.ndarray, "n d"], rng: np.random.Generator
-) -> Float64[np.ndarray, "n d"]:
+def planted_prompt(trained: Float[np.ndarray, "n d"], rng: np.random.Generator) -> Float64[np.ndarray, "n d"]:
     """A trained prompt of random rank, plus a random matrix of low rank and noise; see `planted_answers`."""
     n, d = trained.shape
     (P,) = truncated(trained, [int(rng.integers(1, n + 1))], "top")
@@ -149,7 +147,7 @@ def interval_coverage(
 
 def _measured(
     correct: Bool[np.ndarray, "ks dev"], constant: Bool[np.ndarray, "answers dev"], rng: np.random.Generator
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """The functional rank on one dev set, its interval, and the number of measured k."""
     curve = bisected_curve(
         lambda ks: correct[ks].mean(1).tolist(),

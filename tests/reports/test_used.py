@@ -9,7 +9,6 @@ from test_tables import frames, miniature
 
 from rankprobe.errors import RankprobeError
 from rankprobe.reports import TABLES, render
-from rankprobe.runs import Frames
 
 
 def truncated(folder, *ranks: float | None, **changes) -> list[dict]:
@@ -26,9 +25,7 @@ def truncated(folder, *ranks: float | None, **changes) -> list[dict]:
 
 
 def table(*runs: dict) -> list[dict]:
-    loaded = frames(*runs)
-    settings = [*loaded.settings]
-    return TABLES["used"](Frames(loaded.runs, *[loaded.steps] * 4, settings)).frame.to_dict("records")
+    return TABLES["used"](frames(*runs)).frame.to_dict("records")
 
 
 def test_seeds_that_learned_are_counted_and_averaged_alone(tmp_path):
