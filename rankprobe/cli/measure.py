@@ -103,8 +103,14 @@ def truncate(
     run: RunList,
     k: Annotated[
         list[int] | None,
-        option("--k", "Number of directions to keep; repeatable; unset: 12 values", metavar="INT", min=0),
+        option(
+            "--k", "Number of directions; repeatable; unset: 9 values, then bisection", metavar="INT", min=0
+        ),
     ] = None,
+    order: Annotated[
+        str,
+        option("--order", "What comes first: singular (largest values) or sensitivity", default="singular"),
+    ] = "singular",
     which: Which = "final",
     device: Device = None,
     runs_dir: RunsDir = Path("runs"),
@@ -112,26 +118,31 @@ def truncate(
     """Score a trained prompt with only k of its singular directions.
 
     The curves show which rank the prompt uses. They are saved in the run folder.
-    Draw them with: rankprobe plot truncation
+    Without --k, bisection makes the functional rank exact.
+    Draw the curves with: rankprobe plot truncation
     """
     from rankprobe.evaluation.truncation import save_truncation
     from rankprobe.evaluation.truncation import truncate as truncate_run
     from rankprobe.runs import find_run
 
     for trained in [find_run(name, runs_dir) for name in run]:
-        result = truncate_run(trained, ks=k, which=checked_which(which), device=device)
+        result = truncate_run(trained, ks=k, which=checked_which(which), device=device, order=order)
         save_truncation(trained, result)
         metric = result.curves["metric"].iloc[0]
         curves = result.curves[result.curves["metric"] == metric]
         name = curves["kept"].str.cat(curves["matrix"], sep=" of ")
         wide = curves.assign(curve=name).pivot(index="k", columns="curve", values="value")
         first = curves.iloc[0]
-        title = f"{trained.id}: {first['split']} {metric} with k singular directions, {first['data']}"
+        kept = "k singular directions" + (", most sensitive first" if order == "sensitivity" else "")
+        title = f"{trained.id}: {first['split']} {metric} with {kept}, {first['data']}"
         typer.echo(plain(title))
-        typer.echo(wide[list(dict.fromkeys(name))].to_string(float_format="{:.1f}".format))
+        typer.echo(wide[list(dict.fromkeys(name))].to_string(float_format="{:.1f}".format, na_rep=""))
         typer.echo(f"baseline {first['baseline']:.1f}")
         for row in result.functional_rank.to_dict("records"):
             typer.echo(_format_functional_rank(row))
+        for matrix, rows in result.profile.dropna(subset="k").groupby("matrix", sort=False):
+            ks = [f"{row['share']:.0%}: {_up_to(row['below'], row['k'])}" for row in rows.to_dict("records")]
+            typer.echo(f"least k of {matrix} by share of the gain: {', '.join(ks)}")
 
 
 def calibrate(
@@ -215,9 +226,14 @@ def _format_functional_rank(row: dict[Any, Any]) -> str:
         return f"functional rank of {row['matrix']}: undefined, the score is not above the baseline"
     unsure = f", undefined in {1 - row['defined']:.0%} of resamples" if row["defined"] < 1 else ""
     return (
-        f"functional rank of {row['matrix']}: {row['functional_rank']:.0f} "
+        f"functional rank of {row['matrix']}: {_up_to(row['below'], row['functional_rank'])} "
         f"({row['low']:.0f}–{row['high']:.0f}{unsure}), the least k that keeps 95 % of the gain over baseline"
     )
+
+
+def _up_to(below: float, k: float) -> str:
+    """A least k that is known to be above `below` and at most `k`: one number if it is exact."""
+    return f"{k:.0f}" if k - below == 1 else f"{below + 1:.0f} to {k:.0f}"
 
 
 def _resolve(text: str, runs_dir: Path) -> list[Path]:

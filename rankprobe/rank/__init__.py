@@ -1,6 +1,7 @@
 """Rank measures and their nulls: functions of matrices and singular values, in float64, without torch."""
 
 from rankprobe.rank.diagonal import revived, sign_counts
+from rankprobe.rank.intervals import mean_interval, share_interval
 from rankprobe.rank.measures import (
     EDGES,
     LOGGED,
@@ -32,7 +33,16 @@ from rankprobe.rank.nulls import (
 from rankprobe.rank.signflip import FLIPS, edge_of_flips, signflip_edge, signflipped
 from rankprobe.rank.spectra import NotConverged, gram_singular_values, singular_values
 from rankprobe.rank.subspaces import directions, phi, phi_random, principal_angles, similarities
-from rankprobe.rank.truncation import KEEP_CHOICES, least_sufficient_k, log_spaced_ks, truncated
+from rankprobe.rank.truncation import (
+    KEEP_CHOICES,
+    ORDER_CHOICES,
+    bisected_curve,
+    least_sufficient_k,
+    log_spaced_ks,
+    sensitivities,
+    sufficient_bracket,
+    truncated,
+)
 from rankprobe.rank.verdict import Place, Verdict, place, verdict, verdicts
 
 __all__ = [
@@ -41,11 +51,13 @@ __all__ = [
     "KEEP_CHOICES",
     "LOGGED",
     "MEASURES",
+    "ORDER_CHOICES",
     "QUANTILE",
     "SHUFFLES",
     "NotConverged",
     "Place",
     "Verdict",
+    "bisected_curve",
     "directions",
     "edge_of_flips",
     "energy_rank",
@@ -57,6 +69,7 @@ __all__ = [
     "haar_like",
     "least_sufficient_k",
     "log_spaced_ks",
+    "mean_interval",
     "measure",
     "measure_spectrum",
     "mp_edge",
@@ -72,6 +85,8 @@ __all__ = [
     "principal_angles",
     "rank_rtol_1e2",
     "revived",
+    "sensitivities",
+    "share_interval",
     "shuffled",
     "sign_counts",
     "signflip_edge",
@@ -79,6 +94,7 @@ __all__ = [
     "similarities",
     "singular_values",
     "stable_rank",
+    "sufficient_bracket",
     "truncated",
     "verdict",
     "verdicts",

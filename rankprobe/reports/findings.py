@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from rankprobe.errors import RankprobeError
-from rankprobe.rank import Verdict, verdicts
+from rankprobe.rank import Verdict, share_interval, verdicts
+from rankprobe.reports.used import rank_interval
 from rankprobe.runs import Run
 from rankprobe.twins import TWINS, twins_of
 
@@ -35,7 +36,7 @@ def findings(runs: Sequence[Run]) -> list[str]:
     - The rank *present* in P is its numerical rank, given with the effective rank of P and of its twins, and
       the verdict on the latter.
     - The rank *used* is the functional rank with its interval, known after `rankprobe truncate`. It is given
-      only if the score exceeds the baseline.
+      only if the score exceeds the baseline. Seeds that learned are counted, not averaged with the others.
     - If some seeds lack a number, the sentence says how many seeds have it.
 
     Raises:
@@ -156,25 +157,48 @@ def _used_rank(runs: Sequence[Run]) -> str:
     if unmeasured:
         return f"The functional rank is not known yet; measure it: rankprobe truncate {' '.join(unmeasured)}"
     ranks = [row for _, truncation in results if truncation for row in truncation["functional_rank"]]
+    if len(orders := {row["order"] for row in ranks}) > 1:
+        paths = " ".join(shlex.quote(str(run.path)) for run in runs)
+        return (
+            "The functional ranks of the seeds are of different orders of directions; measure them alike: "
+            f"rankprobe truncate {paths}"
+        )
+    by_matrix = {name: [row for row in ranks if row["matrix"] == name] for name in ("P", "dP")}
+    learned = _learned([row["functional_rank"] is not None for row in by_matrix["P"]])
     parts = []
     for matrix, name in (("P", "P"), ("dP", "ΔP (added to P0)")):
-        defined = [row for row in ranks if row["matrix"] == matrix and row["functional_rank"] is not None]
+        defined = [row for row in by_matrix[matrix] if row["functional_rank"] is not None]
         if defined:
             parts.append(_functional_rank(defined, name, len(runs)))
     if not parts:
-        return "The score does not exceed the baseline, so the functional rank is undefined."
+        return f"{learned}The score does not exceed the baseline, so the functional rank is undefined."
     interval = " (95 % interval over dev examples)" if len(runs) == 1 else ""
+    directions = "singular directions" + (", most sensitive first," if orders == {"sensitivity"} else "")
     return (
-        f"The functional rank is {' and '.join(parts)}: this many singular directions keep 95 % of the gain "
-        f"over the baseline{interval}."
+        f"{learned}The functional rank is {' and '.join(parts)}: this many {directions} keep 95 % of the "
+        f"gain over the baseline{interval}."
+    )
+
+
+def _learned(learned: Sequence[bool]) -> str:
+    """A sentence about the number of seeds that learned, with its interval; empty for one seed."""
+    if len(learned) < 2:
+        return ""
+    count, n = sum(learned), len(learned)
+    low, high = share_interval(count, n)
+    return (
+        f"{count} of {n} seeds learned, as their score exceeds the baseline ({low:.0%} to {high:.0%}, the "
+        "95 % interval of Clopper and Pearson). "
     )
 
 
 def _functional_rank(rows: Sequence[Row], name: str, n_seeds: int) -> str:
     """The functional rank of one matrix.
 
-    For several seeds, the sentence gives the lowest and the highest limit of their intervals. This range is
-    not an interval of the mean, and the sentence does not call it one.
+    For several seeds, it is the mean over those that learned, with an interval over seeds and examples. Files
+    of earlier versions do not contain the ranks of the resamples. Then the sentence gives the lowest and the
+    highest limit of the seeds' intervals. This range is not an interval of the mean, and the sentence does
+    not call it one.
 
     Args:
         rows: functional ranks of the seeds that have one.
@@ -189,14 +213,22 @@ def _functional_rank(rows: Sequence[Row], name: str, n_seeds: int) -> str:
         defined < 1
     )
     if n_seeds == 1:
+        below = _column(rows, "below")
+        if below and rows[0]["functional_rank"] - below[0] > 1:
+            rank = f"{below[0] + 1:.0f} to {rank}"
         return f"{rank} ({limits}{unsure}) of {name}"
     which = f"mean of {n_seeds} seeds"
     if len(rows) < n_seeds:
-        which = f"defined for {len(rows)} of {n_seeds} seeds, as the others do not exceed the baseline"
-    return (
-        f"{rank} of {name} ({which}; {limits} from the lowest to the highest limit of the seeds' own "
-        f"intervals, each of 95 % over dev examples{unsure})"
-    )
+        which = f"mean of the {len(rows)} of {n_seeds} seeds that learned"
+    low, high = rank_interval(rows) if len(rows) > 1 else (np.nan, np.nan)
+    if not np.isnan(low):
+        interval = f"{low:.1f}–{high:.1f}, the 95 % interval over seeds and dev examples"
+    else:
+        interval = (
+            f"{limits} from the lowest to the highest limit of the seeds' own intervals, each of 95 % over "
+            "dev examples"
+        )
+    return f"{rank} of {name} ({which}; {interval}{unsure})"
 
 
 def _column(rows: Sequence[Row], name: str) -> list[float]:

@@ -17,7 +17,7 @@ from jaxtyping import Float, Shaped
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.lfs import check_lfs
 from rankprobe.runs.checksums import checked_metadata, read_checked_json, write_checked_json
-from rankprobe.runs.contract import Manifest, current_name, upgraded, with_current_names
+from rankprobe.runs.contract import Manifest, current_name, truncation_tables, upgraded, with_current_names
 from rankprobe.runs.files import temporary
 from rankprobe.runs.lock import is_being_written, writing
 from rankprobe.runs.logs import last_row, read_log, read_parquet
@@ -116,7 +116,10 @@ class Run:
         write_checked_json(self.path / MANIFEST, {**self.manifest, **changes})
 
     def truncation(self) -> dict[str, Any] | None:
-        """Return the results of `rankprobe truncate`, or None: lists of rows `curves` and `functional_rank`.
+        """Return the results of `rankprobe truncate`, or None: `curves`, `functional_rank` and `profile`.
+
+        Each is a list of rows, as `evaluation.Truncation` describes them. A file of an earlier version has no
+        profile, and its order is `singular`.
 
         Raises:
             RankprobeError: the file is damaged.
@@ -126,7 +129,10 @@ class Run:
             results = read_checked_json(path) if path.exists() else None
         except RankprobeError as error:
             raise RankprobeError(f"{error}; run rankprobe truncate again") from None
-        return results and {name: [with_current_names(row) for row in rows] for name, rows in results.items()}
+        try:
+            return None if results is None else truncation_tables(results)
+        except RankprobeError as error:
+            raise RankprobeError(f"{path}: {error}; run rankprobe truncate again") from None
 
     def tensors(self) -> dict[str, Shaped[np.ndarray, " ..."]]:
         """Return the tensors of `prompt.safetensors`: `P0`, `best`, `final`, and factors as `factor.<name>`.

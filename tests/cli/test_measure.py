@@ -202,6 +202,10 @@ def test_analyze_prints_findings_and_truncate_adds_to_them(here, capsys):
     assert [line.split()[0] for line in shown.splitlines()[2:6]] == ["k", "1", "4", "8"]
     run("analyze", trained.id)
     assert "rankprobe truncate" not in capsys.readouterr().out
+    run("truncate", trained.id, "--order", "sensitivity")
+    shown = capsys.readouterr().out
+    assert "accuracy with k singular directions, most sensitive first, miniature CB" in shown
+    assert {row["order"] for row in (trained.truncation() or {})["curves"]} == {"sensitivity"}
     run("plot", "truncation")
     provenance = json.loads((here / "figures" / "truncation.json").read_text())
     assert [each["run_id"] for each in provenance["runs"]] == [trained.id]

@@ -121,8 +121,8 @@ def test_seeds_without_a_functional_rank_are_counted(tmp_path):
     ]
     used = findings(runs)[-1]
     assert used.startswith(
-        "The functional rank is 6 ± 2.8 of P (defined for 2 of 3 seeds, as the others do not exceed the baseline; "
-        "2–20 from the lowest to the highest limit of the seeds' own intervals, each of 95 % over dev examples) and 6"
+        "2 of 3 seeds learned, as their score exceeds the baseline (9% to 99%, the 95 % interval of Clopper and "
+        "Pearson). The functional rank is 6 ± 2.8 of P (mean of the 2 of 3 seeds that learned; 2–20 from the lowest to the highest limit of the seeds' own intervals, each of 95 % over dev examples) and 6"
     )
 
 
@@ -131,7 +131,7 @@ def test_limits_of_several_seeds_are_not_called_an_interval_of_the_mean(tmp_path
         [run(tmp_path, seed, truncation=truncation) for seed, truncation in enumerate(truncations(4, 8))]
     )[-1]
     assert "(mean of 2 seeds; 2–16 from the lowest to the highest limit of the seeds' own intervals" in used
-    assert "95 % interval" not in used
+    assert "the 95 % interval over" not in used
     one = findings([run(tmp_path, 9, truncation=TRUNCATION)])[-1]
     assert one.endswith("(95 % interval over dev examples).")
 
@@ -231,3 +231,31 @@ def test_the_level_is_for_all_readings_together(tmp_path):
     assert ": not distinguishable from its null (least detectable effect" in findings(runs)[0]
     vanilla = [run(tmp_path, 9 + i, n_positive=counts[i], P_erank_rv=None) for i in range(5)]
     assert ": above its null" in findings(vanilla)[0]
+
+
+def test_several_seeds_have_an_interval_over_seeds_and_examples(tmp_path):
+    rows = [
+        {"functional_rank": r, "below": r - 1, "low": r, "high": r + 1, "resampled": [r, None, r + 1]}
+        for r in (4, 8)
+    ]
+    runs = [run(tmp_path, seed, truncation={"P": row}) for seed, row in enumerate(rows)]
+    assert findings(runs)[-1].startswith(
+        "2 of 2 seeds learned, as their score exceeds the baseline (16% to 100%, the 95 % interval of Clopper and "
+        "Pearson). The functional rank is 6 ± 2.8 of P (mean of 2 seeds; 4.0–9.0, the 95 % interval over seeds and "
+        "dev examples): this many"
+    )
+
+
+def test_a_rank_between_two_measured_k_is_a_range(tmp_path):
+    row = {"functional_rank": 18, "below": 10, "low": 11, "high": 32}
+    assert "is 11 to 18 (11–32) of P: " in findings([run(tmp_path, truncation={"P": row})])[-1]
+
+
+def test_orders_of_directions_are_named_and_not_mixed(tmp_path):
+    row = TRUNCATION["P"] | {"order": "sensitivity"}
+    runs = [run(tmp_path, 1, truncation={"P": row}), run(tmp_path, 2, truncation=TRUNCATION)]
+    assert "singular directions, most sensitive first, keep" in findings(runs[:1])[-1]
+    assert findings(runs)[-1] == (
+        "The functional ranks of the seeds are of different orders of directions; measure them alike: "
+        f"rankprobe truncate {runs[0].path} {runs[1].path}"
+    )

@@ -123,6 +123,21 @@ def test_functional_ranks_say_how_many_seeds_have_one():
     assert (row["functional_rank"], row["functional_rank_seeds"], row["seeds"]) == (4.0, 1, 2)
 
 
+def test_seeds_that_learned_are_counted():
+    (row,) = capacity(made({"last": 90.0}, {"seed": 2, "last": 40.0}, {"seed": 3, "last": 91.0})).to_dict(
+        "records"
+    )
+    assert (row["seeds"], row["learned"]) == (3, 2)
+    assert (row["learned_low"], row["learned_high"]) == pytest.approx((0.094, 0.992), abs=0.001)
+
+
+def test_a_functional_rank_in_the_order_of_sensitivity_is_not_averaged_with_others():
+    ranks = [{"functional_rank": 4.0, "functional_rank_order": "singular"},
+             {"functional_rank": 9.0, "functional_rank_order": "sensitivity", "seed": 2}]  # fmt: skip
+    (row,) = capacity(made(*ranks)).to_dict("records")
+    assert (row["functional_rank"], row["functional_rank_seeds"]) == (4.0, 1)
+
+
 def test_d90_is_beside_vanilla_runs_of_the_same_settings():
     own = {"method": "subspace", "bottleneck": None}
     tried = [own | {"dimension": size, "last": last} for size, last in ((10, 50.0), (100, 91.0))]
