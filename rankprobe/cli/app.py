@@ -65,7 +65,7 @@ def train(
 ) -> None:
     """Train a soft prompt with any method; list them with: rankprobe methods
 
-    Turn a flag off with --no-FLAG, for example --no-twin.
+    Turn a flag off with --no-FLAG, for example --no-dropout.
     """
     if resume and overwrite:
         raise RankprobeError("--resume and --overwrite exclude each other; give one")
@@ -109,11 +109,11 @@ def probe(
     train(settings, config, seed, runs_dir, name, resume, overwrite)
 
 
-PROBE_HELP = """Train the paper's rank probe, together with its noise twin.
+PROBE_HELP = """Train the paper's rank probe, together with its noise twins.
 
-The noise twin is the same prompt and optimizer, fed Gaussian noise as large as the real gradients.
+A noise twin is the same prompt and optimizer, fed gradients as large as the real ones that carry no task.
 Without settings this is a demonstration: bundled CB and model, stopped after epoch 50 of 100.
-Turn a flag off with --no-FLAG, for example --no-twin."""
+Turn a flag off with --no-FLAG, for example --no-dropout."""
 app.command(name="probe", help=PROBE_HELP, cls=SettingsCommand, rich_help_panel=TRAIN)(
     with_settings(probe, without=("seed",), fixed={"method": "probe"})
 )
