@@ -1,7 +1,7 @@
-"""The cost of rank measures and noise twin: `python benchmarks/diagnostics.py` (or `make bench`).
+"""The cost of rank measures and noise twins: `python benchmarks/diagnostics.py` (or `make bench`).
 
 Trains the probe on a T5-Small with random weights. In each step it times the training (forward, backward,
-update), the diagnostics (rank measures and logs, spectra every 50 steps as by default), and the noise twin.
+update), the diagnostics (rank measures and logs, spectra every 50 steps as by default), and the noise twins.
 Prints means over the steps and their ratios to the training. Checkpoints, once per epoch, are not included.
 """
 
@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
@@ -23,7 +24,7 @@ from rankprobe.training.checkpoints import new_folder, restore
 from rankprobe.training.run_state import RunState
 from rankprobe.training.session import Session, open_session
 
-PARTS = ("training", "diagnostics", "twin")
+PARTS = ("training", "diagnostics", "twins")
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -37,16 +38,21 @@ def measure(session: Session, config: RunConfig, steps: int, folder: Path) -> di
     member = RunState(config, session, folder / "run")
     with new_folder(member, ["run"]):
         restore(member, None)
-    twin, member.twin = member.twin, None
     times: dict[str, list[float]] = {part: [] for part in PARTS}
+    update = member.twins.update
+
+    def timed_update(step: int, gradient: Any, flipped: Any = None) -> dict[str, float | None]:
+        start = time.perf_counter()
+        statistics = update(step, gradient, flipped)
+        times["twins"].append(time.perf_counter() - start)
+        return statistics
+
+    member.twins.update = timed_update
     for step in range(1, steps + 3):
         training = seconds(lambda step=step: loop.forward_backward(session, step, [member]))
         training += seconds(lambda step=step: member.update(step))
-        norm = member.row["grad_norm_P"]
-        twins = seconds(lambda step=step, norm=norm: twin.update(step, norm)) if twin else 0.0
-        diagnostics = seconds(lambda step=step: member.record(step))
-        for part, value in zip(PARTS, (training, diagnostics, twins), strict=True):
-            times[part].append(value)
+        times["training"].append(training - times["twins"][-1])
+        times["diagnostics"].append(seconds(lambda step=step: member.record(step)))
     return {part: values[2:] for part, values in times.items()}
 
 

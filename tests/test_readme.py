@@ -58,7 +58,7 @@ def test_documented_columns_are_logged(tmp_path):
     table = README.split("| column | meaning |")[1].split("\n\n")[0]
     for name in re.findall(r"`(\w+)`", table):
         assert name in steps, name
-    for prefix in ("dP_", "twin_"):
+    for prefix in ("dP_", "gaussian_", "haar_", "flip_example_", "flip_block_"):
         assert any(column.startswith(prefix) for column in steps)
 
 

@@ -7,6 +7,7 @@ Hugging Face models are used through `inputs_embeds`; no model code is copied.
     base          Backbone: the model as the rest of rankprobe sees it
     device_map    where accelerate puts the parts of a large model
     splice        the only code that joins P to a model
+    flip          a second gradient of the prompt, with a random sign for each text
     score         losses and answers of K prompts in one pass
     decoding      greedy decoding, in whichever way a model supports
     positions     how many tokens a model takes
@@ -19,6 +20,7 @@ from rankprobe.backbone.checkpointing import recomputing
 from rankprobe.backbone.device import chosen_device, chosen_dtype
 from rankprobe.backbone.dropout import MemberDropout
 from rankprobe.backbone.fingerprint import fingerprint
+from rankprobe.backbone.flip import Flip
 from rankprobe.backbone.load import check_model, load_backbone, location
 from rankprobe.backbone.offload import is_fetched, refetch_weights
 from rankprobe.backbone.positions import check_fits
@@ -30,6 +32,7 @@ from rankprobe.backbone.training_mode import training_mode
 __all__ = [
     "SHAPES",
     "Backbone",
+    "Flip",
     "MemberDropout",
     "PromptInput",
     "TextBatch",

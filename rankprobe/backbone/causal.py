@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from rankprobe.backbone.base import Backbone
+from rankprobe.backbone.flip import repeated
 
 if TYPE_CHECKING:
     from rankprobe.backbone.splice import ModelInput
@@ -23,13 +24,24 @@ PromptStates = Sequence[tuple[Tensor, Tensor]]
 """For each layer, the keys and values (R, heads, n, width) of the prompt of each row."""
 
 
-def prompt_states(backbone: Backbone, prompts: Float[Tensor, "K n d"], rows: Sequence[int]) -> PromptStates:
+def prompt_states(
+    backbone: Backbone,
+    prompts: Sequence[Float[Tensor, "n d"]],
+    rows: Sequence[int],
+    copies: Sequence[Float[Tensor, "n d"]] = (),
+    signs: Sequence[Tensor | None] | None = None,
+) -> PromptStates:
     """Let the model read K prompts, and repeat the states of each for its rows; differentiable.
+
+    Copies that collect a gradient with signs are read too: that costs as much as another prompt, not as much
+    as reading the prompt before each text.
 
     Args:
         backbone: a decoder-only model with `prompt_once`.
-        prompts: in its dtype.
+        prompts: K, in its dtype.
         rows: K counts with sum R.
+        copies: as in `flip.repeated`, in its dtype.
+        signs: likewise.
     """
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
@@ -44,15 +56,16 @@ def prompt_states(backbone: Backbone, prompts: Float[Tensor, "K n d"], rows: Seq
 
     states: Any = DynamicCache()
     states.layer_class_to_replicate = Kept
-    backbone.model.base_model(inputs_embeds=prompts, past_key_values=states, use_cache=True)  # no logits
+    read = torch.stack([*prompts, *copies])
+    backbone.model.base_model(inputs_embeds=read, past_key_values=states, use_cache=True)  # no logits
     if not states.layers:
         raise RuntimeError(f"{type(backbone.model).__name__} kept no keys and values of the prompt")
 
-    def repeated(tensor: Tensor) -> Tensor:
-        members = zip(tensor.split(1), rows, strict=True)
-        return torch.cat([member.expand(count, -1, -1, -1) for member, count in members])
+    def for_rows(tensor: Tensor) -> Tensor:
+        own, copied = tensor[: len(prompts)], tensor[len(prompts) :]
+        return repeated(own, rows, copied if copies else None, signs or [None] * len(prompts))
 
-    return [(repeated(layer.keys), repeated(layer.values)) for layer in states.layers]
+    return [(for_rows(layer.keys), for_rows(layer.values)) for layer in states.layers]
 
 
 def cache_of(states: PromptStates) -> Any:

@@ -11,13 +11,18 @@ from torch import Tensor
 
 from rankprobe.backbone.base import Backbone
 from rankprobe.backbone.causal import PromptStates, prompt_states
+from rankprobe.backbone.flip import Flip, repeated
 
 
 class PromptInput(NamedTuple):
-    """The part of a member in the input: a prompt, and a shift of the embeddings of the text."""
+    """The part of a member in the input: a prompt, and a shift of the embeddings of the text.
+
+    `flip` collects a second gradient of the prompt, with a sign for each text.
+    """
 
     P: Float[Tensor, "n d"]
     shift: Float[Tensor, "s d"] | None = None
+    flip: Flip | None = None
 
 
 class ModelInput(NamedTuple):
@@ -60,9 +65,12 @@ def splice(
     if any(each.shift is not None for each in prompt_inputs):
         parts = zip(prompt_inputs, text.split(list(rows)), strict=True)
         text = torch.cat([_shifted(part, each.shift) for each, part in parts])
+    flips = [each.flip for each in prompt_inputs]
+    copies = [flip.P.to(text.device, text.dtype) for flip in flips if flip]
+    signs = [flip and flip.signs.to(text.device) for flip in flips]
     if backbone.prompt_once and len(prompts[0]):
-        return ModelInput(text, attention_mask, prompt_states(backbone, torch.stack(prompts), rows))
-    soft = torch.cat([P.expand(count, -1, -1) for P, count in zip(prompts, rows, strict=True)])
+        return ModelInput(text, attention_mask, prompt_states(backbone, prompts, rows, copies, signs))
+    soft = repeated(torch.stack(prompts), rows, torch.stack(copies) if copies else None, signs)
     ones = attention_mask.new_ones(soft.shape[:2])
     return ModelInput(torch.cat([soft, text], dim=1), torch.cat([ones, attention_mask], dim=1))
 

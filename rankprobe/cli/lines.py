@@ -1,7 +1,11 @@
-"""Print lines that may contain names chosen by users."""
+"""Print lines that may contain names chosen by users; write numbers, and ranges of numbers, briefly."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
@@ -11,3 +15,25 @@ from rankprobe.text import plain
 def print_line(console: Console, text: object, style: str = "") -> None:
     """Print one line without markup, emoji codes, highlighting or wrapping; escape control characters."""
     console.print(Text(plain(text)), style=style, soft_wrap=True)
+
+
+def number(value: Any) -> str:
+    """A number as an integer if it is one, otherwise with one decimal; `-` if it is missing."""
+    if value is None or pd.isna(value):
+        return "-"
+    return f"{value:.0f}" if float(value).is_integer() else f"{value:.1f}"
+
+
+def number_range(values: Iterable[Any]) -> str:
+    """The range of the readings of twins; missing values are those of twins that diverged.
+
+    >>> number_range([45, 31, 40.5]), number_range([31]), number_range([45, None]), number_range([None])
+    ('31–45', '31', '45, 1 diverged', 'diverged')
+    """
+    every = list(values)
+    present = [value for value in every if not pd.isna(value)]
+    if not present:
+        return "diverged"
+    low, high = number(min(present)), number(max(present))
+    lost = len(every) - len(present)
+    return (low if low == high else f"{low}–{high}") + (f", {lost} diverged" if lost else "")

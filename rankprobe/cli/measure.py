@@ -28,8 +28,8 @@ COLUMNS = {
     "numerical_rank": "numerical",
     "erank_rv": "effective",
     "stable_rank": "stable",
-    "participation_ratio": "particip.",
     "energy_90": "energy-90",
+    "signflip_edge": "sign-flip",
     "gavish_donoho": "G.-Donoho",
     "permutation_edge": "permutation",
 }
@@ -39,6 +39,7 @@ CALIBRATION_COLUMNS = {
     "n_positive": "positive σ",
     "n_positive_minus_twin": "minus twin",
     "P_functional": "functional",
+    "P_signflip_edge": "sign-flip",
     "P_gavish_donoho": "G.-Donoho",
     "P_permutation_edge": "permutation",
     "P_erank_rv": "effective",
@@ -73,7 +74,8 @@ def analyze(
 ) -> None:
     """Measure the rank of prompts, and explain the readings of runs.
 
-    The value in brackets is the null: the measure after shuffling the entries of the matrix.
+    The value in brackets is the null: the mean over 20 copies of the matrix with random signs.
+    Prompts of runs are also compared with P0 and with noise twins.
     Needs no model and no network.
     """
     from rankprobe.reports import analyze as measure_places
@@ -101,8 +103,14 @@ def truncate(
     run: RunList,
     k: Annotated[
         list[int] | None,
-        option("--k", "Number of directions to keep; repeatable; unset: 12 values", metavar="INT", min=0),
+        option(
+            "--k", "Number of directions; repeatable; unset: 9 values, then bisection", metavar="INT", min=0
+        ),
     ] = None,
+    order: Annotated[
+        str,
+        option("--order", "What comes first: singular (largest values) or sensitivity", default="singular"),
+    ] = "singular",
     which: Which = "final",
     device: Device = None,
     runs_dir: RunsDir = Path("runs"),
@@ -110,26 +118,31 @@ def truncate(
     """Score a trained prompt with only k of its singular directions.
 
     The curves show which rank the prompt uses. They are saved in the run folder.
-    Draw them with: rankprobe plot truncation
+    Without --k, bisection makes the functional rank exact.
+    Draw the curves with: rankprobe plot truncation
     """
     from rankprobe.evaluation.truncation import save_truncation
     from rankprobe.evaluation.truncation import truncate as truncate_run
     from rankprobe.runs import find_run
 
     for trained in [find_run(name, runs_dir) for name in run]:
-        result = truncate_run(trained, ks=k, which=checked_which(which), device=device)
+        result = truncate_run(trained, ks=k, which=checked_which(which), device=device, order=order)
         save_truncation(trained, result)
         metric = result.curves["metric"].iloc[0]
         curves = result.curves[result.curves["metric"] == metric]
         name = curves["kept"].str.cat(curves["matrix"], sep=" of ")
         wide = curves.assign(curve=name).pivot(index="k", columns="curve", values="value")
         first = curves.iloc[0]
-        title = f"{trained.id}: {first['split']} {metric} with k singular directions, {first['data']}"
+        kept = "k singular directions" + (", most sensitive first" if order == "sensitivity" else "")
+        title = f"{trained.id}: {first['split']} {metric} with {kept}, {first['data']}"
         typer.echo(plain(title))
-        typer.echo(wide[list(dict.fromkeys(name))].to_string(float_format="{:.1f}".format))
+        typer.echo(wide[list(dict.fromkeys(name))].to_string(float_format="{:.1f}".format, na_rep=""))
         typer.echo(f"baseline {first['baseline']:.1f}")
         for row in result.functional_rank.to_dict("records"):
             typer.echo(_format_functional_rank(row))
+        for matrix, rows in result.profile.dropna(subset="k").groupby("matrix", sort=False):
+            ks = [f"{row['share']:.0%}: {_up_to(row['below'], row['k'])}" for row in rows.to_dict("records")]
+            typer.echo(f"least k of {matrix} by share of the gain: {', '.join(ks)}")
 
 
 def calibrate(
@@ -213,9 +226,14 @@ def _format_functional_rank(row: dict[Any, Any]) -> str:
         return f"functional rank of {row['matrix']}: undefined, the score is not above the baseline"
     unsure = f", undefined in {1 - row['defined']:.0%} of resamples" if row["defined"] < 1 else ""
     return (
-        f"functional rank of {row['matrix']}: {row['functional_rank']:.0f} "
+        f"functional rank of {row['matrix']}: {_up_to(row['below'], row['functional_rank'])} "
         f"({row['low']:.0f}–{row['high']:.0f}{unsure}), the least k that keeps 95 % of the gain over baseline"
     )
+
+
+def _up_to(below: float, k: float) -> str:
+    """A least k that is known to be above `below` and at most `k`: one number if it is exact."""
+    return f"{k:.0f}" if k - below == 1 else f"{below + 1:.0f} to {k:.0f}"
 
 
 def _resolve(text: str, runs_dir: Path) -> list[Path]:
@@ -256,22 +274,37 @@ def _existing(text: str, runs_dir: Path) -> list[Path]:
 
 
 def _format_readings(table: pd.DataFrame) -> str:
-    """Format one line per matrix: each measure, followed in brackets by its value for the shuffled matrix."""
-    import pandas as pd
+    """Format a line per matrix, with the sign-flip null in brackets; below it, one for P0 and each twin."""
+    from rankprobe.reports.readings import TWINS
 
-    table = table[table["measure"].isin(list(COLUMNS))]
     titles = _titles(table[["place", "prompt"]].itertuples(index=False, name=None))
-    lines = []
-    for (place, prompt, matrix), group in table.groupby(["place", "prompt", "matrix"], sort=False):
-        values = group.set_index("measure")
-        n, d = group.iloc[0][["n", "d"]]
-        cells = {
-            column: f"{values.at[name, 'value']:.3g} ({values.at[name, 'shuffled']:.3g})"
-            for name, column in COLUMNS.items()
-        }
-        title = titles[str(place), str(prompt)]
-        lines.append({"prompt": title, "matrix": matrix, "n × d": f"{n} × {d}", **cells})
-    return plain_lines(pd.DataFrame(lines).to_string(index=False))
+    nulls = [name for name in ("P0", *TWINS) if name in table]
+    lines: list[list[str]] = [["", *COLUMNS.values()]]
+    for (place, prompt), prompt_rows in table.groupby(["place", "prompt"], sort=False):
+        n, d = prompt_rows.iloc[0][["n", "d"]]
+        lines.append([f"{titles[str(place), str(prompt)]}, {n} × {d}"])
+        for matrix, rows in prompt_rows.groupby("matrix", sort=False):
+            readings = rows.set_index("measure").loc[list(COLUMNS)]
+            pairs = zip(readings["value"], readings["signflip"], strict=True)
+            lines.append([f"  {matrix}", *(f"{value:.3g} ({null:.3g})" for value, null in pairs)])
+            for name in nulls:
+                if readings[name].notna().any():
+                    lines.append([f"    {name}", *(_format_null(value) for value in readings[name])])
+    cells = [line for line in lines if len(line) > 1]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    text = "\n".join(
+        line[0].ljust(widths[0] if len(line) > 1 else 0)
+        + "".join(f"  {cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=False))
+        for line in lines
+    )
+    legend = "In brackets: mean of 20 copies of the matrix with random signs."
+    if any(table[name].notna().any() for name in nulls):
+        legend += "\nBelow a matrix: the same reading of P0, and of each noise twin at the last step."
+    return plain_lines(f"{text}\n\n{legend}")
+
+
+def _format_null(value: float) -> str:
+    return "-" if value != value else f"{value:.3g}"
 
 
 def _format_similarities(places: list[Path], directions: int) -> str:

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.progress import Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from rankprobe.cli.lines import print_line
+from rankprobe.cli.lines import number_range, print_line
 from rankprobe.text import plain
+from rankprobe.twins import twins_of
 
 if TYPE_CHECKING:
     from rankprobe.runs.step_record import StepRecord
@@ -23,7 +24,7 @@ LINES_PER_RUN = 20
 class RunProgress:
     """A training hook that shows step, loss, dev score with its baseline, and positive entries of σ.
 
-    The positive entries are followed by those of the noise twin.
+    The positive entries are followed by those of the noise twin, or by the range of several.
     """
 
     def __init__(self, console: Console, *, several: bool, start: str = "") -> None:
@@ -109,7 +110,7 @@ def _loss(row: Mapping[str, Any]) -> str:
 def _positive(row: Mapping[str, Any]) -> str:
     if "n_positive" not in row:
         return ""
-    if "twin_n_positive" not in row:
+    twins = [row[column] for column in twins_of(row, "n_positive").values()]
+    if not twins:
         return f"σ>0 {row['n_positive']}"
-    twin = row["twin_n_positive"]
-    return f"σ>0 {row['n_positive']} (twin {'diverged' if twin is None else twin})"
+    return f"σ>0 {row['n_positive']} ({'twins' if len(twins) > 1 else 'twin'} {number_range(twins)})"

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from rankprobe.cli.lines import print_line
+from rankprobe.cli.lines import number, number_range, print_line
 from rankprobe.errors import RankprobeError
 from rankprobe.runs import (
     HALF,
@@ -25,6 +25,7 @@ from rankprobe.runs import (
     scored_data_labels,
 )
 from rankprobe.text import plain_lines
+from rankprobe.twins import TWINS, twin_prefix, twins_of
 
 READINGS = {
     "n_positive": "positive entries of σ",
@@ -45,7 +46,7 @@ def summary(console: Console, run: Run) -> None:
         raise RankprobeError(f"{run.path} has no steps that can be read; train it again")
     row, first, last = frames.runs.iloc[0], frames.steps.iloc[0], frames.steps.iloc[-1]
     readings = [
-        (label, _change(first, last, column), _twin_change(first, last, column, row.get("twin_lost")))
+        (label, _change(first, last, column), _twin_change(first, last, column, row))
         for column, label in READINGS.items()
         if column in frames.steps
     ]
@@ -108,20 +109,22 @@ def _weights(row: pd.Series) -> str:
 def _change(first: pd.Series, last: pd.Series, column: str, prefix: str = "") -> str:
     if column not in last or pd.isna(last[column]):
         return ""
-    return f"{prefix}{_number(first[column])} → {_number(last[column])}"
+    return f"{prefix}{number(first[column])} → {number(last[column])}"
 
 
-def _twin_change(first: pd.Series, last: pd.Series, column: str, lost: Any) -> str:
-    """Return the change of the noise twin's column, or the step at which the twin diverged."""
-    if f"twin_{column}" in last and not pd.isna(lost):
-        return f"noise twin diverged at step {lost:.0f}"
-    return _change(first, last, f"twin_{column}", "noise twin ")
-
-
-def _number(value: Any) -> str:
-    if value is None or pd.isna(value):
-        return "-"
-    return f"{value:.0f}" if float(value).is_integer() else f"{value:.1f}"
+def _twin_change(first: pd.Series, last: pd.Series, column: str, row: pd.Series) -> str:
+    """Return the change of a noise twin's column, or of the range of several; and which twins diverged."""
+    columns = twins_of(map(str, last.index), column)
+    lost = {kind: row[f"{twin_prefix(kind)}lost"] for kind in columns if f"{twin_prefix(kind)}lost" in row}
+    lost = {kind: step for kind, step in lost.items() if not pd.isna(step)}
+    present = [name for kind, name in columns.items() if kind not in lost and not pd.isna(last[name])]
+    name = "noise twins" if len(columns) > 1 else "noise twin"
+    parts = [f"{name} {number_range(first[present])} → {number_range(last[present])}"] if present else []
+    parts += [
+        f"{TWINS[kind] if len(columns) > 1 else name} diverged at step {step:.0f}"
+        for kind, step in lost.items()
+    ]
+    return ", ".join(parts)
 
 
 def runs_table(runs: pd.DataFrame) -> str:
@@ -140,22 +143,27 @@ def runs_table(runs: pd.DataFrame) -> str:
             "data": run["data_label"],
             "model": run["model_label"],
             "step": f"{run['step']}/{run['total_steps']}",
-            "positive (twin)": _with_twin(run, "n_positive"),
-            "erank (twin)": _with_twin(run, "P_erank_rv"),
-            **{name: _number(run.get(name)) for name in ("best", "last", "baseline")},
+            "positive (twin)": _with_twins(run, "n_positive"),
+            "erank (twin)": _with_twins(run, "P_erank_rv"),
+            **{name: number(run.get(name)) for name in ("best", "last", "baseline")},
         }
         for run in runs.to_dict("records")
     ]
     return plain_lines(pd.DataFrame(rows).to_string(index=False))
 
 
-def _with_twin(last: Mapping[Any, Any], column: str) -> str:
+def _with_twins(last: Mapping[Any, Any], column: str) -> str:
+    """Return a reading with that of its noise twin, or the range of several, in parentheses."""
     if pd.isna(last.get(column)):
         return "-"
-    twin = last.get(f"twin_{column}")
-    if pd.notna(last.get("twin_lost")):
-        return f"{_number(last[column])} (diverged)"
-    return _number(last[column]) + (f" ({_number(twin)})" if pd.notna(twin) else "")
+    present, lost = [], 0
+    for kind, name in twins_of(map(str, last), column).items():
+        if pd.notna(last.get(f"{twin_prefix(kind)}lost")):
+            lost += 1
+        elif pd.notna(last[name]):
+            present.append(last[name])
+    twins = [*present, *[None] * lost]
+    return number(last[column]) + (f" ({number_range(twins)})" if twins else "")
 
 
 def task_summary(console: Console, name: str, data: str, targets: str, tokenizer: str | None) -> None:

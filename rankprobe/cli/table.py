@@ -24,7 +24,7 @@ Output = Annotated[Path | None, option("--output", "Write the table to this file
 
 
 def table(
-    name: Annotated[str, typer.Argument(help="table1, table2, table3 or table4")],
+    name: Annotated[str, typer.Argument(help="table1, table2, table3, table4 or used")],
     format: Format = "terminal",
     score: Score = "last",
     where: Where = None,
@@ -35,6 +35,7 @@ def table(
 
     table1: scores. table2: sizes of the splits. table3: deviations over seeds.
     table4: scores of residual prompts of 10 tokens.
+    used (not in the paper): functional ranks over seeds, after rankprobe truncate.
     Comparable numbers of the paper are printed below ours.
     If --where names a setting twice, either value matches.
     """

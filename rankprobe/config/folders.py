@@ -52,8 +52,9 @@ def _config_of_earlier_version(path: Path) -> RunConfig | None:
 def _is_same_run(asked: RunConfig, then: RunConfig) -> bool:
     """Whether an earlier run is what is asked for; an unset dtype asks for that of the run's device.
 
-    The order of batches may differ: earlier versions had `batch_order="own"` only.
+    The order of batches and the twins may differ: earlier versions had `batch_order="own"` and the Gaussian
+    twin only.
     """
-    dtype, free = asked.dtype or then.default_dtype, {"dtype", "batch_order"}
+    dtype, free = asked.dtype or then.default_dtype, {"dtype", "batch_order", "twin"}
     one, other = ({k: v for k, v in each.identity().items() if k not in free} for each in (asked, then))
     return one == other and dtype == then.dtype

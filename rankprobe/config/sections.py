@@ -24,6 +24,7 @@ from rankprobe.errors import RankprobeError
 from rankprobe.hub import SECRET
 from rankprobe.settings import Settings, absolute
 from rankprobe.tasks import PLACES, TASKS
+from rankprobe.twins import ALL_TWINS, NO_TWIN, TWINS, parse_twins
 
 
 class TaskConfig(Settings):
@@ -176,7 +177,10 @@ class TrainingConfig(Settings):
 class LoggingConfig(Settings):
     """What is logged, and when. None of it changes the training."""
 
-    twin: bool = Field(default=True, description="Train a noise twin, the null of every reading")
+    twin: str = Field(
+        default=ALL_TWINS,
+        description="Noise twins, the nulls of each reading: gaussian,haar,flip-example,flip-block or none",
+    )
     rank_every: PositiveInt = Field(default=1, description="Steps between rank measures")
     spectrum_every: PositiveInt = Field(default=50, description="Steps between spectra of P, ΔP and σ")
     eval_every: PositiveInt | None = Field(
@@ -185,3 +189,10 @@ class LoggingConfig(Settings):
     checkpoint_every: PositiveInt | None = Field(
         default=None, description="Steps between checkpoints; unset: at each evaluation"
     )
+
+    @field_validator("twin", mode="before")
+    @classmethod
+    def _known_twins(cls, value: object) -> str:
+        if not isinstance(value, str):
+            raise RankprobeError(f"twin is {value!r}; give 'none', or some of {', '.join(TWINS)}")
+        return ",".join(parse_twins(value)) or NO_TWIN

@@ -1,6 +1,6 @@
 """Random numbers as a function of (seed, stream, step), so that no generator state has to be saved.
 
-A run draws its initial parameters, batch orders, dropout masks and the noise of its twin from separate
+A run draws its initial parameters, batch orders, dropout masks and the noise of its twins from separate
 streams, each indexed by epoch or step. So a resumed run needs no generator state, an evaluation or a hook
 cannot change later draws, and a member of a cohort draws what it would draw alone.
 """
@@ -10,7 +10,18 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-STREAMS = {"init": 0, "order": 1, "dropout": 2, "twin": 3, "shots": 4, "control": 5, "shared order": 6}
+STREAMS = {
+    "init": 0,
+    "order": 1,
+    "dropout": 2,
+    "gaussian": 3,
+    "shots": 4,
+    "control": 5,
+    "shared order": 6,
+    "haar": 7,
+    "flip-example": 8,
+    "flip-block": 9,
+}
 
 
 def _sequence(seed: int, stream: str, index: int) -> np.random.SeedSequence:

@@ -2,13 +2,14 @@
 
 The modules:
 
-    load        backbone and prompt of a finished run
-    scoring     answers and scores of K prompts in one pass; training uses it at each evaluation
-    evaluate    scores of finished runs, alone or by majority vote
-    prediction  answers to new texts
-    truncation  scores with only some singular directions: the rank that a prompt uses
-    neighbors   the vocabulary nearest to each prompt token
-    export      a prompt in the formats of other tools
+    load         backbone and prompt of a finished run
+    scoring      answers and scores of K prompts in one pass; training uses it at each evaluation
+    evaluate     scores of finished runs, alone or by majority vote
+    prediction   answers to new texts
+    truncation   scores with only some singular directions: the rank that a prompt uses
+    sensitivity  the gradient of the training loss at a trained prompt
+    neighbors    the vocabulary nearest to each prompt token
+    export       a prompt in the formats of other tools
 """
 
 from rankprobe.config.folders import config_of

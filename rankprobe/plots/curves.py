@@ -37,8 +37,9 @@ CURVE_COLUMNS = ["method", "variant", "curve"]
 UNDRAWN_SETTINGS = ("twin",)
 """Settings that do not change how a run is drawn."""
 
-CUT_COLUMNS = ["prompt", "split"]
-"""Columns of a truncation curve: which prompt was truncated, and on which rows it was scored."""
+CUT_COLUMNS = ["prompt", "split", "order"]
+"""Columns of a truncation curve: which prompt was truncated, on which rows it was scored, and which singular
+directions come first."""
 
 LEFT_OUT_K = "values of k that only some seeds were cut at are left out"
 

@@ -1,6 +1,8 @@
-"""Rank over training: the paper's Figures 3 and 9, with the noise twin of each curve."""
+"""Rank over training: the paper's Figures 3 and 9, with the noise twins of each curve."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,7 +14,8 @@ from rankprobe.plots.legend import finish_figure
 from rankprobe.plots.marks import start_at_zero
 from rankprobe.plots.panels import even_columns, panel_blocks, panels
 from rankprobe.plots.save import attach_run_ids
-from rankprobe.plots.style import COLOURS, RUN_LINE, TWIN_LINE, style
+from rankprobe.plots.style import COLOURS, RUN_LINE, TWIN_LINE, Look, style
+from rankprobe.plots.twins import draw_envelope, twin_columns, twin_label, twins_note
 from rankprobe.runs import Frames
 
 SIGNS = {"n_positive": "positive", "n_negative": "negative"}
@@ -22,8 +25,9 @@ RANKS = {"P_numerical_rank": "numerical rank", "P_erank_rv": "effective rank"}
 def fig3(frames: Frames, *, look: str = "screen") -> Figure:
     """Numbers of positive and negative entries of σ over training: a panel per group of probe runs.
 
-    Source: Xiao et al. (2023), Figure 3. Differs: each curve has its noise twin (dashed), and several seeds
-    are drawn as their mean with a band from minimum to maximum.
+    Source: Xiao et al. (2023), Figure 3. Differs: each curve has its noise twin (dashed), or the area between
+    its lowest and its highest noise twin, and several seeds are drawn as their mean with a band from minimum
+    to maximum.
 
     Raises:
         RankprobeError: no probe run has logged a step.
@@ -36,7 +40,7 @@ def fig3(frames: Frames, *, look: str = "screen") -> Figure:
         for axes, group in zip(all_axes, groups, strict=True):
             axes.set_title(group.title)
             _draw_signs(axes, group)
-        finish_figure(figure, sizes, handles=_legend_handles(SIGNS))
+        _finish(figure, sizes, groups, SIGNS)
     return attach_run_ids(figure, all_run_ids(groups))
 
 
@@ -64,7 +68,7 @@ def fig9(frames: Frames, *, look: str = "screen") -> Figure:
                 _draw_columns(ranks, group, RANKS)
                 ranks.set_ylabel("rank of P")
         columns_drawn = (SIGNS if any(map(_has_diagonal, groups)) else {}) | RANKS
-        finish_figure(figure, sizes, handles=_legend_handles(columns_drawn))
+        _finish(figure, sizes, groups, columns_drawn)
     return attach_run_ids(figure, all_run_ids(groups))
 
 
@@ -87,10 +91,14 @@ def _draw_signs(axes: Axes, group: Group) -> None:
 
 
 def _draw_columns(axes: Axes, group: Group, columns: dict[str, str]) -> None:
-    """Draw logged columns and those of the noise twin over steps."""
+    """Draw logged columns and those of the noise twins over steps."""
     for column in columns:
         run_colour, twin_colour = COLOURS[column]
-        _draw_band(axes, group, f"twin_{column}", twin_colour, TWIN_LINE)
+        twins = list(twin_columns(group.steps, column).values())
+        if len(twins) == 1:
+            _draw_band(axes, group, twins[0], twin_colour, TWIN_LINE)
+        elif twins:
+            draw_envelope(axes, {twin: group.band(twin)["mean"] for twin in twins}, twin_colour, column)
         _draw_band(axes, group, column, run_colour, RUN_LINE)
     axes.set_xlabel("step (optimizer updates)")
     start_at_zero(axes)
@@ -105,11 +113,12 @@ def _draw_band(axes: Axes, group: Group, column: str, colour: str, line: dict) -
         axes.fill_between(band.index, band["min"], band["max"], color=colour, alpha=0.2, linewidth=0)
 
 
-def _legend_handles(columns: dict[str, str]) -> list[Line2D]:
-    """Legend handles of each column and its noise twin."""
+def _finish(figure: Figure, sizes: Look, groups: Sequence[Group], columns: dict[str, str]) -> None:
+    """Add a legend with an entry for each column and for its noise twins."""
+    kinds = dict.fromkeys(kind for group in groups for c in columns for kind in twin_columns(group.steps, c))
     handles = []
     for column, name in columns.items():
         run_colour, twin_colour = COLOURS[column]
         handles.append(Line2D([], [], color=run_colour, label=name, **RUN_LINE))
-        handles.append(Line2D([], [], color=twin_colour, label=f"{name}, noise twin", **TWIN_LINE))
-    return handles
+        handles.append(Line2D([], [], color=twin_colour, label=f"{name}, {twin_label(kinds)}", **TWIN_LINE))
+    finish_figure(figure, sizes, twins_note(kinds), handles=handles)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from rankprobe.errors import RankprobeError
+from rankprobe.plots.twins import twin_columns
 from rankprobe.runs import Frames, over_seeds, replicates, setting_text, shared_settings
 from rankprobe.text import plain
+from rankprobe.twins import TWINS
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,8 @@ def _notes(runs: pd.DataFrame) -> list[str]:
     if len(unfinished):
         steps = ", ".join(f"{row.status} at {row.step}/{row.total_steps}" for row in unfinished.itertuples())
         lines.append(f"not finished: {steps}")
-    diverged = runs["twin_lost"].dropna() if "twin_lost" in runs else []
-    if len(diverged):
-        steps = ", ".join(f"{step:.0f}" for step in diverged)
-        lines.append(f"noise twin diverged in {len(diverged)} of {len(runs)} runs (step {steps})")
+    for kind, column in twin_columns(runs, "lost").items():
+        lost = runs[column].dropna()
+        steps = ", ".join(f"{step:.0f}" for step in lost)
+        lines.append(f"{TWINS[kind]} diverged in {len(lost)} of {len(runs)} runs (step {steps})")
     return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -21,7 +22,9 @@ from rankprobe.plots.panels import fit_row_labels, panels
 from rankprobe.plots.save import attach_run_ids
 from rankprobe.plots.scores import panel_title, require_runs, runs_by_panel
 from rankprobe.plots.style import BASELINE_LINE, COLOURS, RUN_LINE, TWIN_LINE, style
+from rankprobe.plots.twins import draw_envelope, twin_columns, twin_label, twins_note
 from rankprobe.runs import Frames
+from rankprobe.twins import TWINS
 
 COUNT_LABEL = "positive entries of σ, last step"
 
@@ -34,9 +37,11 @@ DOTS: dict[str, dict[str, str]] = {
     "none": {"label": "true labels", "color": "#0b3c6f", "marker": "o"},
     "shuffle-labels": {"label": "labels of other rows", "color": "#c2571a", "marker": "s"},
     "random-labels": {"label": "random labels", "color": "#e8b54a", "marker": "D"},
-    "twin": {"label": "noise twin", "color": "#9a9a9a", "marker": "^"},
 }
-"""Label, colour and marker in `controls`, of runs by their setting `control`, and of noise twins."""
+"""Label, colour and marker in `controls`, of runs by their setting `control`."""
+
+TWIN_COLOUR, TWIN_MARKERS = "#9a9a9a", dict(zip(TWINS, "^v<>", strict=True))
+"""Colour and markers in `controls`, of noise twins by kind."""
 
 LABEL_LETTERS = 36
 """Maximum number of letters in a line of a row's label."""
@@ -48,7 +53,8 @@ DOT_DISTANCE = 0.2
 def grid(frames: Frames, *, look: str = "screen") -> Figure:
     """Final number of positive entries of σ over the learning rate: a curve per initial σ.
 
-    A panel per task and model. Runs are solid; their noise twins are dashed and lighter.
+    A panel per task and model. Runs are solid. Their noise twins are lighter: a dashed line, or the area
+    between the lowest and the highest of several.
 
     Raises:
         RankprobeError: no finished run of the probe.
@@ -63,32 +69,44 @@ def grid(frames: Frames, *, look: str = "screen") -> Figure:
         for axes, part in zip(all_axes, parts, strict=True):
             points += _draw_over_rate(axes, part)
             axes.set_title(panel_title(part))
-        finish_figure(figure, sizes, seeds_note(points))
+        notes = [seeds_note(points), twins_note(twin_columns(runs, "n_positive"))]
+        finish_figure(figure, sizes, "; ".join(filter(None, notes)))
     return attach_run_ids(figure, runs["run_id"])
 
 
 def _draw_over_rate(axes: Axes, runs: pd.DataFrame) -> list[pd.DataFrame]:
     """Draw the curves of runs and twins over the learning rate; return the points."""
-    all_points = []
-    for column, style_of, suffix in (
-        ("n_positive", RUN_LINE, ""),
-        ("twin_n_positive", TWIN_LINE, ", noise twin"),
-    ):
-        points = curve_points(runs[runs[column].notna()], "learning_rate", column)
-        for line, part in each_curve(points):
-            (run_colour, twin_colour), marker = VARIANT_STYLES[part["variant"].iloc[0] % len(VARIANT_STYLES)]
-            colour = run_colour if column == "n_positive" else twin_colour
-            label = line["label"].removeprefix("probe, ") + suffix
-            draw_curve(axes, part, color=colour, marker=marker, label=label, **style_of)
-        all_points.append(points)
+    points = _points_over_rate(runs, "n_positive")
+    for label, (run_colour, _), marker, part in _curves(points):
+        draw_curve(axes, part, color=run_colour, marker=marker, label=label, **RUN_LINE)
+    twins = twin_columns(runs, "n_positive")
+    of_twins = [_points_over_rate(runs, column).assign(twin=kind) for kind, column in twins.items()]
+    for label, (_, twin_colour), marker, part in _curves(pd.concat(of_twins)) if twins else ():
+        label = f"{label}, {twin_label(twins)}"
+        if len(twins) == 1:
+            draw_curve(axes, part, color=twin_colour, marker=marker, label=label, **TWIN_LINE)
+        else:
+            means = {str(kind): one.set_index("x")["mean"] for kind, one in part.groupby("twin")}
+            draw_envelope(axes, means, twin_colour, label)
     log_axis(axes.xaxis, runs["learning_rate"])
     start_at_zero(axes)
     axes.set(xlabel="peak learning rate", ylabel=COUNT_LABEL)
-    return all_points
+    return [points, *of_twins]
+
+
+def _points_over_rate(runs: pd.DataFrame, column: str) -> pd.DataFrame:
+    return curve_points(runs[runs[column].notna()], "learning_rate", column)
+
+
+def _curves(points: pd.DataFrame) -> Iterator[tuple[str, tuple[str, str], str, pd.DataFrame]]:
+    """Yield label, colours of run and twin, marker, and points of each curve."""
+    for line, part in each_curve(points):
+        colours, marker = VARIANT_STYLES[part["variant"].iloc[0] % len(VARIANT_STYLES)]
+        yield line["label"].removeprefix("probe, "), colours, marker, part
 
 
 def controls(frames: Frames, *, look: str = "screen") -> Figure:
-    """Final number of positive entries of σ with true labels, with wrong labels, and of the noise twin.
+    """Final number of positive entries of σ with true labels, with wrong labels, and of the noise twins.
 
     A panel per model, and a row per task that has runs on wrong labels. The noise twins belong to the runs on
     true labels.
@@ -124,13 +142,18 @@ def _draw_tasks(axes: Axes, runs: pd.DataFrame) -> list[pd.DataFrame]:
     rows = list(runs.groupby(["data_label", "curve"]))
     has_settings = runs["curve"].nunique() > 1
     present = [control for control in DOTS if (runs["control"] == control).any()]
+    twins = twin_columns(runs, "n_positive")
+    marks = [("n_positive", control, DOTS[control], i) for i, control in enumerate(present)]
+    for kind, column in twins.items():  # all twins are on one line
+        label = twin_label([kind]) if len(twins) == 1 else TWINS[kind]
+        mark = {"label": label, "color": TWIN_COLOUR, "marker": TWIN_MARKERS[kind]}
+        marks.append((column, "none", mark, len(present)))
     all_points = []
-    for i, kind in enumerate([*present, "twin"]):
-        column, control = ("twin_n_positive", "none") if kind == "twin" else ("n_positive", kind)
+    for column, control, mark, i in marks:
         offset = DOT_DISTANCE * (i - len(present) / 2)
         for row, (_, part) in enumerate(rows):
             points = curve_points(part[(part["control"] == control) & part[column].notna()], value=column)
-            draw_dots(axes, [row + offset] * len(points), points, vertical=False, **DOTS[kind])
+            draw_dots(axes, [row + offset] * len(points), points, vertical=False, **mark)
             all_points.append(points)
     axes.axvline(runs[SIGN_COLUMNS].sum(axis=1).max(), label="all entries", **BASELINE_LINE)
     axes.set_yticks(range(len(rows)), [_row_label(part.iloc[0], has_settings) for _, part in rows])

@@ -14,6 +14,7 @@ from rankprobe.plots.marks import BAND_OPACITY, draw_baselines, log_axis
 from rankprobe.plots.panels import panels
 from rankprobe.plots.save import attach_run_ids
 from rankprobe.plots.style import style
+from rankprobe.rank import share_interval
 from rankprobe.runs import Frames, over_seeds, setting_text
 
 CURVES = {
@@ -31,7 +32,9 @@ def truncation(frames: Frames, *, look: str = "screen") -> Figure:
     """Score of the prompt with k of its singular directions, over k: a panel per group of runs.
 
     A curve is the mean over seeds at those k that all seeds have, with a band from minimum to maximum. The
-    dotted line is the baseline score; a prompt below it has learned nothing. The best and the final prompt
+    dotted line is the baseline score; a whole prompt that does not exceed it did not learn. A curve is of the
+    seeds that learned, unless none did. If some did not, the title gives the number that did, with its 95 %
+    interval. The best and the final prompt
     have separate panels, and so have scores on different rows. The scale of k is linear up to 1 and
     logarithmic above.
 
@@ -70,18 +73,34 @@ def _description(rows: pd.DataFrame) -> str:
     return ", ".join(f"{name} = {setting_text(rows[name].iloc[0])}" for name in CUT_COLUMNS if name in rows)
 
 
-def label_k_axis(axes: Axes, max_k: float) -> None:
-    """Label the x axis of a truncation curve, and make it linear up to 1 and logarithmic above."""
-    ticks = [k for k in K_TICKS if k <= max_k]
+def label_k_axis(axes: Axes, rows: pd.DataFrame) -> None:
+    """Label the x axis of truncation curves, and make it linear up to 1 and logarithmic above.
+
+    Args:
+        axes: the panel.
+        rows: the curves of the panel, by `k`. If all are in the order of sensitivity, the label says so.
+    """
+    ticks = [k for k in K_TICKS if k <= rows["k"].max()]
+    by_sensitivity = "order" in rows and rows["order"].eq("sensitivity").all()
     log_axis(axes.xaxis, ticks, linthresh=1, linscale=0.4)
     axes.set_xlim(left=0)
-    axes.set_xlabel("singular directions kept k")
+    axes.set_xlabel("singular directions kept k" + (", most sensitive first" if by_sensitivity else ""))
+
+
+def learned_count(learned: pd.Series) -> str:
+    """The number of runs that learned, with the 95 % interval of their share; a value per run."""
+    low, high = share_interval(int(learned.sum()), len(learned))
+    return f"{learned.sum()} of {len(learned)} ({low:.0%} to {high:.0%})"
 
 
 def _draw_panel(axes: Axes, group: Group, rows: pd.DataFrame, description: str) -> bool:
     """Draw the curves of a group; return whether all its seeds have the same k."""
     metric, complete = rows["metric"].iloc[0], True
     rows = rows[rows["metric"] == metric]
+    whole = rows[rows["k"] == rows.groupby("run_id")["k"].transform("max")]
+    learned = (whole["value"] > whole["baseline"]).groupby(whole["run_id"]).all()
+    if learned.any():
+        rows = rows[rows["run_id"].map(learned).astype(bool)]
     for (matrix, kept), (label, colour, line) in CURVES.items():
         part = rows[(rows["matrix"] == matrix) & (rows["kept"] == kept)]
         points = over_seeds(part, ["k"], "value")
@@ -92,7 +111,8 @@ def _draw_panel(axes: Axes, group: Group, rows: pd.DataFrame, description: str) 
             shared["k"], shared["min"], shared["max"], color=colour, alpha=BAND_OPACITY, linewidth=0
         )
     draw_baselines(axes, rows["baseline"])
-    label_k_axis(axes, rows["k"].max())
-    title = "\n".join(filter(None, [group.title, description]))
+    label_k_axis(axes, rows)
+    count = "" if learned.all() else f"learned: {learned_count(learned)}"
+    title = "\n".join(filter(None, [group.title, description, count]))
     axes.set(title=title, ylabel=f"{rows['split'].iloc[0]} {str(metric).replace('_', ' ')} (%)")
     return complete

@@ -34,11 +34,14 @@ from rankprobe.plots.panels import panels
 from rankprobe.plots.save import attach_run_ids
 from rankprobe.plots.scores import panel_title, require_runs, runs_by_panel
 from rankprobe.plots.style import style
-from rankprobe.plots.truncation import label_k_axis
+from rankprobe.plots.truncation import label_k_axis, learned_count
 from rankprobe.runs import Frames
 
 CURVE_VALUES = ["run_id", "matrix", "kept", "metric", "k", "value", "baseline", *CUT_COLUMNS]
 """Columns of `Frames.truncation` that the figure `used` needs."""
+
+RANK_ORDER = "functional_rank_order"
+"""Column of `Frames.runs`: the order of the directions of the functional rank."""
 
 RANK_TICKS = (0, 1, 2, 3, 5, 10, 20, 50, 100, 200, 500)
 
@@ -48,7 +51,9 @@ def used(frames: Frames, *, look: str = "screen") -> Figure:
 
     A panel per task and model. A curve is the mean over seeds at those k that all its seeds have. A ring
     marks the mean functional rank: the least k from which on 95 % of the gain over the baseline is kept. A
-    run whose score does not exceed the baseline has no functional rank; the title gives the number of them.
+    run whose score does not exceed the baseline did not learn and has no functional rank. A mean over runs
+    that learned and runs that did not would describe neither, so a curve is of those that learned, unless
+    none did. If some did not, the title gives the number that did, with its 95 % interval.
 
     Raises:
         RankprobeError: `rankprobe truncate` has not been run on a finished run.
@@ -67,12 +72,13 @@ def used(frames: Frames, *, look: str = "screen") -> Figure:
     with style(look) as sizes:
         figure, all_axes = panels(len(parts), sizes)
         for axes, part in zip(all_axes, parts, strict=True):
-            panel_points = _draw_curves(axes, part)
+            panel_points = _draw_curves(axes, _of_one_outcome(part))
             points.append(all_seed_points(panel_points))
             left_out |= len(points[-1]) < len(panel_points)
             split = ", ".join(sorted(set(part["split"].map(str))))
-            ranks = _one_row_per_run(part)["functional_rank"]
-            axes.set_title(panel_title(part) + _undefined_line(int(ranks.isna().sum()), len(ranks)))
+            each_run = _one_row_per_run(part)
+            learned = each_run["functional_rank"].notna()
+            axes.set_title(panel_title(part) + _learned_line(each_run["curve"], learned))
             axes.set_ylabel(f"{split} {part['metric'].iloc[0]} (%)")
         note = seeds_note(points) + (f"; {LEFT_OUT_K}" if left_out else "")
         finish_figure(figure, sizes, note, methods=rows["method"].cat.categories)
@@ -90,8 +96,15 @@ def _draw_curves(axes: Axes, rows: pd.DataFrame) -> pd.DataFrame:
             ring: dict[str, Any] = line | RING | {"label": FUNCTIONAL_RANK_LABEL}
             axes.plot(k, np.interp(k, part["x"], part["mean"]), **ring)
     draw_baselines(axes, rows["baseline"])
-    label_k_axis(axes, rows["k"].max())
+    label_k_axis(axes, rows)
     return points
+
+
+def _of_one_outcome(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the runs that learned; of a curve without such a run, all rows."""
+    learned = _one_row_per_run(rows).set_index("run_id")["functional_rank"].notna()
+    has_learned = rows["run_id"].map(learned).astype(bool)
+    return rows[has_learned | ~has_learned.groupby(rows["curve"]).transform("any")]
 
 
 def _one_row_per_run(rows: pd.DataFrame) -> pd.DataFrame:
@@ -101,26 +114,38 @@ def _one_row_per_run(rows: pd.DataFrame) -> pd.DataFrame:
     return runs.reindex(columns=columns).astype({"functional_rank": float})
 
 
-def _undefined_line(count: int, n_runs: int) -> str:
-    """A line for a title with the number of runs without a functional rank; empty if all have one."""
-    return f"\nno functional rank: {count} of {n_runs} runs" if count else ""
+def _learned_line(names: pd.Series, learned: pd.Series) -> str:
+    """A line for a title with the number of runs that learned, by name; only names with a run that did not.
+
+    Args:
+        names: the curve or the method of each run.
+        learned: whether the run learned.
+    """
+    parts = []
+    for name, own in learned.groupby(names, observed=True, sort=False):
+        if not own.all():
+            parts.append(f"{name}: {learned_count(own)}")
+    return f"\nlearned: {'; '.join(parts)}" if parts else ""
 
 
 def length(frames: Frames, *, look: str = "screen") -> Figure:
     """Functional rank over prompt length: a curve per method, a panel per task and model.
 
-    The thin line is the maximum, rank = n. Runs whose score does not exceed the baseline have no functional
-    rank and are left out; the title gives the number of them.
+    The thin line is the maximum, rank = n. Runs whose score does not exceed the baseline did not learn: they
+    have no functional rank and are left out. The title gives the number of those that learned, by method,
+    with its 95 % interval, if some did not.
 
     Raises:
         RankprobeError: no finished run has a functional rank.
     """
     runs = without_controls(finished_runs(frames))
-    runs = runs.reindex(columns=list(dict.fromkeys([*runs, "functional_rank"])))
+    runs = runs.reindex(columns=list(dict.fromkeys([*runs, "functional_rank", RANK_ORDER])))
     truncated_ids = frames.truncation.reindex(columns=["run_id"])["run_id"].astype(str)
     undefined = runs[runs["functional_rank"].isna() & runs["run_id"].isin(truncated_ids)]
     runs = runs[runs["functional_rank"].notna()]
     require_runs(runs, "length", "finished runs with a functional rank", "rankprobe truncate RUN")
+    # Ranks by singular value and by sensitivity are different curves.
+    frames = dataclasses.replace(frames, settings=[*frames.settings, RANK_ORDER])
     runs = name_curves(frames, drop_single_points(frames, runs, "prompt_length"), "prompt_length")
     parts = [part for row in runs_by_panel(runs) for part in row]
     points, n_in_titles = [], 0
@@ -128,11 +153,14 @@ def length(frames: Frames, *, look: str = "screen") -> Figure:
         figure, all_axes = panels(len(parts), sizes)
         for axes, part in zip(all_axes, parts, strict=True):
             points.append(_draw_over_length(axes, part))
-            count = int((undefined[PANEL_COLUMNS] == part[PANEL_COLUMNS].iloc[0]).all(axis=1).sum())
-            axes.set_title(panel_title(part) + _undefined_line(count, len(part) + count))
-            n_in_titles += count
+            without = undefined[(undefined[PANEL_COLUMNS] == part[PANEL_COLUMNS].iloc[0]).all(axis=1)]
+            tried = pd.concat([part, without])
+            axes.set_title(
+                panel_title(part) + _learned_line(tried["method"], tried["functional_rank"].notna())
+            )
+            n_in_titles += len(without)
         others = len(undefined) - n_in_titles
-        note = f"; {others} runs on other data or weights have no functional rank" if others else ""
+        note = f"; {others} runs on other data or weights did not learn" if others else ""
         methods = runs["method"].cat.categories
         finish_figure(figure, sizes, seeds_note(points, "bar") + note, methods=methods)
     return attach_run_ids(figure, runs["run_id"])

@@ -1,7 +1,9 @@
 """Rank measures and their nulls: functions of matrices and singular values, in float64, without torch."""
 
 from rankprobe.rank.diagonal import revived, sign_counts
+from rankprobe.rank.intervals import mean_interval, share_interval
 from rankprobe.rank.measures import (
+    EDGES,
     LOGGED,
     MEASURES,
     energy_rank,
@@ -19,29 +21,55 @@ from rankprobe.rank.measures import (
     stable_rank,
 )
 from rankprobe.rank.neighbors import nearest
-from rankprobe.rank.nulls import QUANTILE, SHUFFLES, gaussian_like, permutation_edge, shuffled
+from rankprobe.rank.nulls import (
+    QUANTILE,
+    SHUFFLES,
+    gaussian_like,
+    haar_like,
+    permutation_edge,
+    shuffled,
+    with_norm,
+)
+from rankprobe.rank.signflip import FLIPS, edge_of_flips, signflip_edge, signflipped
 from rankprobe.rank.spectra import NotConverged, gram_singular_values, singular_values
 from rankprobe.rank.subspaces import directions, phi, phi_random, principal_angles, similarities
-from rankprobe.rank.truncation import KEEP_CHOICES, least_sufficient_k, log_spaced_ks, truncated
-from rankprobe.rank.verdict import Verdict, verdict
+from rankprobe.rank.truncation import (
+    KEEP_CHOICES,
+    ORDER_CHOICES,
+    bisected_curve,
+    least_sufficient_k,
+    log_spaced_ks,
+    sensitivities,
+    sufficient_bracket,
+    truncated,
+)
+from rankprobe.rank.verdict import Place, Verdict, place, verdict, verdicts
 
 __all__ = [
+    "EDGES",
+    "FLIPS",
     "KEEP_CHOICES",
     "LOGGED",
     "MEASURES",
+    "ORDER_CHOICES",
     "QUANTILE",
     "SHUFFLES",
     "NotConverged",
+    "Place",
     "Verdict",
+    "bisected_curve",
     "directions",
+    "edge_of_flips",
     "energy_rank",
     "erank_energy",
     "erank_rv",
     "gaussian_like",
     "gavish_donoho",
     "gram_singular_values",
+    "haar_like",
     "least_sufficient_k",
     "log_spaced_ks",
+    "mean_interval",
     "measure",
     "measure_spectrum",
     "mp_edge",
@@ -53,14 +81,22 @@ __all__ = [
     "permutation_edge",
     "phi",
     "phi_random",
+    "place",
     "principal_angles",
     "rank_rtol_1e2",
     "revived",
+    "sensitivities",
+    "share_interval",
     "shuffled",
     "sign_counts",
+    "signflip_edge",
+    "signflipped",
     "similarities",
     "singular_values",
     "stable_rank",
+    "sufficient_bracket",
     "truncated",
     "verdict",
+    "verdicts",
+    "with_norm",
 ]

@@ -18,6 +18,7 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 
 from rankprobe.rank.nulls import permutation_edge
+from rankprobe.rank.signflip import signflip_edge
 from rankprobe.rank.spectra import FLOAT32_EPS, singular_values
 
 Spectra = Float[np.ndarray, "*batch r"]
@@ -141,7 +142,14 @@ MEASURES: dict[str, Callable[[Spectra, tuple[int, int]], Values]] = {
     "gavish_donoho": gavish_donoho,
     "mp_edge": mp_edge,
 }
-"""All measures of a spectrum by name. `measure` adds `permutation_edge`, which needs the matrix itself."""
+"""All measures of a spectrum by name. `measure` adds those of `EDGES`, which need the matrix itself."""
+
+EDGES: dict[str, Callable[[ArrayLike, int], float]] = {
+    "signflip_edge": signflip_edge,
+    "permutation_edge": permutation_edge,
+}
+"""Edges of noise by name: functions of a matrix and a seed. The measure of this name is the number of
+singular values above the edge."""
 
 LOGGED = ("numerical_rank", "erank_rv", "stable_rank")
 """The measures that are logged at every step; the others can be computed from the logged spectra."""
@@ -161,15 +169,15 @@ def measure(matrix: ArrayLike, seed: int = 0) -> pd.Series:
 
     Args:
         matrix: for example a prompt P, ΔP, or a row-normalised P.
-        seed: seed of the shuffles of `permutation_edge`.
+        seed: seed of the signs and shuffles of `EDGES`.
 
     Raises:
         RankprobeError: `matrix` is not a matrix, or an entry is NaN or infinite.
     """
     s = singular_values(matrix)
     values = {name: float(value) for name, value in measure_spectrum(s, np.shape(matrix)[-2:]).items()}
-    edge = permutation_edge(matrix, seed)
-    return pd.Series({**values, "permutation_edge": float((s > edge).sum())})
+    above = {name: float((s > edge(matrix, seed)).sum()) for name, edge in EDGES.items()}
+    return pd.Series({**values, **above})
 
 
 def _exp_entropy(weights: Spectra) -> Values:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+import scipy.linalg
 from jaxtyping import Float64, Int
 from numpy.typing import ArrayLike
 
@@ -22,11 +23,39 @@ def gaussian_like(
 ) -> Float64[np.ndarray, "*shape"]:
     """Draw i.i.d. Gaussian entries and scale them to the Frobenius norm `norm`.
 
-    A noise twin gets this matrix in place of ∂L/∂P: it has the norm of the real gradient and a random
+    The Gaussian twin gets this matrix in place of ∂L/∂P: it has the norm of the real gradient and a random
     direction.
     """
-    noise = rng.standard_normal(shape)
-    return noise * (norm / np.linalg.norm(noise)) if noise.size else noise
+    return with_norm(rng.standard_normal(shape), norm)
+
+
+def haar_like(
+    s: Float64[np.ndarray, " r"], shape: tuple[int, int], rng: np.random.Generator
+) -> Float64[np.ndarray, "n d"]:
+    """Return a matrix (n, d) with singular values `s` and random singular vectors, r = min(n, d).
+
+    The vectors are Haar-distributed: uniform among orthonormal ones. They are the Q of the QR decomposition
+    of a Gaussian matrix, with the signs that make the diagonal of R positive (Mezzadri 2007, "How to generate
+    random matrices from the classical compact groups").
+    """
+    left, right = (_orthonormal(size, len(s), rng) for size in shape)
+    return (left * s) @ right.T
+
+
+def _orthonormal(size: int, count: int, rng: np.random.Generator) -> Float64[np.ndarray, "size count"]:
+    Z = rng.standard_normal((size, count))
+    if size < 2 * count:
+        Q, R = np.linalg.qr(Z)
+        return Q * np.where(np.diagonal(R) < 0, -1.0, 1.0)
+    # The same Q several times faster: ZᵀZ = RᵀR. A tall Z is well conditioned, so its square is too.
+    L = np.linalg.cholesky(Z.T @ Z)
+    return scipy.linalg.solve_triangular(L, Z.T, lower=True, check_finite=False).T
+
+
+def with_norm(matrix: Float64[np.ndarray, " ..."], norm: float) -> Float64[np.ndarray, " ..."]:
+    """Scale a matrix to the Frobenius norm `norm`; a matrix of zeros stays zero."""
+    own = np.linalg.norm(matrix)
+    return matrix * (norm / own) if own else matrix
 
 
 def shuffled(matrix: ArrayLike, count: int, seed: int = 0) -> Float64[np.ndarray, "{count} n d"]:

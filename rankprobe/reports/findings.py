@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -9,10 +10,15 @@ from typing import Any
 import numpy as np
 
 from rankprobe.errors import RankprobeError
-from rankprobe.rank import verdict
+from rankprobe.rank import Verdict, share_interval, verdicts
+from rankprobe.reports.used import rank_interval
 from rankprobe.runs import Run
+from rankprobe.twins import TWINS, twins_of
 
 SIGNS = ("positive", "negative", "zero")
+
+COMPARED = ("n_positive", "P_erank_rv")
+"""The readings that have a verdict. The level of 1 % is for both together; see `rank.verdicts`."""
 
 Row = dict[str, Any]
 """The readings of one run at its last logged step, by column; or one row of its functional ranks."""
@@ -24,11 +30,13 @@ def findings(runs: Sequence[Run]) -> list[str]:
     The rules:
 
     - Caveats come first: random weights, our miniature data, shuffled or random labels.
-    - The number of positive entries of σ is evidence about rank only if `rank.verdict` distinguishes it from
-      the number of the noise twin. Runs whose twin diverged are left out of this comparison.
-    - The rank *present* in P is its numerical rank, given with the effective rank of P and of the twin.
+    - The number of positive entries of σ is evidence about rank only if `rank.verdicts` finds it above, or
+      below, the numbers of all noise twins. It compares runs with their own twins, at a level of 1 % for all
+      readings together, and needs three seeds. A run whose twin diverged is left out for this twin.
+    - The rank *present* in P is its numerical rank, given with the effective rank of P and of its twins, and
+      the verdict on the latter.
     - The rank *used* is the functional rank with its interval, known after `rankprobe truncate`. It is given
-      only if the score exceeds the baseline.
+      only if the score exceeds the baseline. Seeds that learned are counted, not averaged with the others.
     - If some seeds lack a number, the sentence says how many seeds have it.
 
     Raises:
@@ -37,7 +45,13 @@ def findings(runs: Sequence[Run]) -> list[str]:
     rows = [run.readings() for run in runs]
     if not rows or not all(rows):
         raise RankprobeError("a run without a logged step has nothing to report")
-    sentences = (_caveats(runs[0].manifest), _positive_entries(rows), _present_rank(rows), _used_rank(runs))
+    results = verdicts({name: (_values(rows, name), _twin_values(rows, name)) for name in COMPARED})
+    sentences = (
+        _caveats(runs[0].manifest),
+        _positive_entries(rows, results["n_positive"]),
+        _present_rank(rows, results["P_erank_rv"]),
+        _used_rank(runs),
+    )
     return [sentence for sentence in sentences if sentence]
 
 
@@ -54,8 +68,8 @@ def _caveats(manifest: dict[str, Any]) -> str:
     return f"Note that {'; '.join(caveats)}." if caveats else ""
 
 
-def _positive_entries(rows: Sequence[Row]) -> str:
-    """The number of positive entries of σ, compared with the noise twin; empty without σ."""
+def _positive_entries(rows: Sequence[Row], result: Verdict) -> str:
+    """The number of positive entries of σ, compared with the noise twins; empty without σ."""
     counted = [row for row in rows if row.get("n_positive") is not None]
     if not counted:
         return ""
@@ -68,25 +82,21 @@ def _positive_entries(rows: Sequence[Row]) -> str:
             f"{sentence}: P is zero and stays zero, as a dead entry gets no gradient; try a lower "
             "--learning-rate."
         )
-    twins, n_diverged = _column(rows, "twin_n_positive"), _diverged_twins(rows, "n_positive")
-    if not twins:
-        reason = "the noise twin diverged" if n_diverged else "there is no noise twin"
+    subject, numbers = _twins(rows, "n_positive")
+    if not numbers:
+        reason = f"{subject} diverged" if subject else "there is no noise twin"
         return f"{sentence}; {reason}, so the count says nothing about rank."
-    # If some twins diverged, compare only the other runs.
-    compared = [row["n_positive"] for row in counted if row.get("twin_n_positive") is not None]
-    result = verdict(compared, twins)
-    twin_count = _mean_sd(twins) if n_diverged else _with_seed_count(twins, rows)
-    exception = f"the noise twin diverged in {n_diverged} of {len(rows)} runs; in the others, "
-    sentence += f"; {exception if n_diverged else ''}the noise twin kept {twin_count}: {result.words}"
-    if not result.distinguishable:
-        return f"{sentence}, so the count alone is not evidence of low rank."
-    if result.mean > result.null_mean:
-        return f"{sentence}, so the task kept entries alive that noise alone would have killed."
-    return f"{sentence}, so the task let more entries die than noise alone would have."
+    sentence += f"; {subject} kept {numbers}{_outcome(result)}"
+    reasons = {
+        "above": "the task kept entries alive that noise alone would have killed",
+        "below": "the task let more entries die than noise alone would have",
+        "": "the count alone is not evidence of low rank",
+    }
+    return f"{sentence}, so {reasons[result.side]}."
 
 
-def _present_rank(rows: Sequence[Row]) -> str:
-    """Numerical and effective rank of P, and the effective rank of the noise twin."""
+def _present_rank(rows: Sequence[Row], result: Verdict) -> str:
+    """Numerical and effective rank of P, and the effective rank of the noise twins."""
     names = {"P_numerical_rank": "P has numerical rank", "P_erank_rv": "its effective rank is"}
     parts = [
         f"{words} {_with_seed_count(values, rows)}"
@@ -95,12 +105,49 @@ def _present_rank(rows: Sequence[Row]) -> str:
     ]
     if not parts:
         return ""
-    twins = _column(rows, "twin_P_erank_rv")
-    n_diverged, twin = _diverged_twins(rows, "P_erank_rv"), ""
-    if twins:
-        twin = f", its noise twin's {_mean_sd(twins) if n_diverged else _with_seed_count(twins, rows)}"
-    twin += f" (the noise twin diverged in {n_diverged} of {len(rows)} runs)" if n_diverged else ""
-    return f"{'; '.join(parts)}{twin}."
+    subject, numbers = _twins(rows, "P_erank_rv")
+    if numbers:
+        owner = "those" if subject == "the twins" else "that"
+        return f"{'; '.join(parts)}, {owner} of {subject} {numbers}{_outcome(result)}."
+    return f"{'; '.join(parts)}{f' ({subject} diverged)' if subject else ''}."
+
+
+def _twins(rows: Sequence[Row], name: str) -> tuple[str, str]:
+    """What to call the noise twins of runs, and their readings `name`.
+
+    Returns:
+        ("the twins", "45 (Gaussian), 40 (Haar)"), or ("the Gaussian twin", "45") for one kind. Both are empty
+        without twins; only the second is if all twins diverged.
+    """
+    texts = {}
+    for kind, column in _twin_columns(rows, name).items():
+        values = _column(rows, column)
+        n_diverged = sum(row.get(name) is not None and column in row and row[column] is None for row in rows)
+        if not (values or n_diverged):
+            continue
+        note = f"diverged in {n_diverged} of {len(rows)} runs" if n_diverged else ""
+        if len(values) < len(rows) and not n_diverged:
+            note = _seed_count(values, rows)
+        texts[TWINS[kind]] = (_mean_sd(values) if values else "", note)
+    if not texts:
+        return "", ""
+    subject = "the twins" if len(texts) > 1 else f"the {next(iter(texts))}"
+    if not any(number for number, _ in texts.values()):
+        return subject, ""
+    parts = []
+    for twin, (number, note) in texts.items():
+        remarks = [twin.removesuffix(" twin")] if len(texts) > 1 else []
+        remarks += [note] if note else []
+        parts.append(f"{number or '–'} ({'; '.join(remarks)})" if remarks else number)
+    return subject, ", ".join(parts)
+
+
+def _outcome(result: Verdict) -> str:
+    """The words of a verdict, with the punctuation before them. One twin is named, as it is weak evidence."""
+    if math.isnan(result.p):
+        return f". {result.words[0].upper()}{result.words[1:]}"
+    kinds = list(result.null_means)
+    return f": {result.words}" + (f", against the {TWINS[kinds[0]]} alone" if len(kinds) == 1 else "")
 
 
 def _used_rank(runs: Sequence[Run]) -> str:
@@ -110,25 +157,48 @@ def _used_rank(runs: Sequence[Run]) -> str:
     if unmeasured:
         return f"The functional rank is not known yet; measure it: rankprobe truncate {' '.join(unmeasured)}"
     ranks = [row for _, truncation in results if truncation for row in truncation["functional_rank"]]
+    if len(orders := {row["order"] for row in ranks}) > 1:
+        paths = " ".join(shlex.quote(str(run.path)) for run in runs)
+        return (
+            "The functional ranks of the seeds are of different orders of directions; measure them alike: "
+            f"rankprobe truncate {paths}"
+        )
+    by_matrix = {name: [row for row in ranks if row["matrix"] == name] for name in ("P", "dP")}
+    learned = _learned([row["functional_rank"] is not None for row in by_matrix["P"]])
     parts = []
     for matrix, name in (("P", "P"), ("dP", "ΔP (added to P0)")):
-        defined = [row for row in ranks if row["matrix"] == matrix and row["functional_rank"] is not None]
+        defined = [row for row in by_matrix[matrix] if row["functional_rank"] is not None]
         if defined:
             parts.append(_functional_rank(defined, name, len(runs)))
     if not parts:
-        return "The score does not exceed the baseline, so the functional rank is undefined."
+        return f"{learned}The score does not exceed the baseline, so the functional rank is undefined."
     interval = " (95 % interval over dev examples)" if len(runs) == 1 else ""
+    directions = "singular directions" + (", most sensitive first," if orders == {"sensitivity"} else "")
     return (
-        f"The functional rank is {' and '.join(parts)}: this many singular directions keep 95 % of the gain "
-        f"over the baseline{interval}."
+        f"{learned}The functional rank is {' and '.join(parts)}: this many {directions} keep 95 % of the "
+        f"gain over the baseline{interval}."
+    )
+
+
+def _learned(learned: Sequence[bool]) -> str:
+    """A sentence about the number of seeds that learned, with its interval; empty for one seed."""
+    if len(learned) < 2:
+        return ""
+    count, n = sum(learned), len(learned)
+    low, high = share_interval(count, n)
+    return (
+        f"{count} of {n} seeds learned, as their score exceeds the baseline ({low:.0%} to {high:.0%}, the "
+        "95 % interval of Clopper and Pearson). "
     )
 
 
 def _functional_rank(rows: Sequence[Row], name: str, n_seeds: int) -> str:
     """The functional rank of one matrix.
 
-    For several seeds, the sentence gives the lowest and the highest limit of their intervals. This range is
-    not an interval of the mean, and the sentence does not call it one.
+    For several seeds, it is the mean over those that learned, with an interval over seeds and examples. Files
+    of earlier versions do not contain the ranks of the resamples. Then the sentence gives the lowest and the
+    highest limit of the seeds' intervals. This range is not an interval of the mean, and the sentence does
+    not call it one.
 
     Args:
         rows: functional ranks of the seeds that have one.
@@ -143,14 +213,22 @@ def _functional_rank(rows: Sequence[Row], name: str, n_seeds: int) -> str:
         defined < 1
     )
     if n_seeds == 1:
+        below = _column(rows, "below")
+        if below and rows[0]["functional_rank"] - below[0] > 1:
+            rank = f"{below[0] + 1:.0f} to {rank}"
         return f"{rank} ({limits}{unsure}) of {name}"
     which = f"mean of {n_seeds} seeds"
     if len(rows) < n_seeds:
-        which = f"defined for {len(rows)} of {n_seeds} seeds, as the others do not exceed the baseline"
-    return (
-        f"{rank} of {name} ({which}; {limits} from the lowest to the highest limit of the seeds' own "
-        f"intervals, each of 95 % over dev examples{unsure})"
-    )
+        which = f"mean of the {len(rows)} of {n_seeds} seeds that learned"
+    low, high = rank_interval(rows) if len(rows) > 1 else (np.nan, np.nan)
+    if not np.isnan(low):
+        interval = f"{low:.1f}–{high:.1f}, the 95 % interval over seeds and dev examples"
+    else:
+        interval = (
+            f"{limits} from the lowest to the highest limit of the seeds' own intervals, each of 95 % over "
+            "dev examples"
+        )
+    return f"{rank} of {name} ({which}; {interval}{unsure})"
 
 
 def _column(rows: Sequence[Row], name: str) -> list[float]:
@@ -167,10 +245,18 @@ def _with_seed_count(values: Sequence[float], rows: Sequence[Any]) -> str:
     return _mean_sd(values) + (f" ({_seed_count(values, rows)})" if len(values) < len(rows) else "")
 
 
-def _diverged_twins(rows: Sequence[Row], name: str) -> int:
-    """The number of runs whose noise twin diverged: the run has the reading, and the twin's is null."""
-    twin = f"twin_{name}"
-    return sum(row.get(name) is not None and twin in row and row[twin] is None for row in rows)
+def _values(rows: Sequence[Row], name: str) -> list[float]:
+    """The values of a column, one per run; NaN where it is missing."""
+    return [math.nan if row.get(name) is None else float(row[name]) for row in rows]
+
+
+def _twin_columns(rows: Sequence[Row], name: str) -> dict[str, str]:
+    """The column of the reading `name` of each kind of twin that some run has."""
+    return twins_of({column for row in rows for column in row}, name)
+
+
+def _twin_values(rows: Sequence[Row], name: str) -> dict[str, list[float]]:
+    return {kind: _values(rows, column) for kind, column in _twin_columns(rows, name).items()}
 
 
 def _mean(values: Any) -> str:

@@ -71,7 +71,7 @@ def table2(frames: Frames, score: str = "last", where: Where | None = None) -> T
 
     Arguments and errors are as in `table1`; `score` has no effect.
     """
-    _check_score(score)
+    check_score(score)
     runs = select_runs(frames, where or {})
     keys = ["task", "data_label", "data_source", "n_train", "n_validation", "metric"]
     rows = runs.loc[runs["shots"].isna(), keys].drop_duplicates()
@@ -107,11 +107,11 @@ def table4(frames: Frames, score: str = "last", where: Where | None = None) -> T
     return _score_table(TableSpec("table4", ("residual",), 10), frames, score, where)
 
 
-TABLES = {"table1": table1, "table2": table2, "table3": table3, "table4": table4}
+PAPER_TABLES = {"table1": table1, "table2": table2, "table3": table3, "table4": table4}
 
 
 def _score_table(spec: TableSpec, frames: Frames, score: str, where: Where | None) -> Table:
-    _check_score(score)
+    check_score(score)
     runs = _table_runs(spec, select_runs(frames, where or {}))
     runs = runs.assign(score=reported(runs, score), baseline=reported_baseline(runs))
     # The evaluation interval affects which step is the best, but not the last step.
@@ -188,6 +188,11 @@ def _paper_note(frame: pd.DataFrame, score: str) -> list[str]:
     return [f"paper: as printed by Xiao et al. (2023), three runs a cell of prompt methods{steps}"]
 
 
-def _check_score(score: str) -> None:
+def check_score(score: str) -> None:
+    """Refuse a score that is neither `last` nor `best`.
+
+    Raises:
+        RankprobeError: an unknown score.
+    """
     if score not in SCORES:
         raise unknown("score", score, SCORES)

@@ -17,7 +17,7 @@ from jaxtyping import Float, Shaped
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.lfs import check_lfs
 from rankprobe.runs.checksums import checked_metadata, read_checked_json, write_checked_json
-from rankprobe.runs.contract import RENAMED_COLUMNS, Manifest, upgraded, with_current_names
+from rankprobe.runs.contract import Manifest, current_name, truncation_tables, upgraded, with_current_names
 from rankprobe.runs.files import temporary
 from rankprobe.runs.lock import is_being_written, writing
 from rankprobe.runs.logs import last_row, read_log, read_parquet
@@ -27,6 +27,8 @@ PROMPT = "prompt.safetensors"
 CHECKPOINTS = "checkpoint"
 LOGS = ("steps", "spectra", "evals")
 TRUNCATION = "truncation.json"
+MATRIX = "matrix"
+"""The column of `spectra` that says whose singular values a row holds."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,13 @@ class Run:
             RankprobeError: the log is damaged.
         """
         log = read_log(self.path / name)
-        for old, new in RENAMED_COLUMNS.items():
-            if old in log and new in log:  # an earlier version started this run, and this version resumed it
+        if MATRIX in log:
+            log[MATRIX] = log[MATRIX].map(current_name)
+        for old in map(str, log.columns):
+            new = current_name(old)
+            if new != old and new in log:  # an earlier version started this run, and this version resumed it
                 log[new] = log[new].fillna(log.pop(old))
-        return log.rename(columns=RENAMED_COLUMNS)
+        return log.rename(columns={name: current_name(name) for name in map(str, log.columns)})
 
     def table(self, name: str) -> pa.Table:
         """Read a log as an Arrow table, which can be concatenated faster than a data frame.
@@ -89,7 +94,10 @@ class Run:
             except (pa.ArrowException, ValueError, OverflowError) as error:
                 raise RankprobeError(f"{parquet.with_suffix('.jsonl')} is damaged ({error})") from None
         table = read_parquet(parquet)
-        return table.rename_columns([RENAMED_COLUMNS.get(column, column) for column in table.column_names])
+        if MATRIX in table.column_names:
+            place = table.column_names.index(MATRIX)
+            table = table.set_column(place, MATRIX, _renamed(table[MATRIX]))
+        return table.rename_columns([current_name(column) for column in table.column_names])
 
     def readings(self) -> dict[str, Any]:
         """Return the last row of `steps` without reading the whole log.
@@ -97,7 +105,8 @@ class Run:
         A finished run has a copy of it in its manifest.
         """
         try:
-            return last_row(self.path / "steps") or self.manifest.get("readings", {})
+            last = last_row(self.path / "steps")
+            return with_current_names(last) if last else self.manifest.get("readings", {})
         except (OSError, ValueError, RecursionError) as error:
             check_lfs(self.path / "steps.jsonl")
             raise RankprobeError(f"{self.path / 'steps.jsonl'} cannot be read ({error})") from None
@@ -107,7 +116,10 @@ class Run:
         write_checked_json(self.path / MANIFEST, {**self.manifest, **changes})
 
     def truncation(self) -> dict[str, Any] | None:
-        """Return the results of `rankprobe truncate`, or None: lists of rows `curves` and `functional_rank`.
+        """Return the results of `rankprobe truncate`, or None: `curves`, `functional_rank` and `profile`.
+
+        Each is a list of rows, as `evaluation.Truncation` describes them. A file of an earlier version has no
+        profile, and its order is `singular`.
 
         Raises:
             RankprobeError: the file is damaged.
@@ -117,7 +129,10 @@ class Run:
             results = read_checked_json(path) if path.exists() else None
         except RankprobeError as error:
             raise RankprobeError(f"{error}; run rankprobe truncate again") from None
-        return results and {name: [with_current_names(row) for row in rows] for name, rows in results.items()}
+        try:
+            return None if results is None else truncation_tables(results)
+        except RankprobeError as error:
+            raise RankprobeError(f"{path}: {error}; run rankprobe truncate again") from None
 
     def tensors(self) -> dict[str, Shaped[np.ndarray, " ..."]]:
         """Return the tensors of `prompt.safetensors`: `P0`, `best`, `final`, and factors as `factor.<name>`.
@@ -148,6 +163,13 @@ class Run:
         if which not in tensors:
             raise unknown("prompt", which, tensors)
         return tensors[which]
+
+
+def _renamed(names: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The present names of matrices; each name is looked up once, as a log has many rows."""
+    coded = names.combine_chunks().dictionary_encode()
+    present = pa.array([current_name(name) for name in coded.dictionary.to_pylist()], pa.string())
+    return pa.chunked_array([present.take(coded.indices)])
 
 
 def create_run(path: Path, manifest: Mapping[str, Any]) -> Run:

@@ -29,6 +29,7 @@ SUMMARY = (
     "trainable_parameters",
     "path",
     "functional_rank",
+    "functional_rank_order",
 )
 """Columns of the frame `runs` other than settings, progress, seconds and readings."""
 
@@ -159,11 +160,11 @@ def _summary(run: Run, manifest: dict[str, Any]) -> dict[str, Any]:
     return summary | new | _functional_rank(run)
 
 
-def _functional_rank(run: Run) -> dict[str, float | None]:
-    """Return the functional rank of P, or {} for a run without results of `rankprobe truncate`."""
-    rows = (run.truncation() or {}).get("functional_rank", [])
-    ranks = [row["functional_rank"] for row in rows if row["matrix"] == "P"]
-    return {"functional_rank": ranks[0]} if ranks else {}
+def _functional_rank(run: Run) -> dict[str, Any]:
+    """Return the functional rank of P and its order, or {} for a run without results of truncation."""
+    rows = [row for row in (run.truncation() or {}).get("functional_rank", []) if row["matrix"] == "P"]
+    names = {"functional_rank": "functional_rank", "functional_rank_order": "order"}
+    return {column: rows[0][name] for column, name in names.items()} if rows else {}
 
 
 def _joined(logs: list[pa.Table], runs: pd.DataFrame, config: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,9 @@ The modules:
 
     calibration   which readings recover a planted rank
     distillation  the same with a model: students of teacher prompts of known rank
+    coverage      how often the interval of a functional rank contains the truth
     capacity      scores over the number of trained parameters; d90
+    null_size     how often verdicts are wrong without a task, and how often they find an effect
     parameters    how many parameters each method trains
 """
 

@@ -25,7 +25,7 @@ from rankprobe.prompts.config import DPTConfig, ProbeConfig, VanillaConfig
 from rankprobe.prompts.init import InitSources
 from rankprobe.rank.verdict import verdict
 from rankprobe.training.optimization import Optimization
-from rankprobe.training.twin import NoiseTwin
+from rankprobe.training.twins import Twins
 
 PLANTED = (0, 1, 2, 5, 10, 20, 50, 100)
 """Planted ranks. 0 means no target: the gradient is noise alone."""
@@ -141,25 +141,26 @@ def planted_run(
 ) -> pd.DataFrame:
     """All readings of one run and of its twin: columns `reading`, `recovered`, `twin`."""
     assert training.steps is not None
-    optimization = Optimization(_initial(config, d, seed), nn.Module(), training, training.steps)
-    twin = NoiseTwin(optimization, seed)
+    optimization = Optimization(initial_method(config, d, seed), nn.Module(), training, training.steps)
+    twins = Twins(optimization, ["gaussian"], seed)
     P0 = prompt(optimization.method)
     target = None if not r else planted_matrix(r, P0.shape, seed) + (P0 if planted_in == "dP" else 0.0)
     # At P = 0 (at P0, if planted in ΔP) the entries of ∂L/∂P have root mean square 2.
     problem = Problem(target, 2 * noise)
-    descend(optimization, twin, problem, seed)
+    descend(optimization, twins, problem, seed)
     found = readings(optimization.method, P0, problem)
     null = dict.fromkeys(found, math.nan)
     compared = dict.fromkeys(against_twin(optimization.method, optimization.method, P0), math.nan)
-    if twin.diverged is not None:
+    if twins.diverged:
         warnings.warn(
             f"{config.name} with planted rank {r}, seed {seed}: the noise twin diverged at step "
-            f"{twin.diverged} ({twin.problem}); its readings are missing",
+            f"{twins.diverged['gaussian']} ({twins.problems['gaussian']}); its readings are missing",
             stacklevel=2,
         )
     else:
-        null = readings(twin.method, P0, problem)
-        compared = against_twin(optimization.method, twin.method, P0)
+        twin = twins.methods["gaussian"]
+        null = readings(twin, P0, problem)
+        compared = against_twin(optimization.method, twin, P0)
     found |= compared
     return pd.DataFrame({"recovered": found, "twin": null}).rename_axis("reading").reset_index()
 
@@ -172,12 +173,12 @@ def planted_matrix(r: int, shape: tuple[int, ...], seed: int) -> Float[np.ndarra
     return np.sqrt(shape[0] * shape[1] / r) * left @ right.T
 
 
-def descend(optimization: Optimization, twin: NoiseTwin, problem: Problem, seed: int) -> None:
-    """Train a run and its twin as `training.loop` does, with the gradients of `problem`."""
+def descend(optimization: Optimization, twins: Twins, problem: Problem, seed: int) -> None:
+    """Train a run and its twins as `training.loop` does, with the gradients of `problem`."""
     for step in range(1, optimization.total_steps + 1):
         gradient = problem.gradient(prompt(optimization.method), numpy_generator(seed, "order", step))
         optimization.update_with(gradient, step)
-        twin.update(step, float(np.linalg.norm(gradient)))
+        twins.update(step, gradient)
 
 
 def readings(method: Method, P0: Float[np.ndarray, "n d"], problem: Problem) -> dict[str, float]:
@@ -240,7 +241,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for key, part in frame.groupby([*SETTING, "reading", "planted"], sort=False):
-        found = verdict(part["recovered"].tolist(), part["twin"].tolist())
+        found = verdict(part["recovered"].tolist(), {"gaussian": part["twin"].tolist()})
         rows.append(
             {
                 **dict(zip([*SETTING, "reading", "planted"], key, strict=True)),
@@ -248,7 +249,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
                 "recovered": found.mean,
                 "spread": part["recovered"].std(),
                 "within_one": float((part["recovered"] - part["planted"]).abs().le(1).mean()),
-                "twin": found.null_mean,
+                "twin": found.null_means["gaussian"],
                 "verdict": found.words,
             }
         )
@@ -261,7 +262,7 @@ def prompt(method: Method) -> Float64[np.ndarray, "n d"]:
     return method().numpy().astype(np.float64)
 
 
-def _initial(config: MethodConfig, d: int, seed: int) -> Method:
+def initial_method(config: MethodConfig, d: int, seed: int) -> Method:
     """The method in its initial state, from a Gaussian vocabulary."""
     generator = torch_generator(seed, "init")
     vocabulary = torch.randn((config.prompt_length, d), generator=generator)

@@ -9,7 +9,7 @@ import pandas as pd
 from rankprobe.config.run import methods_with
 from rankprobe.errors import RankprobeError
 from rankprobe.prompts import METHODS
-from rankprobe.rank import least_sufficient_k
+from rankprobe.rank import least_sufficient_k, share_interval
 from rankprobe.runs import (
     Frames,
     over_seeds,
@@ -42,8 +42,9 @@ def capacity(frames: Frames) -> pd.DataFrame:
     Returns:
         A row per size and setting, over seeds: labels of data and model, `metric`, `size`, `method`, each
         setting in which the rows differ, `seeds`, the last score (`score`, `least`, `greatest`), `baseline`,
-        `functional_rank` of P (mean over the seeds that have one; see `rankprobe truncate`), and
-        `functional_rank_seeds`, the number of these seeds.
+        `learned`, the number of seeds whose score exceeds the baseline, `learned_low` to `learned_high`, the
+        95 % interval of their share, `functional_rank` of P in the order of its singular values (mean over
+        the seeds that have one; see `rankprobe truncate`), and `functional_rank_seeds`, their number.
 
     Raises:
         RankprobeError: no such run has finished.
@@ -118,9 +119,13 @@ def _scored(frames: Frames) -> pd.DataFrame:
 
 def _row(part: pd.DataFrame, method: str, size: str, named: list[str]) -> dict[str, Any]:
     scores = _over_seeds(part, "score").iloc[0]
+    part = part.reindex(columns=list(dict.fromkeys([*part, "functional_rank", "functional_rank_order"])))
+    by_value = part["functional_rank_order"] != "sensitivity"
     ranks = _over_seeds(
-        part.reindex(columns=list(dict.fromkeys([*part, "functional_rank"]))), "functional_rank"
-    ).iloc[0]
+        part.assign(functional_rank=part["functional_rank"].where(by_value)), "functional_rank"
+    )
+    learned = part.groupby("seed")[["score", "baseline"]].mean().diff(axis=1)["baseline"] < 0
+    low, high = share_interval(int(learned.sum()), len(learned))
     return {
         **{name: part[name].iloc[0] for name in LABELS},
         "size": part[size].iloc[0],
@@ -131,8 +136,11 @@ def _row(part: pd.DataFrame, method: str, size: str, named: list[str]) -> dict[s
         "least": scores["min"],
         "greatest": scores["max"],
         "baseline": part["baseline"].mean(),
-        "functional_rank": ranks["mean"],
-        "functional_rank_seeds": int(ranks["n_seeds"]),
+        "learned": int(learned.sum()),
+        "learned_low": low,
+        "learned_high": high,
+        "functional_rank": ranks["mean"].iloc[0],
+        "functional_rank_seeds": int(ranks["n_seeds"].iloc[0]),
     }
 
 

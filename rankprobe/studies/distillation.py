@@ -139,7 +139,7 @@ def calibrate_model(
         "learning_rate": learning_rate,
         "steps": steps,
         "batch_size": batch_size,
-        "twin": False,
+        "twin": "none",
         "eval_every": steps,
     }
     own = [each.model_copy(update={"prompt_length": prompt_length}) for each in students]

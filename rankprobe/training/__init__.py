@@ -6,9 +6,10 @@ The modules, in the order in which a run meets them:
     resume        which runs go on, from which step, in which pass
     cohort        opens the runs of one pass
     session       what they share: backbone, data, schedule
-    run_state     one run: its method, its twin, its best prompt, its progress
+    run_state     one run: its method, its twins, its best prompt, its progress
     optimization  from gradients to updates
-    twin          the noise twin
+    gradients     what the gradients of a run look like, and what its twins get in their place
+    twins         the noise twins
     loop          the steps, for all members of a cohort
     memory        how many members fit into one pass
     free_memory   free memory of a device

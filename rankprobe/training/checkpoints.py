@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -24,6 +24,8 @@ from rankprobe.runs.logs import LogPrefix, check_log, compact, rewind
 from rankprobe.runs.provenance import now
 from rankprobe.training.manifest import new_manifest
 from rankprobe.training.run_state import RunState
+from rankprobe.training.twins import below
+from rankprobe.twins import TWINS, twin_prefix
 
 SAME_START = 1e-4
 """Largest ‖P0 − saved P0‖ / ‖saved P0‖ (Frobenius norms) that counts as rounding."""
@@ -49,10 +51,8 @@ def checkpoint(state: RunState) -> None:
         state.progress["step"] = state.step
         tensors = {"P0": state.P0, **state.best}
         tensors |= {f"run.{name}": value for name, value in state.optimization.state().items()}
-        if state.twin and state.twin.diverged is not None:
-            state.progress["twin_lost"] = state.twin.diverged
-        elif state.twin:
-            tensors |= {f"twin.{name}": value for name, value in state.twin.optimization.state().items()}
+        tensors |= state.twins.state()
+        state.progress |= {f"{twin_prefix(kind)}lost": at for kind, at in state.twins.diverged.items()}
         facts = {"logs": state.recorder.sync(), "progress": state.progress, "timings": state.timings}
         save_checkpoint(state.run.path / CHECKPOINTS, state.step, tensors, facts)
         state.run.update({"progress": state.progress, "timings": state.timings, "updated": now()})
@@ -78,16 +78,14 @@ def restore(state: RunState, start: int | None) -> float:
         device = state.P0.device
         start_error = _use_saved_start(state, tensors["P0"].to(device))
         state.best = {name: each.to(device) for name, each in tensors.items() if name.startswith("best")}
-        state.optimization.load(_below("run.", tensors))
+        state.optimization.load(below("run.", tensors))
         state.progress, state.timings, covered = (
             with_current_names(facts["progress"]),
             facts["timings"],
             facts["logs"],
         )
-        if state.twin and "twin_lost" in state.progress:
-            state.twin.diverge(state.progress["twin_lost"], "before the resume")
-        elif state.twin:
-            state.twin.optimization.load(_below("twin.", tensors))
+        lost = {kind: name for kind in TWINS if (name := f"{twin_prefix(kind)}lost") in state.progress}
+        state.twins.load(tensors, {kind: state.progress[name] for kind, name in lost.items()})
         state.step, state.fresh = start, False
     try:  # only our own logs, whatever else the checkpoint of a stranger may name
         logs = {state.run.path / f"{name}.jsonl": LogPrefix.parse(covered[name]) for name in LOGS}
@@ -114,7 +112,7 @@ def _use_saved_start(state: RunState, saved: Tensor) -> float:
             f"run '{state.run.id}' cannot be resumed: its initial prompt is not what it was; restore "
             f"{source}, or start over with --overwrite"
         )
-    for buffer in state.method.buffers():  # the twin shares them
+    for buffer in state.method.buffers():  # the twins share them
         if torch.equal(buffer, state.P0):
             buffer.copy_(saved)
     state.P0 = saved
@@ -176,7 +174,3 @@ def stop(state: RunState, status: str, error: str | None = None) -> None:
     state.recorder.close()
     state.run.update({"status": status, "error": error, "updated": now()})
     state.ended = True
-
-
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

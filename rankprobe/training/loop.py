@@ -69,7 +69,7 @@ def forward_backward(session: Session, step: int, members: Sequence[RunState]) -
         rows = [member.rows(step) for member in members]
         targets = [member.target_rows(each) for member, each in zip(members, rows, strict=True)]
         batch = collate(session.train, rows, backbone.tokenizer.pad_token_id, backbone.device, targets)
-        prompts = [member.forward() for member in members]
+        prompts = [member.forward(step, len(own)) for member, own in zip(members, rows, strict=True)]
         n, generators = len(prompts[0].P), [member.dropout_generator(step) for member in members]
         mode = training_mode(backbone, session.config, n, batch, generators)
         with mode as in_training, refetch_weights(backbone.model):

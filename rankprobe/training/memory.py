@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-from rankprobe.backbone import PromptInput, is_fetched, losses, refetch_weights
+from rankprobe.backbone import Flip, PromptInput, is_fetched, losses, refetch_weights
 from rankprobe.backbone.training_mode import training_mode
 from rankprobe.data.batching import collate
 from rankprobe.errors import RunFailed
@@ -18,6 +18,7 @@ from rankprobe.training.free_memory import free_bytes
 from rankprobe.training.peak_memory import PeakMemory
 from rankprobe.training.run_state import RunState
 from rankprobe.training.session import Session
+from rankprobe.twins import parse_twins
 
 Result = TypeVar("Result")
 
@@ -154,7 +155,9 @@ def activation_bytes(session: Session, n: int, batch_size: int) -> int:
     backbone, data = session.backbone, session.train
     longest = sorted(range(len(data)), key=lambda row: data.lengths[row])[-batch_size:]
     batch = collate(data, [longest], backbone.tokenizer.pad_token_id, backbone.device)
-    P = torch.zeros(n, backbone.d_model, device=backbone.device, requires_grad=True)
+    P, copy = torch.zeros(2, n, backbone.d_model, device=backbone.device, requires_grad=True).unbind()
+    flips = "flip-example" in parse_twins(session.config.twin)
+    flip = Flip(copy, torch.ones(len(batch.labels), device=backbone.device)) if flips else None
     trained = [parameter for parameter in backbone.model.parameters() if parameter.requires_grad]
     generators = [torch.Generator(backbone.device)]
     with (
@@ -162,8 +165,8 @@ def activation_bytes(session: Session, n: int, batch_size: int) -> int:
         training_mode(backbone, session.config, n, batch, generators) as in_training,
         refetch_weights(backbone.model),
     ):
-        (loss,) = losses(in_training, [PromptInput(P)], batch)
-        torch.autograd.grad(loss, [P, *trained], allow_unused=True)
+        (loss,) = losses(in_training, [PromptInput(P, flip=flip)], batch)
+        torch.autograd.grad(loss, [P, *([copy] if flips else []), *trained], allow_unused=True)
     return memory.peak
 
 

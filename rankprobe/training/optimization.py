@@ -1,10 +1,9 @@
-"""From gradients to updates: AdamW, the schedule, clipping. A run and its twins use the same code."""
+"""From gradients to updates: AdamW, the schedule, clipping."""
 
 from __future__ import annotations
 
-import copy
+import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,29 +27,40 @@ def rate_factor(step: int, total: int, warmup_ratio: float) -> float:
     return max(0.0, (total - done) / max(1, total - rising))
 
 
+def new_optimizer(
+    parameters: Mapping[str, nn.Parameter], rates: Mapping[str, float], config: TrainingConfig
+) -> torch.optim.AdamW:
+    """AdamW over `parameters`; `rates` are their learning rates relative to that of the run, by name."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        parameter.requires_grad = True
+        groups.setdefault(rates.get(name, 1.0), []).append(parameter)
+    return torch.optim.AdamW(
+        [{"params": group, "share": share} for share, group in groups.items()],
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+    )
+
+
+def take_step(optimizer: torch.optim.AdamW, config: TrainingConfig, step: int, total_steps: int) -> float:
+    """Apply update `step` of 1 … `total_steps`, and clear the gradients; returns the learning rate."""
+    rate = config.learning_rate * rate_factor(step, total_steps, config.warmup_ratio)
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["share"]
+    optimizer.step()
+    optimizer.zero_grad()
+    return rate
+
+
 class Optimization:
-    """A method with its optimizer. A run and its twins differ only in the gradient that reaches P."""
+    """A method with its optimizer."""
 
     def __init__(self, method: Method, backbone: nn.Module, config: TrainingConfig, total_steps: int) -> None:
         self.method = method
-        self.backbone = backbone
         self.config = config
         self.total_steps = total_steps
         self.trained = method.trainable(backbone)
-        groups: dict[float, list[nn.Parameter]] = {}
-        for name, parameter in self.trained.items():
-            parameter.requires_grad = True
-            groups.setdefault(method.rates().get(name, 1.0), []).append(parameter)
-        self.optimizer = torch.optim.AdamW(
-            [{"params": parameters, "share": share} for share, parameters in groups.items()],
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-        )
-
-    def copy(self) -> Optimization:
-        """An equal method with a new optimizer; buffers, which never change, are shared."""
-        frozen: dict[int, Any] = {id(buffer): buffer for buffer in self.method.buffers()}
-        return Optimization(copy.deepcopy(self.method, frozen), self.backbone, self.config, self.total_steps)
+        self.optimizer = new_optimizer(self.trained, method.rates(), config)
 
     def update(self, step: int) -> dict[str, float]:
         """Clip the gradients, apply update `step` (from 1 on), and clear the gradients.
@@ -61,20 +71,20 @@ class Optimization:
         Raises:
             RunFailed: a gradient is not finite; nothing was changed.
         """
-        norms = {name: _gradient_norm(factor) for name, factor in self.method.named_parameters()}
         norm = nn.utils.get_total_norm([p.grad for p in self.trained.values() if p.grad is not None])
-        rate = self.config.learning_rate * rate_factor(step, self.total_steps, self.config.warmup_ratio)
-        if not torch.isfinite(norm):
-            raise RunFailed(f"gradient norm {float(norm):g} over the factors")
+        factors = dict(self.method.named_parameters())
+        grads = {name: factor.grad for name, factor in factors.items() if factor.grad is not None}
+        norms = [torch.linalg.vector_norm(grad) for grad in grads.values()]
+        # One copy to the host for all norms.
+        total, *each = torch.stack([norm.to(norms[0]) if norms else norm, *norms]).tolist()
+        if not math.isfinite(total):
+            raise RunFailed(f"gradient norm {total:g} over the factors")
         nn.utils.clip_grads_with_norm_(self.trained.values(), self.config.clip_norm, norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["share"]
-        self.optimizer.step()
-        self.optimizer.zero_grad()
         return {
-            "lr": rate,
-            "grad_norm": float(norm),
-            **{f"grad_norm_{name}": value for name, value in norms.items()},
+            "lr": take_step(self.optimizer, self.config, step, self.total_steps),
+            "grad_norm": total,
+            **{f"grad_norm_{name}": 0.0 for name in factors},
+            **{f"grad_norm_{name}": value for name, value in zip(grads, each, strict=True)},
         }
 
     def update_with(self, gradient: NDArray[np.float64], step: int) -> None:
@@ -110,7 +120,3 @@ class Optimization:
             }
             if moments:
                 self.optimizer.state[parameter] = moments
-
-
-def _gradient_norm(parameter: nn.Parameter) -> float:
-    return 0.0 if parameter.grad is None else float(torch.linalg.vector_norm(parameter.grad))

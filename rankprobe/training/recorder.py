@@ -26,10 +26,9 @@ from rankprobe.rank import LOGGED, MEASURES, NotConverged, gram_singular_values,
 from rankprobe.runs.folder import LOGS
 from rankprobe.runs.logs import AppendLog
 from rankprobe.runs.step_record import Hook, StepRecord
-from rankprobe.training.twin import NoiseTwin
-
-TWIN = "twin_"
-"""Prefix of the columns and matrices of the noise twin."""
+from rankprobe.training.gradients import STATISTICS
+from rankprobe.training.twins import Twins
+from rankprobe.twins import TWINS, twin_prefix
 
 SIGNS = ("n_positive", "n_negative", "n_zero", "n_revived")
 """Sign counts of σ."""
@@ -44,7 +43,7 @@ class Recorder:
         config: LoggingConfig,
         hooks: Sequence[Hook],
         method: Method,
-        twin: NoiseTwin | None,
+        twins: Twins,
         P0: Tensor,
         total_steps: int,
         taken: Collection[str] = (),
@@ -55,8 +54,8 @@ class Recorder:
             config: which steps are measured.
             hooks: called after each step, in order.
             method: of the run.
-            twin: its noise twin, if it has one.
-            P0: the initial prompt, (n, d), of run and twin.
+            twins: its noise twins.
+            P0: the initial prompt, (n, d), of run and twins.
             total_steps: updates of the whole run.
             taken: names that hooks may not give to their columns, besides those of settings and of the log.
         """
@@ -64,21 +63,35 @@ class Recorder:
         self.config = config
         self.hooks = hooks
         self.method = method
-        self.twin = twin
+        self.twins = twins
         self.initial = _numpy(P0)
         self.total_steps = total_steps
         self.taken = set(taken)
         self.logs = {name: AppendLog(folder / f"{name}.jsonl") for name in LOGS}
-        self.sigma = {prefix: _sigma(method) for prefix, method in self._methods().items()}
+        self.sigma = self._diagonals()
 
-    def _methods(self) -> dict[str, Method]:
-        """By column prefix: the method of the run, and that of its twin until it diverges."""
-        alive = self.twin is not None and self.twin.diverged is None
-        return {"": self.method} | ({TWIN: self.twin.method} if self.twin and alive else {})
+    def _diagonals(self) -> dict[str, NDArray[np.float64]]:
+        """By column prefix: σ of the run, and of its twins until they diverge; {} without a diagonal."""
+        sigma = self.method.diagonal()
+        if sigma is None:
+            return {}
+        diagonals = {"": _numpy(sigma)}
+        if self.twins.active:
+            stack = _numpy(self.twins.sigma)
+            diagonals |= {twin_prefix(kind): stack[i] for kind, i in self.twins.active.items()}
+        return diagonals
+
+    def _prompts(self) -> dict[str, NDArray[np.float64]]:
+        """By column prefix: P of the run, and of its twins until they diverge, (n, d)."""
+        prompts = {"": _numpy(self.method())}
+        if self.twins.active:
+            stack = _numpy(self.twins.P)
+            prompts |= {twin_prefix(kind): stack[i] for kind, i in self.twins.active.items()}
+        return prompts
 
     @torch.no_grad()
     def record(
-        self, step: int, update: Mapping[str, float], evals: Sequence[Mapping[str, Any]], *, last: bool
+        self, step: int, update: Mapping[str, float | None], evals: Sequence[Mapping[str, Any]], *, last: bool
     ) -> dict[str, Any]:
         """Measure the state after `step`, call the hooks, and append to the logs; returns the row.
 
@@ -94,18 +107,19 @@ class Recorder:
             spectra = self._spectra(step)
             readings |= _measures(spectra, self.initial.shape) if ranks_due and spectra else {}
             spectrum = _long(step, spectra | self._named_sigma()) if spectrum_due else []
-        if self.twin and self.twin.diverged is not None:
-            own = [name for name in readings if not name.startswith(TWIN)]
-            readings |= {f"{TWIN}{name}": None for name in own}
+        lost = self.twins.diverged
+        own = [name for name in readings if not name.startswith(tuple(map(twin_prefix, TWINS)))]
+        readings |= {f"{twin_prefix(kind)}{name}": None for kind in lost for name in own}
         row = {"step": step, **update, **readings}
         row |= self._from_hooks(step, row, evals)
         self.logs["spectra"].write(spectrum)
         self.logs["evals"].write(evals)
         self.logs["steps"].write([row])
-        if self.twin and self.twin.diverged == step:
+        for kind in [kind for kind, at in lost.items() if at == step]:
+            problem = self.twins.problems[kind]
             warnings.warn(
-                f"{self.folder.name}: the noise twin diverged at step {step} ({self.twin.problem}); its "
-                "columns are missing from this step on, and the run goes on without it",
+                f"{self.folder.name}: the {TWINS[kind]} diverged at step {step} ({problem}); "
+                "its columns are missing from this step on, and the run goes on without it",
                 stacklevel=2,
             )
         return row
@@ -121,39 +135,39 @@ class Recorder:
     def _signs(self) -> dict[str, int]:
         """Sign counts of σ and revived entries, of methods that have a diagonal."""
         row: dict[str, int] = {}
-        methods = self._methods()
-        self.sigma = {prefix: sigma for prefix, sigma in self.sigma.items() if prefix in methods}
-        for prefix, method in methods.items():
-            before, after = self.sigma[prefix], _sigma(method)
-            if before is not None and after is not None:
-                counts = {**sign_counts(after), "n_revived": revived(before, after)}
-                row |= {f"{prefix}{name}": value for name, value in counts.items()}
-                self.sigma[prefix] = after
+        before, self.sigma = self.sigma, self._diagonals()
+        for prefix, after in self.sigma.items():
+            counts = {**sign_counts(after), "n_revived": revived(before[prefix], after)}
+            row |= {f"{prefix}{name}": value for name, value in counts.items()}
         return row
 
     def _spectra(self, step: int) -> dict[str, NDArray[np.float64]]:
-        """Singular values of P and ΔP of run and twin; empty where LAPACK does not converge for the run.
+        """Singular values of P and ΔP of run and twins; empty where LAPACK does not converge for the run.
 
         A twin whose singular values are not found, although the run's are, has diverged.
 
         Raises:
             RunFailed: the run's P is not finite.
         """
-        prompts = {f"{prefix}P": _numpy(method()) for prefix, method in self._methods().items()}
+        prompts = {f"{prefix}P": P for prefix, P in self._prompts().items()}
         if not np.isfinite(prompts["P"]).all():
             raise RunFailed("P holds NaN or infinite entries")
         try:
             return self._singular_values(prompts)
-        except NotConverged as error:
-            problem = error
+        except NotConverged:
+            pass  # of one of them: find out whose
         try:
             found = self._singular_values({"P": prompts["P"]})
         except NotConverged as error:
             warnings.warn(f"{self.folder.name}: no ranks at step {step}: {error}", stacklevel=2)
             return {}
-        if self.twin:
-            self.twin.diverge(step, str(problem))
-            self.sigma.pop(TWIN, None)
+        for kind in list(self.twins.active):
+            name = f"{twin_prefix(kind)}P"
+            try:
+                found |= self._singular_values({name: prompts[name]})
+            except NotConverged as error:
+                self.twins.diverge(kind, step, str(error))
+                self.sigma.pop(twin_prefix(kind), None)
         return found
 
     def _singular_values(self, prompts: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
@@ -167,7 +181,7 @@ class Recorder:
         return dict(zip(matrices, stack, strict=True))
 
     def _named_sigma(self) -> dict[str, NDArray[np.float64]]:
-        return {f"{prefix}sigma": s for prefix, s in self.sigma.items() if s is not None}
+        return {f"{prefix}sigma": s for prefix, s in self.sigma.items()}
 
     def _from_hooks(
         self, step: int, row: Mapping[str, Any], evals: Sequence[Mapping[str, Any]]
@@ -206,9 +220,10 @@ class Recorder:
 
 
 def _columns_of_readings() -> set[str]:
-    """The columns of all readings that a log of steps may have, of the run and of its twin."""
+    """The columns of all readings that a log of steps may have, of the run and of its twins."""
     ranks = [f"{matrix}_{measure}" for matrix in ("P", "dP") for measure in LOGGED]
-    return {f"{prefix}{name}" for prefix in ("", TWIN) for name in (*SIGNS, *ranks)}
+    prefixes = ("", *map(twin_prefix, TWINS))
+    return {f"{prefix}{name}" for prefix in prefixes for name in (*SIGNS, *ranks)} | {*STATISTICS}
 
 
 def _measures(spectra: Mapping[str, NDArray[np.float64]], shape: tuple[int, ...]) -> dict[str, float]:
@@ -228,11 +243,6 @@ def _long(step: int, vectors: Mapping[str, NDArray[np.float64]]) -> list[dict[st
         for name, vector in vectors.items()
         for i, value in enumerate(vector.tolist())
     ]
-
-
-def _sigma(method: Method) -> NDArray[np.float64] | None:
-    sigma = method.diagonal()
-    return None if sigma is None else _numpy(sigma)
 
 
 def _numpy(tensor: Tensor) -> NDArray[np.float64]:

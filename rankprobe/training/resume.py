@@ -21,6 +21,7 @@ from rankprobe.training.manifest import with_note_of_resume
 if TYPE_CHECKING:
     from rankprobe.training.run_state import RunState
     from rankprobe.training.session import Session
+from rankprobe.twins import ALL_TWINS
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,8 @@ def check_existing(config: RunConfig, path: Path, if_exists: str) -> None:
     free = {*NEUTRAL, *(["dtype"] if config.dtype is None else [])}
     if then["batch_order"] == "own":  # as in all runs of earlier versions, which go on with it
         free.add("batch_order")
+    if then["twin"] == "gaussian" and config.twin == ALL_TWINS:  # likewise
+        free.add("twin")
     differing = [name for name in now if name not in free and then.get(name) != now[name]]
     if differing and if_exists == "resume":
         name = differing[0]

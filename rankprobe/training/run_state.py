@@ -1,4 +1,4 @@
-"""One run of a cohort while it trains: its method, its twin, its best prompt, its progress.
+"""One run of a cohort while it trains: its method, its twins, its best prompt, its progress.
 
 Nothing here depends on the other members of the cohort, and nothing here writes to the run folder except the
 recorder; `checkpoints` saves and restores.
@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from rankprobe.backbone import PromptInput
+from rankprobe.backbone import Flip, PromptInput
 from rankprobe.config import RunConfig
 from rankprobe.data import EvalSet, epoch_batches, init_sources, target_rows, torch_generator, training_rows
 from rankprobe.errors import RunFailed
@@ -25,7 +26,8 @@ from rankprobe.runs import SUMMARY, Run
 from rankprobe.runs.step_record import Hook
 from rankprobe.training.optimization import Optimization
 from rankprobe.training.recorder import Recorder
-from rankprobe.training.twin import NoiseTwin
+from rankprobe.training.twins import Twins
+from rankprobe.twins import TWINS, parse_twins, twin_prefix
 
 if TYPE_CHECKING:
     from rankprobe.training.session import Session
@@ -62,11 +64,13 @@ class RunState:
         self.optimization = new_optimization(config, session)
         self.method = self.optimization.method
         self.P0 = self.prompt().clone()
-        self.twin = NoiseTwin(self.optimization, config.seed) if config.twin and len(self.P0) else None
+        kinds = parse_twins(config.twin) if len(self.P0) else ()
+        self.twins = Twins(self.optimization, kinds, config.seed)
         self.best = self._snapshot()
         self.P = self.P0
+        self.flip: Flip | None = None
         self.loss = math.nan
-        self.row: dict[str, float] = {}
+        self.row: dict[str, float | None] = {}
         self.evals: list[dict[str, Any]] = []
         self.step = 0
         self.fresh = True
@@ -82,14 +86,15 @@ class RunState:
     def open_logs(self) -> None:
         """Open the logs of the run folder; from here on steps are recorded."""
         # Names that the frames give to other columns; a hook may not use them.
-        progress = {*self.progress, "report_best", "report_last", "report_baseline", "twin_lost"}
+        progress = {*self.progress, "report_best", "report_last", "report_baseline"}
+        progress |= {f"{twin_prefix(kind)}lost" for kind in TWINS}
         seconds = {f"{name}_seconds" for name in self.timings}
         self.recorder = Recorder(
             self.run.path,
             self.config,
             self.hooks,
             self.method,
-            self.twin,
+            self.twins,
             self.P0,
             self.session.total_steps,
             taken={*SUMMARY, *progress, *seconds},
@@ -117,12 +122,19 @@ class RunState:
         """For each training row, the row whose target it gets: its own, except in control runs."""
         return [self._target_of[row] for row in rows]
 
-    def forward(self) -> PromptInput:
-        """P for the coming update, ready to receive ∂L/∂P, and the shift of the text."""
+    def forward(self, step: int, n_rows: int) -> PromptInput:
+        """P for update `step`, ready to receive ∂L/∂P, and the shift of the text.
+
+        With an example-flip twin, also the copy of P that receives the gradient with signs.
+        """
         self.P = self.method()
         if self.P.requires_grad:
             self.P.retain_grad()
-        return PromptInput(self.P, self.method.text_shift())
+        signs = self.twins.gradients.signs(step, n_rows)
+        if signs is not None:
+            copy = self.P.detach().clone().requires_grad_()
+            self.flip = Flip(copy, torch.from_numpy(signs).to(copy.dtype).to(copy.device))
+        return PromptInput(self.P, self.method.text_shift(), self.flip)
 
     @torch.no_grad()
     def prompt_input(self) -> PromptInput:
@@ -137,17 +149,18 @@ class RunState:
         return torch_generator(self.config.seed, "dropout", step, self.session.backbone.device)
 
     def update(self, step: int) -> None:
-        """Apply update `step` to the run, then to its twin.
+        """Apply update `step` to the run, then to its twins.
 
         Raises:
             RunFailed: loss or gradient is not finite; nothing was changed.
         """
-        norm = 0.0 if self.P.grad is None else float(torch.linalg.vector_norm(self.P.grad))
+        gradient = None if self.P.grad is None else self.P.grad.cpu().double().numpy()
+        norm = 0.0 if gradient is None else float(np.linalg.norm(gradient))
         if not (math.isfinite(self.loss) and math.isfinite(norm)):
             raise RunFailed(f"loss {self.loss:g}, gradient norm {norm:g}")
         self.row = {"loss": self.loss, **self.optimization.update(step), "grad_norm_P": norm}
-        if self.twin:
-            self.twin.update(step, norm)
+        if gradient is not None:
+            self.row |= self.twins.update(step, gradient, self.flip and self.flip.P.grad)
         self.step = step
 
     def record(self, step: int) -> None:

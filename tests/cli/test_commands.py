@@ -9,6 +9,8 @@ import pytest
 
 import rankprobe as rp
 from rankprobe.cli import main
+from rankprobe.cli.lines import number_range
+from rankprobe.twins import twins_of
 
 QUICK = ["--prompt-length", "8", "--steps", "6", "--batch-size", "8", "--spectrum-every", "2"]
 
@@ -35,7 +37,8 @@ def test_probe_then_plot_then_runs(here, capsys):
     assert "  data                   miniature CB (ours, not SuperGLUE), 250 train, 56 dev" in printed
     assert "  weights                tiny (rankprobe's own)" in printed
     assert f"8 → {steps['n_positive']:.0f}" in printed
-    assert f"noise twin 8 → {steps['twin_n_positive']:.0f}" in printed
+    twins = [steps[column] for column in twins_of(steps.index, "n_positive").values()]
+    assert f"noise twins 8 → {number_range(twins)}" in printed
     assert "baseline 41.1" in printed
     assert f"runs/{one.id}" in printed
     run("plot")
@@ -47,7 +50,7 @@ def test_probe_then_plot_then_runs(here, capsys):
     table = capsys.readouterr().out
     assert one.id in table
     assert "6/6" in table
-    assert f"{steps['n_positive']:.0f} ({steps['twin_n_positive']:.0f})" in table
+    assert f"{steps['n_positive']:.0f} ({steps['gaussian_n_positive']:.0f})" in table
     run("probe", *QUICK, "--resume")
     run("resume", one.id)
 

@@ -24,17 +24,42 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_analyze_prints_a_line_per_matrix_with_its_null(here, capsys):
-    run("analyze", "*.npy")
+def test_analyze_prints_a_line_per_matrix_with_its_sign_flip_null(here, capsys):
+    run("analyze", "*.npy", "--output", "out.csv")
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:2] for line in lines[1:]] == [
-        ["a", "P"],
-        ["a", "P_rows"],
-        ["b", "P"],
-        ["b", "P_rows"],
-    ]
-    assert "12 × 20" in lines[1]
-    assert "12 (12)" in lines[1]
+    assert lines[0].split()[:3] == ["numerical", "effective", "stable"]
+    assert [lines[1], lines[4]] == ["a, 12 × 20", "b, 12 × 20"]
+    assert [line.split()[0] for line in lines[2:4] + lines[5:7]] == ["P", "P_rows"] * 2
+    assert lines[2].split()[1:3] == ["12", "(12)"]
+    table = pd.read_csv(here / "out.csv").query("prompt == 'a' and matrix == 'P'").set_index("measure")
+    value, null = table.loc["erank_rv", ["value", "signflip"]]
+    assert lines[2].split()[3:5] == [f"{value:.3g}", f"({null:.3g})"]
+    assert lines[8] == "In brackets: mean of 20 copies of the matrix with random signs."
+    assert "P0" not in "".join(lines)
+
+
+def test_analyze_prints_the_initial_prompt_and_the_twin_below_a_matrix(here, capsys):
+    trained = rp.train(quick(), runs_dir=here / "runs", name="one")
+    run("analyze", "one", "--output", "out.csv")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "one final, 8 × 128"
+    table = pd.read_csv(here / "out.csv").query("prompt == 'final' and matrix == 'P'").set_index("measure")
+    for line, null in ((lines[3], "P0"), (lines[4], "gaussian")):
+        name, numerical, effective, *_ = line.split()
+        assert (name, numerical, effective) == (null, "8", f"{table.loc['erank_rv', null]:.3g}")
+    twins = ["gaussian", "haar", "flip_example", "flip_block"]
+    assert [line.split()[0] for line in lines[4:8]] == twins
+    assert max(map(len, lines[2:14])) <= 100
+    assert lines[4].split()[-1] == "-"  # the log has no matrix of the twin to shuffle
+    assert [line.split()[0] for line in lines[8:14]] == ["dP", *twins, "P_rows"]
+    assert "Below a matrix: the same reading of P0, and of each noise twin at the last step." in lines
+    assert max(map(len, lines[: lines.index(trained.id) - 1])) <= 100
+
+
+def test_the_table_of_full_size_prompts_has_at_most_100_columns(here, capsys):
+    np.save(here / "p.npy", np.random.default_rng(0).standard_normal((100, 768)))
+    run("analyze", "p.npy")
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
 
 
 @pytest.mark.parametrize("name", ["out.csv", "sub/out.parquet", "out.json"])
@@ -42,8 +67,8 @@ def test_analyze_writes_every_reading(here, capsys, name):
     run("analyze", "a.npy", "--output", name)
     read = {"csv": pd.read_csv, "parquet": pd.read_parquet, "json": pd.read_json}[name.split(".")[1]]
     table = read(here / name)
-    assert len(table) == 2 * 13
-    assert {"value", "shuffled", "gaussian", "effect"} <= set(table.columns)
+    assert len(table) == 2 * 14
+    assert {"value", "signflip", "effect", "P0", "shuffled", "iid"} <= set(table.columns)
     assert "exists; choose another name" in refused(capsys, "analyze", "a.npy", "--output", name)
 
 
@@ -62,9 +87,9 @@ def test_analyze_compares_directions(here, capsys):
 
 
 def titles(capsys) -> list[str]:
-    """The titles of the lines that measure P itself."""
+    """The titles of prompts; the shape is behind the title."""
     lines = capsys.readouterr().out.splitlines()
-    return [line.split(" P ")[0].strip() for line in lines if " P " in line]
+    return [line.rpartition(", ")[0] for line in lines if " × " in line]
 
 
 def test_analyze_reads_prompts_of_torch(here, capsys):
@@ -169,7 +194,7 @@ def test_analyze_prints_findings_and_truncate_adds_to_them(here, capsys):
     trained = rp.train(quick(), runs_dir=here / "runs")
     run("analyze", trained.id)
     before = capsys.readouterr().out
-    assert "of 8 diagonal entries stayed positive; the noise twin kept" in before
+    assert "of 8 diagonal entries stayed positive; the twins kept" in before
     assert "measure it: rankprobe truncate runs/" in before
     run("truncate", trained.id, "--k", "1", "--k", "4")
     shown = capsys.readouterr().out
@@ -177,6 +202,10 @@ def test_analyze_prints_findings_and_truncate_adds_to_them(here, capsys):
     assert [line.split()[0] for line in shown.splitlines()[2:6]] == ["k", "1", "4", "8"]
     run("analyze", trained.id)
     assert "rankprobe truncate" not in capsys.readouterr().out
+    run("truncate", trained.id, "--order", "sensitivity")
+    shown = capsys.readouterr().out
+    assert "accuracy with k singular directions, most sensitive first, miniature CB" in shown
+    assert {row["order"] for row in (trained.truncation() or {})["curves"]} == {"sensitivity"}
     run("plot", "truncation")
     provenance = json.loads((here / "figures" / "truncation.json").read_text())
     assert [each["run_id"] for each in provenance["runs"]] == [trained.id]

@@ -87,8 +87,11 @@ def test_a_run_goes_on_with_other_neutral_settings_and_no_others(tmp_path):
     config = quick(checkpoint_every=2)
     whole = rp.train(config, runs_dir=tmp_path / "whole")
     run = interrupted(tmp_path / "runs", config)
-    with pytest.raises(RankprobeError, match="was started with twin True, not False; resume it with its own"):
-        rp.train(quick(twin=False), runs_dir=tmp_path / "runs", name=run.id, if_exists="resume")
+    with pytest.raises(
+        RankprobeError,
+        match="was started with twin 'gaussian,haar,flip-example,flip-block', not 'none'; resume it with its own",
+    ):
+        rp.train(quick(twin="none"), runs_dir=tmp_path / "runs", name=run.id, if_exists="resume")
     again = quick(checkpoint_every=3, device="cpu")
     assert again.run_id == run.id
     assert_equal_runs(rp.train(again, runs_dir=tmp_path / "runs", if_exists="resume"), whole)

@@ -87,11 +87,11 @@ def run_id(**flat) -> str:
 def test_a_run_id_hashes_what_changes_the_result_and_differs_from_its_default():
     for name, value in (
         ("device", "cuda"), ("device_map", "auto"), ("gradient_checkpointing", True), ("checkpoint_every", 7),
-        ("learning_rate", 0.3), ("data", "bundled"), ("twin", True), ("dtype", None), ("batch_size", 16),
+        ("learning_rate", 0.3), ("data", "bundled"), ("twin", "flip-block,haar,gaussian,flip-example"), ("dtype", None), ("batch_size", 16),
     ):  # fmt: skip
         assert run_id(**{name: value}) == run_id(), name
     for name, value in (
-        ("learning_rate", 0.2), ("data", "bundled-500"), ("twin", False), ("dtype", "float64"),
+        ("learning_rate", 0.2), ("data", "bundled-500"), ("twin", "none"), ("dtype", "float64"),
         ("eval_every", 3), ("rank_every", 2), ("spectrum_every", 2), ("dropout", True), ("bottleneck", 9),
     ):  # fmt: skip
         method = {"method": "dpt"} if name == "bottleneck" else {}

@@ -21,9 +21,10 @@ from rankprobe.evaluation import evaluate_runs, load, truncate, truncation
 from rankprobe.prompts import METHODS
 from rankprobe.runs import Run
 from rankprobe.training import loop, train_cohort
+from rankprobe.twins import ALL_TWINS
 
 LOADED_ONCE = cache(load_backbone)
-SHORT = {"batch_size": 8, "steps": 4, "eval_every": 4, "checkpoint_every": 2}
+SHORT = {"batch_size": 8, "steps": 4, "eval_every": 4, "checkpoint_every": 2, "twin": ALL_TWINS}
 SETTINGS = {"subspace": {"dimension": 5}, "dpt": {"bottleneck": 2}, "probe": {"orthogonality": 0.1}}
 MODES = {"bfloat16": {"dtype": "bfloat16"}, "dropout": {"dropout": True},
          "recomputing": {"gradient_checkpointing": True}}  # fmt: skip
@@ -171,11 +172,11 @@ SHARED = {"random:tiny": 1 + 1 + 2, "llama": 1 + 1 + 1}
 """Waits per step, whatever K: the batch (`collate`); the losses (`forward_backward`); for T5, transformers asks
 twice whether the mask hides anything (`label_logits`), for Llama, the range of the answers (`answer_logits`)."""
 
-OWN = 1 + 2 * (3 + 2) + 1 + (3 + 1) + 2 * 2
-"""Waits per step of each probe, whose factors are three, with a noise twin: the norm of ∂L/∂P (`RunState.update`);
-for run and twin, the norm of each factor's gradient, whether the norm of all is finite, and that norm
-(`Optimization.update`); the noise, which is drawn on the host (`update_with`); whether the factors of the twin and
-its P are finite (`NoiseTwin.update`); P and σ of run and twin (`Recorder`)."""
+OWN = 1 + 1 + 1 + 3 + 2 * 2
+"""Waits per step of each probe with four twins: the signs of the example flips (`RunState.forward`); ∂L/∂P
+(`RunState.update`); the norms of the factors' gradients (`Optimization.update`); the gradient with signs, the
+gradients of the twins, and whether the twins are finite (`Twins.update`); P and σ of the run, and those of the stack
+of twins (`Recorder`)."""
 
 
 @pytest.mark.parametrize(("K", "mode"), [(1, None), (3, None), (3, "dropout"), (3, "recomputing")])

@@ -114,6 +114,89 @@ def test_functional_rank_of_a_prompt_that_needs_one_direction(tmp_path, monkeypa
     assert none["defined"] == 0
 
 
+def right_from(needed, monkeypatch):
+    """All answers are right if the prompt has a rank of at least `needed`; returns the ranks asked for."""
+    from rankprobe.evaluation import truncation as module
+
+    asked = []
+
+    def stub(eval_set, backbone, prompt_inputs, batch_size, scoring):
+        right = [eval_set.task.target(example, eval_set.targets) for example in eval_set.data.examples]
+        ranks = [int(torch.linalg.matrix_rank(soft.P.double(), rtol=1e-6)) for soft in prompt_inputs]
+        asked.extend(ranks)
+        return [right if rank >= needed else ["nothing"] * len(right) for rank in ranks]
+
+    monkeypatch.setattr(module, "answer", stub)
+    return asked
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    settings = TRAINED | {"steps": 1, "prompt_length": 100, "method": "vanilla"}
+    return rp.train(quick(**settings), runs_dir=tmp_path_factory.mktemp("runs"))
+
+
+def test_bisection_makes_the_functional_rank_exact(long, monkeypatch):
+    asked = right_from(71, monkeypatch)
+    found = truncate(long)
+    first = found.functional_rank.iloc[0]
+    assert (first["below"], first["functional_rank"], first["low"], first["high"]) == (70, 71, 71, 71)
+    assert set(first["resampled"]) == {71}
+    profile = found.profile[found.profile["matrix"] == "P"]
+    assert profile["share"].tolist() == [0.5, 0.8, 0.9, 0.95, 0.99]
+    assert profile[["below", "k"]].to_numpy().tolist() == [[70, 71]] * 5
+    grid = found.curves.query("kept == 'random'")["k"].unique()
+    assert set(grid) < set(found.curves.query("matrix == 'P' and kept == 'top'")["k"])
+    assert len(asked) <= 54
+    given = truncate(long, ks=[0, 60, 80])
+    assert given.functional_rank.iloc[0][["below", "functional_rank"]].tolist() == [60, 80]
+    assert given.functional_rank.iloc[0][["low", "high"]].tolist() == [61, 80]
+
+
+def test_the_order_of_sensitivity_keeps_what_the_loss_needs(run, monkeypatch):
+    from rankprobe.evaluation import truncation as module
+
+    P, asked = run.prompt().astype(float), []
+    U, s, Vt = np.linalg.svd(P, full_matrices=False)
+    G = np.outer(U[:, 5], Vt[5])  # only the sixth direction matters
+
+    def stub(eval_set, backbone, prompt_inputs, *_):
+        asked.extend(np.asarray(soft.P, dtype=float) for soft in prompt_inputs)
+        return [["0"] * len(eval_set.data) for _ in prompt_inputs]
+
+    monkeypatch.setattr(module, "answer", stub)
+    monkeypatch.setattr(module, "prompt_gradient", lambda *_: G)
+    found = module.truncate(run, ks=[1], order="sensitivity")
+    np.testing.assert_allclose(asked[0], s[5] * np.outer(U[:, 5], Vt[5]), atol=1e-6)
+    for table in (found.curves, found.functional_rank, found.profile):
+        assert table["order"].eq("sensitivity").all()
+    with pytest.raises(RankprobeError, match="order is 'largest'; expected singular or sensitivity"):
+        truncate(run, order="largest")
+
+
+@pytest.mark.parametrize("changes", [{}, {"shots": 20, "control": "shuffle-labels"}, {"dropout": True}])
+def test_the_gradient_is_of_the_training_loss(tmp_path, changes):
+    """As from one batch of all its rows, with the targets it was trained on."""
+    from rankprobe.backbone import losses
+    from rankprobe.data import collate, target_rows, training_rows
+    from rankprobe.evaluation.sensitivity import prompt_gradient
+    from rankprobe.training.session import open_session
+
+    config = quick(method="vanilla", **TRAINED | {"steps": 1}, **changes)
+    trained = rp.train(config, runs_dir=tmp_path)
+    session = open_session([config])
+    data = session.train
+    rows = training_rows(data.examples, config, config.seed)
+    target_of = target_rows(data.targets, rows, config.control, config.seed)
+    pad, targets = session.backbone.tokenizer.pad_token_id, [target_of[row] for row in rows]
+    P = torch.from_numpy(trained.prompt()).double().requires_grad_()
+    batch = collate(data, [rows], pad, torch.device("cpu"), [targets])
+    losses(session.backbone, [PromptInput(P)], batch)[0].backward()
+    assert P.grad is not None
+    found = prompt_gradient(config, session.backbone, PromptInput(P))
+    np.testing.assert_allclose(found, P.grad, atol=1e-5 * float(P.grad.abs().max()))
+
+
 def test_the_score_without_reading_is_resampled_too(run, monkeypatch):
     """Who always gives the commonest label gains nothing in any resample, however common it is there."""
     from rankprobe.evaluation import truncation as module

@@ -443,6 +443,9 @@ def _runs(here: Path) -> None:
         "lfsrows": {"steps.jsonl": LFS},
         "lfsmanifest": {"manifest.json": LFS},
         "cutlist": {"truncation.json": "[]"},
+        "cutkind": {
+            "truncation.json": '{"functional_rank": [{"matrix": "P", "functional_rank": 1, "order": 3}]}'
+        },
         "lost": {"manifest.json": changed(status="interrupted"), "evals.parquet": None},
         "changed": {
             "manifest.json": changed(status="interrupted"),

@@ -307,7 +307,7 @@ REFUSED = [
     ("plot --runs-dir planlist", "error: planlist/plans/x.plan.json cannot be read ("),
     ("plot --runs-dir planlfs", "x.plan.json' is a Git LFS pointer; run git lfs pull"),
     ("plot fig1 --runs-dir manifest/syntax", "left out: manifest/syntax/run/manifest.json cannot be read ("),
-    ("table tabel1", "error: unknown table 'tabel1'; did you mean 'table1'? (valid: table1, table2, table3, table4)"),
+    ("table tabel1", "error: unknown table 'tabel1'; did you mean 'table1'? (valid: table1, table2, table3, table4, used)"),
     ("table table1 --runs-dir none", "error: no folder 'none' with runs"),
     ("table table1 --runs-dir manifest/method", "left out: manifest/method/run/manifest.json: prompt_length is missing"),
     ("table table1 --where seed", "error: --where is 'seed'; expected SETTING=VALUE, such as --where learning_rate=0.3"),
@@ -383,6 +383,9 @@ REFUSED = [
     ("analyze damaged/spectra/run", "error: damaged/spectra/run/spectra.parquet is damaged ("),
     ("truncate right --k -1", "error: Invalid value for '--k'"),
     ("truncate right --k 99", "error: k is 8 to 99; expected 0 to 8 for a prompt (8, 128)"),
+    ("truncate right --order sensitve", "error: order is 'sensitve'; expected singular or sensitivity"),
+    ("table used", "error: no finished run has a functional rank; measure it: rankprobe truncate RUN"),
+    ("table used --runs-dir damaged/cutkind", "left out: damaged/cutkind/run/truncation.json: order is 3; expected a valid string"),
     ("truncate damaged/promptless/run", "error: run 'run' (finished) has no prompt.safetensors yet"),
     ("calibrate --seed -1", "error: Invalid value for '--seed'"),
     ("calibrate --noise 0", "error: Invalid value for '--noise'"),
@@ -407,6 +410,7 @@ LEFT_OUT = [
     ("runs --runs-dir damaged/rows", "left out: damaged/rows/run/steps.jsonl cannot be read ("),
     ("runs --runs-dir damaged/jsonl", "left out: damaged/jsonl/run/steps.jsonl cannot be read ("),
     ("runs --runs-dir damaged/lfsrows", "left out: 'damaged/lfsrows/run/steps.jsonl' is a Git LFS pointer"),
+    ("runs --runs-dir damaged/cutkind", "left out: damaged/cutkind/run/truncation.json: order is 3; expected"),
     ("runs --runs-dir damaged/cut", "left out: damaged/cut/run/truncation.json cannot be read ("),
 ]  # fmt: skip
 """The other runs are read although one is damaged."""

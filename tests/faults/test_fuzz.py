@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 
 from rankprobe.cli.options import build_config
 from rankprobe.errors import RankprobeError
-from rankprobe.runs import load_runs, read_prompts
+from rankprobe.reports import findings
+from rankprobe.runs import Run, load_runs, read_prompts
 from rankprobe.sweeps import configs_of, load_spec
 from rankprobe.tasks import TASKS, load_split, load_task
 
@@ -64,6 +65,15 @@ WSC = {
     "text": "Ada met Bo and she smiled.",
     "target": {"span1_text": "Ada", "span2_text": "she", "span1_index": 0, "span2_index": 4},
     "label": True,
+}
+CUT = {"run_id": "right", "prompt": "final", "model": "tiny", "data": "CB", "order": "singular"}
+CUT |= {"matrix": "P", "kept": "top"}
+SCORED = {"k": 2, "split": "validation", "scoring": "greedy", "metric": "accuracy", "value": 60.0}
+LEAST = {"below": 1.0, "low": 1.0, "high": 3.0}
+TRUNCATION = {
+    "curves": [CUT | SCORED | {"n_examples": 56, "n_invalid": 0, "baseline": 50.0}],
+    "functional_rank": [CUT | {"functional_rank": 2.0} | LEAST | {"defined": 1.0, "resampled": [2.0, None]}],
+    "profile": [CUT | {"share": 0.5, "k": 2.0} | LEAST],
 }
 CLASSES = ClassLabel(names=list(TASKS["cb"].labels))
 
@@ -142,6 +152,11 @@ READERS = {
         b'{"step": 0, "loss": 1.5, "n_positive": 8}\n{"step": 1, "loss": 1.25, "n_positive": 7}\n',
     ),
     "manifest": Reader(lambda folder: load_runs(folder / "run"), "run/right/manifest.json"),
+    "truncation": Reader(
+        lambda folder: (load_runs(folder / "run"), findings([Run(folder / "run/right")])),
+        "run/right/truncation.json",
+        json.dumps(TRUNCATION).encode(),
+    ),
 }
 
 

@@ -95,7 +95,7 @@ def test_a_dead_probe_has_rank_zero(tmp_path, monkeypatch):
     assert (steps["n_positive"] == 0).all()
     assert (steps["grad_norm"] == 0).all()
     assert (steps["grad_norm_P"] > 0).all()
-    for name in ("P_numerical_rank", "P_erank_rv", "P_stable_rank", "twin_P_erank_rv", "dP_erank_rv"):
+    for name in ("P_numerical_rank", "P_erank_rv", "P_stable_rank", "gaussian_P_erank_rv", "dP_erank_rv"):
         assert (steps[name] == 0).all(), name
     assert not run.prompt().any()
     assert (rp.rank.measure(run.prompt()) == 0).all()

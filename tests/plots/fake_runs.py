@@ -55,7 +55,7 @@ def run(**changes: Any) -> dict[str, Any]:
     }
     if config["method"] == "probe":
         summary |= {"n_positive": 40 + config["seed"], "n_negative": 60 - config["seed"], "n_zero": 0}
-        summary |= {"twin_n_positive": 50 + config["seed"]}
+        summary |= {"gaussian_n_positive": 50 + config["seed"]}
     return config | summary | {key: value for key, value in changes.items() if key in summary}
 
 

@@ -75,6 +75,37 @@ def test_controls_are_drawn_with_true_labels_and_the_twin():
     assert legend(figure)[1] == ["true labels", "labels of other rows", "noise twin", "all entries"]
 
 
+def with_haar(rows: list[dict]) -> list[dict]:
+    """The runs with a second twin, with ten more positive entries than the first."""
+    return [row | {"haar_n_positive": row["gaussian_n_positive"] + 10} for row in rows]
+
+
+def test_grid_draws_several_twins_as_an_area():
+    runs = grid(method="probe", learning_rate=[0.01, 0.3], sigma_init=["ones", "uniform"], seed=[1, 3])
+    figure = over_rates(frames(*with_haar(runs)))
+    (axes,) = figure.axes
+    edges = [line for line in axes.get_lines() if line.get_linestyle() == "--"]
+    assert [list(line.get_ydata()) for line in edges] == [[52, 52], [62, 62]] * 2
+    assert edges[0].get_label() == "initial σ = ones, noise twins"
+    assert legend(figure)[0].replace("\n", " ") == (
+        "mean of 2 seeds, band: least to greatest; noise twins: from the lowest to the highest mean of Gaussian "
+        "and Haar twins"
+    )
+
+
+def test_controls_draw_several_twins_on_one_line():
+    runs = grid(method="probe", control=["none", "shuffle-labels"], seed=[1, 3])
+    figure = controls(frames(*with_haar(runs)))
+    (axes,) = figure.axes
+    marks = {str(line.get_label()): line for line in axes.get_lines()}
+    for name, x, marker in (("Gaussian twin", 52, "^"), ("Haar twin", 62, "v")):
+        assert (marks[name].get_xdata()[0], marks[name].get_ydata()[0]) == (x, 0.2)
+        assert marks[name].get_marker() == marker
+    assert legend(figure)[1] == [
+        "true labels", "labels of other rows", "Gaussian twin", "Haar twin", "all entries"
+    ]  # fmt: skip
+
+
 def test_used_has_a_curve_per_method_and_a_ring_at_its_rank():
     loaded = truncated(run(seed=1), run(seed=3), run(method="vanilla"), ranks=[1, 2, None])
     figure = used(loaded)

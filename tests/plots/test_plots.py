@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import matplotlib as mpl
@@ -27,10 +28,10 @@ def frames(*runs: dict) -> Frames:
         summaries.append({"run_id": f"run{i}", **config, **labels, **progress})
         step = np.arange(STEPS)
         columns = {"step": step, "P_numerical_rank": 100 - step, "P_erank_rv": 50.0 - step}
-        columns |= {"twin_P_numerical_rank": 90 - step, "twin_P_erank_rv": 40.0 - step}
+        columns |= {"gaussian_P_numerical_rank": 90 - step, "gaussian_P_erank_rv": 40.0 - step}
         if config["method"] == "probe":
             columns |= {"n_positive": 100 - config["seed"] * step, "n_negative": config["seed"] * step}
-            columns |= {"twin_n_positive": 100 - 2 * step, "twin_n_negative": 2 * step}
+            columns |= {"gaussian_n_positive": 100 - 2 * step, "gaussian_n_negative": 2 * step}
         steps.append(pd.DataFrame({"run_id": f"run{i}", **config, **columns}))
     empty = pd.DataFrame(columns=["run_id", "step"])
     settings = ["method", "seed", "task", "learning_rate"]
@@ -47,17 +48,58 @@ def test_fig3_draws_each_sign_with_its_twin():
     assert curves(axes) == {
         "n_positive": [100, 99, 98, 97, 96],
         "n_negative": [0, 1, 2, 3, 4],
-        "twin_n_positive": [100, 98, 96, 94, 92],
-        "twin_n_negative": [0, 2, 4, 6, 8],
+        "gaussian_n_positive": [100, 98, 96, 94, 92],
+        "gaussian_n_negative": [0, 2, 4, 6, 8],
     }
     styles = {line.get_label(): line.get_linestyle() for line in axes.get_lines()}
-    assert styles["n_positive"] == "-" != styles["twin_n_positive"]
+    assert styles["n_positive"] == "-" != styles["gaussian_n_positive"]
     assert axes.get_title() == "probe on miniature CB\nrandom:tiny (random weights)"
     assert axes.get_xlabel() == "step (optimizer updates)"
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [
         "positive", "positive, noise twin", "negative", "negative, noise twin",
     ]  # fmt: skip
+
+
+def with_haar(*changes: dict) -> Frames:
+    """Runs with a second twin, ten entries above the first; its ranks are missing."""
+    loaded = frames(*changes)
+    haar = {f"haar_{name}": loaded.steps[f"gaussian_{name}"] + 10 for name in ("n_positive", "n_negative")}
+    return dataclasses.replace(loaded, steps=loaded.steps.assign(**haar))
+
+
+def test_several_twins_are_an_area_that_the_legend_explains():
+    figure = fig9(with_haar({"seed": 1}, {"seed": 3}))
+    signs, ranks = figure.axes
+    edges = [list(line.get_ydata()) for line in signs.get_lines() if line.get_linestyle() == "--"]
+    low = [100, 98, 96, 94, 92]
+    assert edges[:2] == [low, [value + 10 for value in low]]
+    area = signs.collections[0].get_paths()[0].vertices[:, 1]
+    assert (area.min(), area.max()) == (92, 110)
+    assert "gaussian_P_erank_rv" in curves(ranks)
+    (legend,) = figure.legends
+    assert legend.get_title().get_text().replace("\n", " ") == (
+        "noise twins: from the lowest to the highest mean of Gaussian and Haar twins"
+    )
+    assert [text.get_text() for text in legend.get_texts()][:2] == ["positive", "positive, noise twins"]
+
+
+def test_the_area_of_twins_leaves_out_steps_that_one_twin_lacks():
+    loaded = with_haar({})
+    loaded.steps.loc[3:, "haar_n_positive"] = np.nan
+    (axes,) = fig3(loaded).axes
+    assert curves(axes)["n_positive"] == [100, 99, 98, 97, 96]
+    edges = [list(line.get_ydata()) for line in axes.get_lines() if line.get_linestyle() == "--"]
+    assert edges[:2] == [[100, 98, 96], [110, 108, 106]]
+
+
+def test_a_lone_twin_of_another_kind_is_named():
+    loaded = frames({})
+    renamed = {name: name.replace("gaussian_", "haar_") for name in loaded.steps}
+    figure = fig3(dataclasses.replace(loaded, steps=loaded.steps.rename(columns=renamed)))
+    (legend,) = figure.legends
+    assert "positive, Haar twin" in [text.get_text() for text in legend.get_texts()]
+    assert "haar_n_positive" in curves(figure.axes[0])
 
 
 def test_seeds_share_a_panel_as_mean_and_band():
@@ -80,12 +122,12 @@ def test_different_settings_have_separate_panels_that_name_them():
 def test_fig9_draws_ranks_of_every_method():
     figure = fig9(frames({}, {"method": "dpt"}))
     upper, other_upper, lower, other_lower = figure.axes
-    assert set(curves(upper)) == {"n_positive", "n_negative", "twin_n_positive", "twin_n_negative"}
+    assert set(curves(upper)) == {"n_positive", "n_negative", "gaussian_n_positive", "gaussian_n_negative"}
     assert not other_upper.get_lines()
     assert other_upper.texts[0].get_text() == "no diagonal"
     assert curves(lower) == curves(other_lower)
     assert curves(lower)["P_numerical_rank"] == [100, 99, 98, 97, 96]
-    assert curves(lower)["twin_P_erank_rv"] == [40, 39, 38, 37, 36]
+    assert curves(lower)["gaussian_P_erank_rv"] == [40, 39, 38, 37, 36]
     assert lower.get_ylabel() == "rank of P"
 
 

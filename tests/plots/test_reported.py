@@ -69,7 +69,7 @@ def test_a_run_without_its_reported_score_is_not_drawn():
 
 
 def test_settings_that_change_no_result_do_not_split_a_curve():
-    runs = [run(), run(seed=2) | {"device": "cuda", "rank_every": 5, "twin": False}, run(seed=2)]
+    runs = [run(), run(seed=2) | {"device": "cuda", "rank_every": 5, "twin": "none"}, run(seed=2)]
     loaded = dataclasses.replace(frames(*runs), settings=[*SETTINGS, "device", "rank_every", "twin"])
     found = name_curves(loaded, scored_runs(loaded, "last"))
     assert found["curve"].tolist() == ["dpt"] * 3
@@ -161,13 +161,42 @@ def test_curves_of_different_prompts_are_not_averaged():
     ]
 
 
-def test_runs_without_a_functional_rank_are_counted():
+def test_runs_that_did_not_learn_are_counted():
     loaded = truncated(
         frames(*grid(prompt_length=[10, 100], seed=[1, 2])), [[0, 5]] * 4, [1.0, 3.0, 4.0, None]
     )
-    for figure in (used, length):
+    for figure, line in (
+        (used, "learned: dpt, n = 100: 1 of 2 (1% to 99%)"),
+        (length, "learned: dpt: 3 of 4 (19% to 99%)"),
+    ):
         (axes,) = figure(loaded).axes
-        assert axes.get_title().splitlines()[-1] == "no functional rank: 1 of 4 runs"
+        assert axes.get_title().splitlines()[-1] == line
+
+
+def test_curves_do_not_average_runs_that_learned_with_runs_that_did_not():
+    """The second run has no functional rank: the curve is that of the first run, 50 + 10 k + 1."""
+    (axes,) = used(truncated(frames(run(seed=1), run(seed=3)), [[0, 5], [0, 5]], [1.0, None])).axes
+    assert lines(axes)["dpt"] == ([0, 5], [51, 101])
+    loaded = truncated(logged({"seed": 1}, {"seed": 3}), [[0, 5], [0, 5]], [1.0, None])
+    below = loaded.truncation["run_id"] == "run1"
+    values = loaded.truncation["value"].mask(below, 40.0)
+    (axes,) = truncation(dataclasses.replace(loaded, truncation=loaded.truncation.assign(value=values))).axes
+    assert lines(axes)["largest of P"] == ([0, 5], [51, 101])
+    assert axes.get_title().splitlines()[-1] == "learned: 1 of 2 (1% to 99%)"
+
+
+def test_curves_in_the_order_of_sensitivity_say_so_and_are_separate():
+    two = frames(run(seed=1), run(seed=3))
+    (axes,) = used(truncated(two, [[0, 5], [0, 5]], [1.0, 2.0], order="sensitivity")).axes
+    assert axes.get_xlabel() == "singular directions kept k, most sensitive first"
+    orders = ["singular", "singular", "sensitivity", "sensitivity"]
+    figure = used(truncated(two, [[0, 5], [0, 5]], [1.0, 2.0], order=orders))
+    assert figure.axes[0].get_xlabel() == "singular directions kept k"
+    assert legend(figure)[1][:2] == ["dpt, order = sensitivity", "dpt, order = singular"]
+    loaded = frames(*grid(prompt_length=[10, 100], seed=[1, 2]))
+    ranks = truncated(loaded, [[0, 5]] * 4, [1.0, 3.0, 4.0, 4.0])
+    runs = ranks.runs.assign(functional_rank_order=orders[1:3] * 2)
+    assert legend(length(dataclasses.replace(ranks, runs=runs)))[1][0].endswith("order = sensitivity")
 
 
 @pytest.mark.filterwarnings("error")

@@ -30,7 +30,7 @@ def orthogonal(size, seed):
 def test_measures_do_not_change_under_rotation_and_scale(shape, seed):
     P = matrix(shape, seed)
     moved = 37.5 * orthogonal(shape[0], seed + 1) @ P @ orthogonal(shape[1], seed + 2)
-    rotated, plain = (rank.measure(each).drop("permutation_edge") for each in (moved, P))
+    rotated, plain = (rank.measure(each).drop(list(rank.EDGES)) for each in (moved, P))
     np.testing.assert_allclose(rotated, plain, rtol=1e-8)
 
 
@@ -54,7 +54,7 @@ def test_order_of_measures(shape, seed):
     assert m["stable_rank"] <= m["nuclear_spectral"] + 1e-8 <= m["numerical_rank"] + 2e-8
     assert m["energy_90"] <= m["energy_95"] <= m["energy_99"] <= m["numerical_rank"]
     assert m["rank_rtol_1e2"] <= m["numerical_rank"] <= min(shape)
-    assert m["permutation_edge"] <= m["numerical_rank"]
+    assert max(m[list(rank.EDGES)]) <= m["numerical_rank"]
 
 
 @given(shapes, seeds)
@@ -73,7 +73,7 @@ def test_planted_rank(k):
     assert np.linalg.matrix_rank(P) == k
 
 
-COUNTS_OF_NOISE = ("gavish_donoho", "mp_edge", "permutation_edge")
+COUNTS_OF_NOISE = ("gavish_donoho", "mp_edge", *rank.EDGES)
 """Counts of singular values above white noise. The flat spectrum of an identity looks like noise to them."""
 
 
@@ -90,7 +90,7 @@ def test_energy_of_a_flat_spectrum(k, share, least):
 
 def test_rank_one():
     single = rank.measure(np.outer(np.arange(1, 5), np.ones(6)))
-    assert single.drop("permutation_edge").to_dict() == pytest.approx(dict.fromkeys(rank.MEASURES, 1))
+    assert single.drop(list(rank.EDGES)).to_dict() == pytest.approx(dict.fromkeys(rank.MEASURES, 1))
 
 
 def test_formulas_by_hand():
@@ -129,6 +129,7 @@ def test_counts_beyond_noise_find_what_was_planted(k):
     found = rank.measure(noisy(k))
     assert found["gavish_donoho"] == k
     assert found["permutation_edge"] == k
+    assert found["signflip_edge"] == k
     # The norm of the whole matrix sets this edge, so large planted directions raise the edge above themselves.
     assert found["mp_edge"] <= k if k else found["mp_edge"] <= 1
 
@@ -185,7 +186,7 @@ def test_the_gram_matrix_does_not_invent_small_values():
 
 @pytest.mark.parametrize("P", [np.zeros((4, 6)), np.zeros((0, 6))])
 def test_nothing_has_rank_zero(P):
-    assert rank.measure(P).to_dict() == dict.fromkeys([*rank.MEASURES, "permutation_edge"], 0)
+    assert rank.measure(P).to_dict() == dict.fromkeys([*rank.MEASURES, *rank.EDGES], 0)
 
 
 @pytest.mark.parametrize("P", [np.array([[2.0, 0.0, -1.0]]), np.array([[3.0]]), 1e-200 * np.ones((3, 4))])

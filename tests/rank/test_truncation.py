@@ -81,3 +81,95 @@ def test_steps_to_the_end():
     assert rank.log_spaced_ks(5, 12) == [0, 1, 2, 3, 4, 5]
     assert {0, 1, 100} <= set(rank.log_spaced_ks(100, 12))
     assert len(rank.log_spaced_ks(100, 12)) <= 12
+
+
+def test_importance_gives_the_order_of_the_directions():
+    P = matrix()
+    U, s, Vt = np.linalg.svd(P, full_matrices=False)
+    importance = np.array([0.1, 0.5, 0.0, 0.9, 0.2, 0.3])
+    top, bottom = (rank.truncated(P, [2], keep, importance=importance)[0] for keep in ("top", "bottom"))
+    np.testing.assert_allclose(top, (U[:, [3, 1]] * s[[3, 1]]) @ Vt[[3, 1]], atol=1e-12)
+    np.testing.assert_allclose(bottom, (U[:, [2, 0]] * s[[2, 0]]) @ Vt[[2, 0]], atol=1e-12)
+
+
+def test_a_sensitivity_is_the_change_of_a_linear_loss_without_the_direction():
+    """The loss tr(Gᵀ P) is linear, so the first order is exact."""
+    P, G = matrix(), matrix(seed=1)
+    U, s, Vt = np.linalg.svd(P, full_matrices=False)
+    without = [P - s[i] * np.outer(U[:, i], Vt[i]) for i in range(6)]
+    expected = [abs(np.sum(G * P) - np.sum(G * each)) for each in without]
+    np.testing.assert_allclose(rank.sensitivities(P, G), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [([50, 60, 90, 100], (5, 9)), ([50, 98, 99, 100], (0, 2)), ([99, 99, 99, 100], (-1, 0))],
+)
+def test_the_least_sufficient_k_is_in_the_bracket(scores, expected):
+    found = rank.sufficient_bracket([0, 2, 5, 9], scores, full=100, floor=50, share=0.95)
+    assert tuple(map(float, found)) == expected
+
+
+def bisected(curve, *, shares=(0.95,), checks=0, extra=0, floor=0.0):
+    """Bisect a dense curve; return the measured part, and the scored k in order."""
+    scored: list[int] = []
+
+    def score(ks):
+        scored.extend(ks)
+        return [curve[k] for k in ks]
+
+    grid = rank.log_spaced_ks(len(curve) - 1, 9)
+    found = rank.bisected_curve(score, grid, floor=floor, shares=shares, checks=checks, extra=extra)
+    assert scored[: len(grid)] == grid
+    assert sorted(scored) == list(found)
+    assert list(found.values()) == [curve[k] for k in found]
+    return found, scored[len(grid) :]
+
+
+def least(ks, scores, share=0.95):
+    return float(rank.least_sufficient_k(list(ks), list(scores), full=list(scores)[-1], floor=0, share=share))
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=120).map(sorted))
+@settings(deadline=None, max_examples=100)
+def test_bisection_of_a_monotone_curve_gives_the_dense_result(curve):
+    found, added = bisected(curve)
+    np.testing.assert_equal(least(found, found.values()), least(range(len(curve)), curve))
+    assert len(added) <= 6  # the widest gap of the grid from 0 to 119 has 57 values
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=120), st.integers(0, 3))
+@settings(deadline=None, max_examples=100)
+def test_bisection_of_any_curve_gives_a_crossing(curve, checks):
+    """The k below is not sufficient; all measured k from there on are. The dense result is never smaller."""
+    found, _ = bisected(curve, checks=checks)
+    k = least(found, found.values())
+    if not np.isnan(k):
+        level = 0.95 * curve[-1] - 1e-9
+        assert k == 0 or curve[int(k) - 1] < level
+        assert all(value >= level for at, value in found.items() if at >= k)
+        assert least(range(len(curve)), curve) >= k
+
+
+def test_a_check_finds_a_fall_below_the_level():
+    curve = [0.0] * 10 + [1.0] * 60 + [0.5] * 10 + [1.0] * 21
+    assert least(range(101), curve) == 80
+    without, _ = bisected(curve)
+    assert least(without, without.values()) == 10
+    found, _ = bisected(curve, checks=1)
+    assert least(found, found.values()) == 80
+
+
+def test_bisection_goes_on_to_the_other_shares_as_long_as_it_may():
+    curve = [k / 100 for k in range(101)]
+    _, only_first = bisected(curve, shares=(0.95, 0.5))
+    found, added = bisected(curve, shares=(0.95, 0.5), extra=11)
+    assert added[: len(only_first)] == only_first
+    assert least(found, found.values(), 0.5) == 50
+    assert 49 in found
+    _, some = bisected(curve, shares=(0.95, 0.5), extra=8)
+    assert len(only_first) < len(some) == 8 < len(added)
+
+
+def test_bisection_without_a_gain_scores_the_grid_only():
+    assert bisected([0.0] * 101, checks=3, extra=8)[1] == []

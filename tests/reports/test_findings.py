@@ -15,8 +15,8 @@ def run(folder, seed=0, *, truncation=None, source="hub", random=False, control=
     """A finished run with the parts that `findings` reads."""
     path = folder / f"run-{seed}"
     path.mkdir()
-    row = {"n_positive": 37, "n_negative": 63, "n_zero": 0, "twin_n_positive": 12}
-    row |= {"P_numerical_rank": 100, "P_erank_rv": 80.5, "twin_P_erank_rv": 9.0} | readings
+    row = {"n_positive": 37, "n_negative": 63, "n_zero": 0, "gaussian_n_positive": 12}
+    row |= {"P_numerical_rank": 100, "P_erank_rv": 80.5, "gaussian_P_erank_rv": 9.0} | readings
     manifest = {
         "readings": {name: value for name, value in row.items() if value is not None},
         "status": "finished",
@@ -44,13 +44,15 @@ TRUNCATION = {
 }
 
 
-def test_a_count_close_to_the_twins_is_not_evidence(tmp_path):
+def test_one_seed_has_no_verdict(tmp_path):
     count, present, used = findings([run(tmp_path, n_positive=18, n_negative=82)])
     assert count == (
-        "18 of 100 diagonal entries stayed positive; the noise twin kept 12: not distinguishable from the null "
-        "(one seed: spread unknown), so the count alone is not evidence of low rank."
+        "18 of 100 diagonal entries stayed positive; the Gaussian twin kept 12. One seed: no verdict, so the count "
+        "alone is not evidence of low rank."
     )
-    assert present == "P has numerical rank 100; its effective rank is 80.5, its noise twin's 9."
+    assert present == (
+        "P has numerical rank 100; its effective rank is 80.5, that of the Gaussian twin 9. One seed: no verdict."
+    )
     assert used.startswith("The functional rank is not known yet; measure it: rankprobe truncate ")
 
 
@@ -62,11 +64,15 @@ def test_a_probe_with_only_dead_entries(tmp_path):
 
 
 def test_counts_distinguishable_from_the_twins(tmp_path):
-    runs = [run(tmp_path, seed, n_positive=60 + seed, twin_n_positive=12 - seed) for seed in range(5)]
+    runs = [run(tmp_path, seed, n_positive=60 + seed, gaussian_n_positive=12 - seed) for seed in range(5)]
     assert "62 ± 1.6" in findings(runs)[0]
-    assert "(mean of 5 seeds); the noise twin kept 10 ± 1.6: above the null" in findings(runs)[0]
-    assert findings(runs)[0].endswith("kept entries alive that noise alone would have killed.")
-    below = [run(tmp_path, 10 + seed, n_positive=10 - seed, twin_n_positive=60 + seed) for seed in range(5)]
+    assert findings(runs)[0].endswith(
+        "(mean of 5 seeds); the Gaussian twin kept 10 ± 1.6: above its null, against the Gaussian twin alone, so "
+        "the task kept entries alive that noise alone would have killed."
+    )
+    below = [
+        run(tmp_path, 10 + seed, n_positive=10 - seed, gaussian_n_positive=60 + seed) for seed in range(5)
+    ]
     assert findings(below)[0].endswith("let more entries die than noise alone would have.")
 
 
@@ -79,8 +85,10 @@ def test_functional_rank(tmp_path):
 
 
 def test_without_twin_or_diagonal(tmp_path):
-    assert "no noise twin, so the count says nothing" in findings([run(tmp_path, twin_n_positive=None)])[0]
-    vanilla = run(tmp_path, 1, n_positive=None, n_negative=None, n_zero=None, twin_n_positive=None)
+    assert (
+        "no noise twin, so the count says nothing" in findings([run(tmp_path, gaussian_n_positive=None)])[0]
+    )
+    vanilla = run(tmp_path, 1, n_positive=None, n_negative=None, n_zero=None, gaussian_n_positive=None)
     assert findings([vanilla])[0].startswith("P has numerical rank")
 
 
@@ -113,8 +121,8 @@ def test_seeds_without_a_functional_rank_are_counted(tmp_path):
     ]
     used = findings(runs)[-1]
     assert used.startswith(
-        "The functional rank is 6 ± 2.8 of P (defined for 2 of 3 seeds, as the others do not exceed the baseline; "
-        "2–20 from the lowest to the highest limit of the seeds' own intervals, each of 95 % over dev examples) and 6"
+        "2 of 3 seeds learned, as their score exceeds the baseline (9% to 99%, the 95 % interval of Clopper and "
+        "Pearson). The functional rank is 6 ± 2.8 of P (mean of the 2 of 3 seeds that learned; 2–20 from the lowest to the highest limit of the seeds' own intervals, each of 95 % over dev examples) and 6"
     )
 
 
@@ -123,7 +131,7 @@ def test_limits_of_several_seeds_are_not_called_an_interval_of_the_mean(tmp_path
         [run(tmp_path, seed, truncation=truncation) for seed, truncation in enumerate(truncations(4, 8))]
     )[-1]
     assert "(mean of 2 seeds; 2–16 from the lowest to the highest limit of the seeds' own intervals" in used
-    assert "95 % interval" not in used
+    assert "the 95 % interval over" not in used
     one = findings([run(tmp_path, 9, truncation=TRUNCATION)])[-1]
     assert one.endswith("(95 % interval over dev examples).")
 
@@ -143,11 +151,111 @@ def test_every_run_without_truncation_is_named(tmp_path):
 def test_readings_that_some_seeds_lack_say_how_many_seeds_have_them(tmp_path):
     runs = [
         run(tmp_path, 1),
-        run(tmp_path, 2, twin_n_positive=None, P_numerical_rank=None, P_erank_rv=None, twin_P_erank_rv=None),
+        run(
+            tmp_path,
+            2,
+            gaussian_n_positive=None,
+            P_numerical_rank=None,
+            P_erank_rv=None,
+            gaussian_P_erank_rv=None,
+        ),
     ]
     count, present, _ = findings(runs)
-    assert "(mean of 2 seeds); the noise twin kept 12 (1 of 2 seeds): " in count
+    assert "(mean of 2 seeds); the Gaussian twin kept 12 (1 of 2 seeds). One seed: no verdict, so" in count
     assert present == (
-        "P has numerical rank 100 (1 of 2 seeds); its effective rank is 80.5 (1 of 2 seeds), its noise twin's 9 "
-        "(1 of 2 seeds)."
+        "P has numerical rank 100 (1 of 2 seeds); its effective rank is 80.5 (1 of 2 seeds), that of the Gaussian "
+        "twin 9 (1 of 2 seeds). One seed: no verdict."
+    )
+
+
+def several(folder, seeds, haar, flips, **readings):
+    """Runs with 60, 61, … positive entries and three twins, which have about 12, `haar` and `flips`."""
+    twins = {"gaussian_n_positive": 12, "haar_n_positive": haar, "flip_block_n_positive": flips}
+    twins |= {"haar_P_erank_rv": 70.0, "flip_block_P_erank_rv": 79.0}
+    return [
+        run(
+            folder,
+            seed,
+            n_positive=60 + i,
+            P_erank_rv=80.5 + i % 2,
+            **{name: value + (i * i) % 3 for name, value in twins.items()},
+            **readings,
+        )
+        for i, seed in enumerate(seeds)
+    ]
+
+
+def test_every_twin_is_named_and_all_must_agree(tmp_path):
+    count, present, _ = findings(several(tmp_path, range(5), haar=30, flips=40))
+    assert count == (
+        "62 ± 1.6 of 125 diagonal entries stayed positive (mean of 5 seeds); the twins kept 12.6 ± 0.5 (Gaussian), "
+        "30.6 ± 0.5 (Haar), 40.6 ± 0.5 (block-flip): above its nulls, so the task kept entries alive that noise "
+        "alone would have killed."
+    )
+    assert present == (
+        "P has numerical rank 100 ± 0.0; its effective rank is 80.9 ± 0.5, those of the twins 9 ± 0.0 (Gaussian), "
+        "70.6 ± 0.5 (Haar), 79.6 ± 0.5 (block-flip): not distinguishable from its nulls (least detectable effect 2.2)."
+    )
+    close = findings(several(tmp_path, range(10, 15), haar=30, flips=62))[0]
+    assert close.endswith(
+        "62.6 ± 0.5 (block-flip): not distinguishable from its nulls (least detectable effect 4.0), so the "
+        "count alone is not evidence of low rank."
+    )
+
+
+def test_one_seed_with_several_twins_has_no_verdict(tmp_path):
+    count, present, _ = findings(several(tmp_path, [0], haar=30, flips=40))
+    assert "the twins kept 12 (Gaussian), 30 (Haar), 40 (block-flip). One seed: no verdict, so the" in count
+    assert present.endswith(
+        "those of the twins 9 (Gaussian), 70 (Haar), 79 (block-flip). One seed: no verdict."
+    )
+
+
+def test_a_twin_that_diverged_has_a_note(tmp_path):
+    runs = several(tmp_path, range(3), haar=30, flips=40)
+    lost = run(tmp_path, 9, n_positive=63, flip_block_n_positive=40)
+    manifest = lost.manifest
+    manifest["readings"] |= {"haar_n_positive": None, "haar_P_erank_rv": None}
+    (lost.path / "manifest.json").write_text(json.dumps(manifest))
+    assert "30.7 ± 0.6 (Haar; diverged in 1 of 4 runs), " in findings([*runs, lost])[0]
+    count, present, _ = findings([lost])
+    assert "the twins kept 12 (Gaussian), – (Haar; diverged in 1 of 1 runs), 40 (block-flip)" in count
+    assert "9 (Gaussian), – (Haar; diverged in 1 of 1 runs). " in present
+    assert "No verdict, as it needs 3 seeds and 'haar' has 0" in findings([*[lost] * 3])[0]
+
+
+def test_the_level_is_for_all_readings_together(tmp_path):
+    """Alone, the count would be above its null: t = 5.0 with 4 degrees of freedom, p = 0.0076."""
+    counts = [19, 29, 24, 34, 22]
+    runs = [run(tmp_path, i, n_positive=counts[i], P_erank_rv=9 + i % 2) for i in range(5)]
+    assert ": not distinguishable from its null (least detectable effect" in findings(runs)[0]
+    vanilla = [run(tmp_path, 9 + i, n_positive=counts[i], P_erank_rv=None) for i in range(5)]
+    assert ": above its null" in findings(vanilla)[0]
+
+
+def test_several_seeds_have_an_interval_over_seeds_and_examples(tmp_path):
+    rows = [
+        {"functional_rank": r, "below": r - 1, "low": r, "high": r + 1, "resampled": [r, None, r + 1]}
+        for r in (4, 8)
+    ]
+    runs = [run(tmp_path, seed, truncation={"P": row}) for seed, row in enumerate(rows)]
+    assert findings(runs)[-1].startswith(
+        "2 of 2 seeds learned, as their score exceeds the baseline (16% to 100%, the 95 % interval of Clopper and "
+        "Pearson). The functional rank is 6 ± 2.8 of P (mean of 2 seeds; 4.0–9.0, the 95 % interval over seeds and "
+        "dev examples): this many"
+    )
+
+
+def test_a_rank_between_two_measured_k_is_a_range(tmp_path):
+    row = {"functional_rank": 18, "below": 10, "low": 11, "high": 32}
+    assert "is 11 to 18 (11–32) of P: " in findings([run(tmp_path, truncation={"P": row})])[-1]
+
+
+def test_orders_of_directions_are_named_and_not_mixed(tmp_path):
+    row = TRUNCATION["P"] | {"order": "sensitivity"}
+    runs = [run(tmp_path, 1, truncation={"P": row}), run(tmp_path, 2, truncation=TRUNCATION)]
+    assert "singular directions, most sensitive first, keep" in findings(runs[:1])[-1]
+    assert findings(runs)[-1] == (
+        "The functional ranks of the seeds are of different orders of directions; measure them alike: "
+        f"rankprobe truncate {runs[0].path} {runs[1].path}"
     )

@@ -30,7 +30,12 @@ def run(method="vanilla", task="cb", seed=1, last=50.0, **changes):
     }
     row |= {"shots": None, "control": "none", "report_split": "all", "model": "t5-base", "method": method}
     row |= {"prompt_length": 0 if method == "finetune" else 100, "learning_rate": 0.3, "steps": None}
-    row |= {"device": "cpu", "eval_every": None, "twin": True, "bottleneck": 10 if method == "dpt" else None}
+    row |= {
+        "device": "cpu",
+        "eval_every": None,
+        "twin": "gaussian",
+        "bottleneck": 10 if method == "dpt" else None,
+    }
     row |= {
         "data_label": task.upper(),
         "data_source": "hub",
@@ -249,7 +254,7 @@ def test_scores_of_different_dev_rows_do_not_share_a_column():
 
 
 def test_settings_that_change_no_result_may_differ():
-    runs = [run(seed=1), run(seed=2, device="cuda", twin=False, eval_every=5)]
+    runs = [run(seed=1), run(seed=2, device="cuda", twin="none", eval_every=5)]
     assert "2 seeds a cell" in TABLES["table1"](frames(*runs)).notes[1]
     with pytest.raises(RankprobeError, match=r"runs differ in eval_every \(5, unset\); choose"):
         TABLES["table1"](frames(*runs), "best")
@@ -276,7 +281,7 @@ def test_where():
     assert methods(learning_rate=["0.3", "3e-4"]) == ["finetune", "vanilla", "dpt"]
     assert methods(learning_rate=["0.00001"]) == ["vanilla"]
     # A setting does not restrict methods that do not have it, or that have only one value of it.
-    assert methods(learning_rate=["0.3"], bottleneck=["10"], twin=["true"]) == ["vanilla", "dpt"]
+    assert methods(learning_rate=["0.3"], bottleneck=["10"], twin=["gaussian"]) == ["vanilla", "dpt"]
     assert methods(learning_rate=["0.3", "3e-4"], prompt_length=["100"]) == ["finetune", "vanilla", "dpt"]
     assert methods(learning_rate=["0.3"], steps=["unset"]) == ["vanilla", "dpt"]
     with pytest.raises(

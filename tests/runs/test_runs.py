@@ -408,3 +408,35 @@ def test_a_log_whose_numbers_no_table_holds_is_damaged(tmp_path):
     (run.path / "steps.jsonl").write_text('{"step": -9223372036854775809, "loss": 1.5}\n{"step": 1}\n')
     with pytest.raises(RankprobeError, match=r"steps.jsonl is damaged \(Python int too large"):
         run.table("steps")
+
+
+def test_a_truncation_file_of_an_earlier_version_is_read(tmp_path):
+    """As written before orders, profiles and the name `baseline` existed."""
+    cut = {"run_id": "a", "prompt": "final", "model": "tiny", "data": "CB", "matrix": "P", "kept": "top"}
+    curve = {"k": 0, "split": "validation", "scoring": "greedy", "metric": "accuracy", "value": 0.0}
+    curve |= {"n_examples": 500, "n_invalid": 498, "majority": 41.0}
+    ranks = {"functional_rank": 25.0, "low": 16.0, "high": 100.0, "defined": 1.0}
+    tables = {"curves": [cut | curve], "functional_rank": [cut | ranks]}
+    (tmp_path / "truncation.json").write_text(json.dumps(tables))
+    found = Run(tmp_path).truncation() or {}
+    assert found["functional_rank"] == [cut | ranks | {"order": "singular"}]
+    del curve["majority"]
+    assert found["curves"] == [cut | curve | {"baseline": 41.0, "order": "singular"}]
+    assert found["profile"] == []
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"functional_rank": [{"matrix": "P"}]}, "functional_rank is missing; TruncationFile needs it"),
+        ({"functional_rank": 3}, "functional_rank is 3; expected a list"),
+        ({"functional_rank": [3]}, "expected a mapping"),
+        ({"curves": [{"matrix": "P", "k": -1}]}, "k is -1; expected greater than or equal to 0"),
+        ({"profile": [{"matrix": "P", "share": "x"}]}, "share is 'x'; expected a valid number"),
+    ],
+)
+def test_a_truncation_file_with_other_keys_or_types_is_refused(tmp_path, tables, message):
+    (tmp_path / "truncation.json").write_text(json.dumps(tables))
+    with pytest.raises(RankprobeError, match=message) as error:
+        Run(tmp_path).truncation()
+    assert str(error.value).endswith("run rankprobe truncate again")

@@ -77,7 +77,13 @@ def made(*runs: dict) -> Frames:
         "dimension": None,
         "last": 60.0,
     }
-    usual |= {"prompt_length": 100, "learning_rate": 0.3, "control": "none", "device": "cpu", "twin": True}
+    usual |= {
+        "prompt_length": 100,
+        "learning_rate": 0.3,
+        "control": "none",
+        "device": "cpu",
+        "twin": "gaussian",
+    }
     usual |= {"data_label": "CB", "model_label": "t5", "metric": "accuracy", "baseline": 50.0}
     empty = pd.DataFrame()
     return Frames(pd.DataFrame([usual | run for run in runs]), empty, empty, empty, empty, SETTINGS)
@@ -87,7 +93,7 @@ def test_only_runs_that_are_the_same_but_for_the_seed_are_averaged():
     table = capacity(
         made(
             {},
-            {"seed": 2, "last": 80.0, "device": "cuda", "twin": False},
+            {"seed": 2, "last": 80.0, "device": "cuda", "twin": "none"},
             {"seed": 3, "last": 0.0, "control": "shuffle-labels"},
             {"seed": 4, "last": 0.0, "control": "random-labels"},
             {"seed": 1, "last": 40.0, "prompt_length": 20},
@@ -115,6 +121,21 @@ def test_functional_ranks_say_how_many_seeds_have_one():
     runs = made({"functional_rank": 4.0}, {"seed": 2, "functional_rank": None})
     (row,) = capacity(runs).to_dict("records")
     assert (row["functional_rank"], row["functional_rank_seeds"], row["seeds"]) == (4.0, 1, 2)
+
+
+def test_seeds_that_learned_are_counted():
+    (row,) = capacity(made({"last": 90.0}, {"seed": 2, "last": 40.0}, {"seed": 3, "last": 91.0})).to_dict(
+        "records"
+    )
+    assert (row["seeds"], row["learned"]) == (3, 2)
+    assert (row["learned_low"], row["learned_high"]) == pytest.approx((0.094, 0.992), abs=0.001)
+
+
+def test_a_functional_rank_in_the_order_of_sensitivity_is_not_averaged_with_others():
+    ranks = [{"functional_rank": 4.0, "functional_rank_order": "singular"},
+             {"functional_rank": 9.0, "functional_rank_order": "sensitivity", "seed": 2}]  # fmt: skip
+    (row,) = capacity(made(*ranks)).to_dict("records")
+    assert (row["functional_rank"], row["functional_rank_seeds"]) == (4.0, 1)
 
 
 def test_d90_is_beside_vanilla_runs_of_the_same_settings():

@@ -22,10 +22,11 @@ from rankprobe.prompts import METHODS, config_class
 from rankprobe.runs import CHECKPOINTS, Run
 from rankprobe.runs.checkpoint import last_checkpoint
 from rankprobe.runs.checksums import read_checked_json, write_checked_json
-from rankprobe.training import checkpoints, loop, twin
+from rankprobe.training import checkpoints, gradients, loop
 from rankprobe.training.optimization import rate_factor
 from rankprobe.training.run_state import new_optimization
 from rankprobe.training.session import open_session
+from rankprobe.twins import TWINS, twin_prefix
 
 
 def trained(tmp_path, name="run", **settings):
@@ -163,11 +164,11 @@ def test_methods_train_in_one_cohort_but_finetuning(tmp_path):
 
 
 def test_finetuning_learns_through_the_same_loop(tmp_path):
-    run = trained(tmp_path, method="finetune", steps=30, learning_rate=1e-3, eval_every=15, twin=True)
+    run = trained(tmp_path, method="finetune", steps=30, learning_rate=1e-3, eval_every=15, twin="gaussian")
     steps, manifest = run.log("steps"), run.manifest
     assert steps["loss"].iloc[-5:].mean() < steps["loss"].iloc[1:4].mean() / 2
     assert manifest["backbone"]["fingerprint"] != manifest["backbone"]["fingerprint_after"]
-    assert not [name for name in steps if name.startswith(("P_", "twin_", "grad_norm_shared"))]
+    assert not [name for name in steps if name.startswith(("P_", "gaussian_", "grad_norm_shared"))]
     assert run.log("spectra").empty
     assert run.prompt().shape == (0, 128)
 
@@ -199,7 +200,7 @@ def test_the_penalty_pulls_run_and_twin(tmp_path):
         return np.abs(U.T @ U - np.eye(8)).max()
 
     assert skew(run) < skew(free) / 2
-    twins = [each.log("steps")["twin_P_erank_rv"].iloc[-1] for each in (run, free)]
+    twins = [each.log("steps")["gaussian_P_erank_rv"].iloc[-1] for each in (run, free)]
     assert twins[0] != twins[1]
 
 
@@ -261,7 +262,9 @@ def test_logged_readings_are_those_of_the_prompt(tmp_path):
     assert first["n_positive"] == 8
     assert first["dP_numerical_rank"] == first["dP_erank_rv"] == 0
     final = spectra.query("step == 6")
-    assert set(final["matrix"]) == {"P", "dP", "sigma", "twin_P", "twin_dP", "twin_sigma"}
+    assert set(final["matrix"]) == {
+        prefix + name for prefix in ("", *map(twin_prefix, TWINS)) for name in ("P", "dP", "sigma")
+    }
     assert spectra["step"].unique().tolist() == [0, 2, 4, 6]
     np.testing.assert_allclose(final.query("matrix == 'P'")["value"], rank.singular_values(P), rtol=1e-4, atol=1e-5)  # fmt: skip
     np.testing.assert_array_equal(final.query("matrix == 'sigma'")["value"], sigma.astype(float))
@@ -287,13 +290,13 @@ def test_measuring_never_changes_the_training(tmp_path):
         torch.rand(5), np.random.default_rng().random(5)
         seen.append(record.step)
 
-    plain = trained(tmp_path, "plain", twin=False, rank_every=100, spectrum_every=100)
+    plain = trained(tmp_path, "plain", twin="none", rank_every=100, spectrum_every=100)
     full = trained(tmp_path, "full", rank_every=1, spectrum_every=1, eval_every=3, hooks=[meddle])
     often = trained(tmp_path, "often", checkpoint_every=1)
     assert seen == list(range(7))
     np.testing.assert_array_equal(trajectory(full), trajectory(plain))
     np.testing.assert_array_equal(trajectory(often), trajectory(plain))
-    assert "twin_n_positive" not in plain.log("steps")
+    assert "gaussian_n_positive" not in plain.log("steps")
     assert plain.log("steps")["P_erank_rv"].notna().tolist() == [True] + 5 * [False] + [True]
 
 
@@ -327,15 +330,15 @@ def test_the_twin_starts_equal_and_gets_noise_of_the_gradients_norm(tmp_path, mo
         noises.append(rank.gaussian_like(shape, norm, rng))
         return noises[-1]
 
-    monkeypatch.setattr(twin, "gaussian_like", spy)
+    monkeypatch.setattr(gradients, "gaussian_like", spy)
     steps = trained(tmp_path).log("steps")
     measures = [c for c in steps if c.startswith("P_") or c.startswith("n_")]
     for column in measures:
-        assert steps[column].iloc[0] == steps[f"twin_{column}"].iloc[0]
+        assert steps[column].iloc[0] == steps[f"gaussian_{column}"].iloc[0]
     norms = [np.linalg.norm(noise) for noise in noises]
     np.testing.assert_allclose(norms, steps["grad_norm_P"].iloc[1:], rtol=1e-5)
     assert not np.allclose(noises[0], noises[1])
-    assert steps["P_erank_rv"].iloc[-1] != steps["twin_P_erank_rv"].iloc[-1]
+    assert steps["P_erank_rv"].iloc[-1] != steps["gaussian_P_erank_rv"].iloc[-1]
 
 
 def test_noise_alone_kills_entries_at_the_papers_rate_and_none_at_a_thirtieth(tmp_path):
@@ -343,8 +346,8 @@ def test_noise_alone_kills_entries_at_the_papers_rate_and_none_at_a_thirtieth(tm
     settings = {"prompt_length": 32, "steps": 150, "eval_every": 1000, "batch_size": 2}
     paper = trained(tmp_path, "paper", **settings).log("steps").iloc[-1]
     slow = trained(tmp_path, "slow", **settings, learning_rate=0.01).log("steps").iloc[-1]
-    assert paper["twin_n_positive"] < 30
-    assert slow["twin_n_positive"] == 32
+    assert paper["gaussian_n_positive"] < 30
+    assert slow["gaussian_n_positive"] == 32
 
 
 def test_schedule_is_hugging_faces():

@@ -61,7 +61,9 @@ def test_every_column_of_the_frames_is_refused_at_the_first_step(begun, finished
         check_refused(begun, column, "the (log has|frames of load_runs have) already")
 
 
-@pytest.mark.parametrize("column", ["P_erank_rv", "twin_P_erank_rv", "twin_n_positive", "dP_stable_rank"])
+@pytest.mark.parametrize(
+    "column", ["P_erank_rv", "gaussian_P_erank_rv", "gaussian_n_positive", "dP_stable_rank"]
+)
 def test_a_reading_that_this_step_has_not_is_refused(begun, column):
     check_refused(begun, column, "the log has already", step=3)
 
