@@ -38,7 +38,7 @@ class RunConfig(TaskConfig, BackboneConfig, TrainingConfig, LoggingConfig):
     ('rte', 'dpt', 5)
     """
 
-    seed: int = Field(default=42, ge=0, description="Of initial factors, batch order, dropout and noise twins")
+    seed: int = Field(default=42, ge=0, description="Of initial factors, batch order, dropout and twins")
     method: SerializeAsAny[MethodConfig] = ProbeConfig()
 
     @model_validator(mode="before")

@@ -73,10 +73,16 @@ class AppendLog:
         if lines:
             self._read_existing()
             self._file = self._file or self.path.open("ab", buffering=0)
-            while lines:  # if the disk becomes full, a call writes only a part, and the next one raises
-                n_written = self._file.write(lines)
-                self._count(lines[:n_written])
-                lines = lines[n_written:]
+            before, digest = self._length or 0, self._digest.copy()
+            try:
+                while lines:  # if the disk becomes full, a call writes only a part, and the next one raises
+                    n_written = self._file.write(lines)
+                    self._count(lines[:n_written])
+                    lines = lines[n_written:]
+            except OSError:
+                self._length, self._digest = before, digest
+                os.ftruncate(self._file.fileno(), before)  # no part of a line stays
+                raise
 
     def sync(self) -> LogPrefix:
         """Force the log to disk; return the length and checksum for a checkpoint.

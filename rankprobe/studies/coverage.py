@@ -72,7 +72,13 @@ def planted_answers(
         For each prompt, whether each answer is correct, and the same for each constant answer.
     """
     method = VanillaConfig(prompt_length=prompt_length)
-    settings: dict[str, Any] = {"task": task, "data": data, "model": model, "dtype": "float32", "twin": False}
+    settings: dict[str, Any] = {
+        "task": task,
+        "data": data,
+        "model": model,
+        "dtype": "float32",
+        "twin": "none",
+    }
     settings |= {"learning_rate": 0.3, "steps": steps, "batch_size": 16, "eval_every": steps}
     configs = [RunConfig(seed=seed, method=method, **settings) for seed in range(n_seeds)]
     runs = train_cohort(configs, runs_dir=runs_dir, if_exists="resume")

@@ -57,12 +57,15 @@ class Gradients:
 
     def note(self, gradient: Float64[np.ndarray, "n d"]) -> dict[str, float | None]:
         """Take the gradient of the next step, finite; returns the columns of `STATISTICS`."""
+        if not self._s.size:
+            self._s = np.ones(min(gradient.shape))
         before, self._last, self.norm = self._last, gradient, float(np.linalg.norm(gradient))
         try:
             self._s = gram_singular_values(gradient)
-        except NotConverged:
-            self._s = np.full(min(gradient.shape), np.nan)
-        rows, largest = np.linalg.norm(gradient, axis=1), float(self._s[0])
+            largest = float(self._s[0])
+        except NotConverged:  # the Haar twin keeps the spectrum of the step before
+            self._s, largest = with_norm(self._s, self.norm), 0.0
+        rows = np.linalg.norm(gradient, axis=1)
         values = [
             self.norm**2 / largest**2 if largest > 0 else None,
             float(rows.max() / np.median(rows)) if np.median(rows) > 0 else None,
