@@ -153,7 +153,7 @@ READERS = {
     ),
     "manifest": Reader(lambda folder: load_runs(folder / "run"), "run/right/manifest.json"),
     "truncation": Reader(
-        lambda folder: (load_runs(folder / "run"), findings([Run(folder / "run/right")])),
+        lambda folder: (load_runs(folder / "run"), findings([Run(folder / "run/right")] * 2)),
         "run/right/truncation.json",
         json.dumps(TRUNCATION).encode(),
     ),

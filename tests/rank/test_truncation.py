@@ -138,6 +138,13 @@ def test_bisection_of_a_monotone_curve_gives_the_dense_result(curve):
     assert len(added) <= 6  # the widest gap of the grid from 0 to 119 has 57 values
 
 
+@pytest.mark.parametrize("k", [1, 5, 30, 53, 77, 99, 100])
+def test_bisection_takes_six_scores_at_most(k):
+    found, added = bisected([0.0] * k + [1.0] * (101 - k))
+    assert least(found, found.values()) == k
+    assert len(added) <= 6
+
+
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=120), st.integers(0, 3))
 @settings(deadline=None, max_examples=100)
 def test_bisection_of_any_curve_gives_a_crossing(curve, checks):
