@@ -26,8 +26,9 @@ def config_of(run: Run) -> RunConfig:
 def run_folder(config: RunConfig, runs_dir: str | Path) -> Path:
     """The folder of the run that `config` describes; it need not exist.
 
-    Ids of manifest format 1 hash every setting, those of format 2 some names that have changed. Such runs are
-    found by their settings, so that finished runs stay finished.
+    Ids of manifest format 1 hash every setting, those of format 2 some names that have changed, and those of
+    format 3 the setting `twin` as a flag. Such runs are found by their settings, so that finished runs stay
+    finished.
     """
     path = Path(runs_dir) / config.run_id
     if path.exists():
@@ -44,9 +45,9 @@ def run_folder(config: RunConfig, runs_dir: str | Path) -> Path:
 
 @cache
 def _config_of_earlier_version(path: Path) -> RunConfig | None:
-    """The config of a run of manifest format 1 or 2; None for later ones."""
+    """The config of a run of manifest format 1 to 3; None for later ones."""
     run = Run(path)
-    return config_of(run) if run.manifest.get("format", 1) in (1, 2) else None
+    return config_of(run) if run.manifest.get("format", 1) in (1, 2, 3) else None
 
 
 def _is_same_run(asked: RunConfig, then: RunConfig) -> bool:

@@ -88,16 +88,22 @@ class Run:
         parquet = (self.path / name).with_suffix(".parquet")
         # The JSONL file first, as in `read_log`.
         if parquet.with_suffix(".jsonl").exists() or not parquet.exists():
-            log = self.log(name)
-            try:
-                return pa.Table.from_pandas(log, preserve_index=False).replace_schema_metadata(None)
-            except (pa.ArrowException, ValueError, OverflowError) as error:
-                raise RankprobeError(f"{parquet.with_suffix('.jsonl')} is damaged ({error})") from None
+            return self._log_as_table(name)
         table = read_parquet(parquet)
+        names = [current_name(column) for column in table.column_names]
+        if len({*names}) < len(names):  # `log` joins the columns of two versions
+            return self._log_as_table(name)
         if MATRIX in table.column_names:
             place = table.column_names.index(MATRIX)
             table = table.set_column(place, MATRIX, _renamed(table[MATRIX]))
-        return table.rename_columns([current_name(column) for column in table.column_names])
+        return table.rename_columns(names)
+
+    def _log_as_table(self, name: str) -> pa.Table:
+        log = self.log(name)
+        try:
+            return pa.Table.from_pandas(log, preserve_index=False).replace_schema_metadata(None)
+        except (pa.ArrowException, ValueError, OverflowError) as error:
+            raise RankprobeError(f"{self.path / name}.jsonl is damaged ({error})") from None
 
     def readings(self) -> dict[str, Any]:
         """Return the last row of `steps` without reading the whole log.

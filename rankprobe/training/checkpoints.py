@@ -84,8 +84,8 @@ def restore(state: RunState, start: int | None) -> float:
             facts["timings"],
             facts["logs"],
         )
-        lost = {kind: name for kind in TWINS if (name := f"{twin_prefix(kind)}lost") in state.progress}
-        state.twins.load(tensors, {kind: state.progress[name] for kind, name in lost.items()})
+        lost = {kind: state.progress.get(f"{twin_prefix(kind)}lost") for kind in TWINS}
+        state.twins.load(tensors, {kind: step for kind, step in lost.items() if step is not None})
         state.step, state.fresh = start, False
     try:  # only our own logs, whatever else the checkpoint of a stranger may name
         logs = {state.run.path / f"{name}.jsonl": LogPrefix.parse(covered[name]) for name in LOGS}

@@ -57,14 +57,13 @@ class Gradients:
 
     def note(self, gradient: Float64[np.ndarray, "n d"]) -> dict[str, float | None]:
         """Take the gradient of the next step, finite; returns the columns of `STATISTICS`."""
-        if not self._s.size:
-            self._s = np.ones(min(gradient.shape))
         before, self._last, self.norm = self._last, gradient, float(np.linalg.norm(gradient))
         try:
             self._s = gram_singular_values(gradient)
             largest = float(self._s[0])
-        except NotConverged:  # the Haar twin keeps the spectrum of the step before
-            self._s, largest = with_norm(self._s, self.norm), 0.0
+        except NotConverged:  # the Haar twin keeps the shape of the spectrum before; the first one is flat
+            shape = self._s if self._s.size else np.ones(min(gradient.shape))
+            self._s, largest = with_norm(shape, self.norm), 0.0
         rows = np.linalg.norm(gradient, axis=1)
         values = [
             self.norm**2 / largest**2 if largest > 0 else None,

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 DECISIVE = ("platform", "device", "processor", "cuda", "tf32", "instructions", "threads")
 """Entries of `machine` that can change the rounding of a result."""
 
-FORMAT = 3
-"""Of manifests. 3: flat settings. 2: the run id hashes `RunConfig.identity`. 1: it hashes every setting."""
+FORMAT = 4
+"""Of manifests. 4: several twins. 3: flat settings. 2: the run id hashes `RunConfig.identity`. 1: it hashes
+every setting."""
 
 
 SELECTION = {

@@ -7,6 +7,7 @@ loss.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -152,10 +153,8 @@ class Recorder:
         prompts = {f"{prefix}P": P for prefix, P in self._prompts().items()}
         if not np.isfinite(prompts["P"]).all():
             raise RunFailed("P holds NaN or infinite entries")
-        try:
+        with contextlib.suppress(NotConverged):  # of one of them: below, each is tried alone
             return self._singular_values(prompts)
-        except NotConverged:
-            pass  # of one of them: find out whose
         try:
             found = self._singular_values({"P": prompts["P"]})
         except NotConverged as error:

@@ -48,7 +48,7 @@ def test_a_stack_is_trained_as_each_twin_alone(method):
     twins = Twins(run, tuple(TWINS), seed=0)
     alone = [optimization(method) for _ in TWINS]
     for step in range(1, 13):
-        twins._apply(step, torch.from_numpy(gradients_of(step)), list(TWINS))
+        twins._apply(step, torch.from_numpy(gradients_of(step)))
         for one, gradient in zip(alone, gradients_of(step), strict=True):
             one.update_with(gradient, step)
     for kind, one, P in zip(TWINS, alone, twins.P, strict=True):
@@ -116,9 +116,9 @@ def test_statistics_of_a_gradient():
 def test_an_example_flip_twin_of_batches_of_one_gets_the_gradient_or_its_negative(tmp_path, monkeypatch):
     seen, apply = [], Twins._apply
 
-    def spy(self, step, gradients, active):
+    def spy(self, step, gradients):
         seen.append((self.gradients._last, gradients[0].numpy()))
-        apply(self, step, gradients, active)
+        apply(self, step, gradients)
 
     monkeypatch.setattr(Twins, "_apply", spy)
     run = rp.train(quick(batch_size=1, steps=8, twin="flip-example"), runs_dir=tmp_path)
@@ -127,6 +127,11 @@ def test_an_example_flip_twin_of_batches_of_one_gets_the_gradient_or_its_negativ
     assert len({round(each) for each in cosines}) == 2
     prefixes = {kind for kind in TWINS if twin_prefix(kind) + "n_positive" in run.log("steps")}
     assert prefixes == {"flip-example"}
+
+
+def test_a_flag_of_earlier_versions_is_refused_with_what_to_give():
+    with pytest.raises(RankprobeError, match="twin is False; give 'none', or some of gaussian, haar, flip-"):
+        quick(twin=False)
 
 
 def test_names_of_twins():

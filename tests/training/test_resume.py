@@ -5,6 +5,7 @@ What was lost or changed in between is refused by its name.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import random
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import assert_equal_runs, quick
@@ -25,9 +27,16 @@ import rankprobe as rp
 from rankprobe.cli import main
 from rankprobe.errors import RankprobeError, RunFailed, RunInterrupted
 from rankprobe.runs import CHECKPOINTS, LOGS, provenance
-from rankprobe.runs.checkpoint import checkpoint_path, last_checkpoint, load_checkpoint, save_checkpoint
+from rankprobe.runs.checkpoint import (
+    checkpoint_path,
+    checkpoint_steps,
+    last_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from rankprobe.training import checkpoints, loop, run_state
 from rankprobe.training.checkpoints import relative_distance
+from rankprobe.training.gradients import STATISTICS
 from rankprobe.training.session import open_session
 
 SCRIPT = Path(__file__).parent / "killed.py"
@@ -321,3 +330,59 @@ def test_a_resume_where_it_was_started_is_not_noted(stopped, whole):
     rp.resume([stopped])
     assert stopped.manifest["notes"] == whole.manifest["notes"]
     assert_equal_runs(stopped, whole)
+
+
+def with_former_names(line: str) -> str:
+    """A row of a log as a version with one twin wrote it: `twin_…`, and nothing about gradients."""
+    row = json.loads(line)
+    row = {name.replace("gaussian_", "twin_"): value for name, value in row.items()}
+    if "matrix" in row:
+        row["matrix"] = row["matrix"].replace("gaussian_", "twin_")
+    return json.dumps({name: value for name, value in row.items() if name not in STATISTICS}) + "\n"
+
+
+def as_written_with_one_twin(run) -> None:
+    """Turn an interrupted run with the Gaussian twin into what manifest format 3 left."""
+    logs = {name: (run.path / f"{name}.jsonl").read_text().splitlines(keepends=True) for name in LOGS}
+    former = {name: [with_former_names(line) for line in lines] for name, lines in logs.items()}
+    for step in checkpoint_steps(run.path / CHECKPOINTS):
+        tensors, facts = load_checkpoint(run.path / CHECKPOINTS, step)
+        for name, lines in logs.items():
+            ends = np.cumsum([0, *(len(line.encode()) for line in lines)])
+            whole = int(np.flatnonzero(ends == facts["logs"][name]["bytes"])[0])
+            facts["logs"][name] = len("".join(former[name][:whole]).encode())
+        tensors = {
+            name.replace("gaussian_", "twin."): value
+            for name, value in tensors.items()
+            if not name.startswith("gradients.")
+        }
+        assert any(name.startswith("twin.factor.") for name in tensors)
+        save_checkpoint(run.path / CHECKPOINTS, step, tensors, facts)
+    for name, lines in former.items():
+        (run.path / f"{name}.jsonl").write_text("".join(lines))
+    run.update({"format": 3, "config": run.manifest["config"] | {"twin": True}})
+
+
+def test_a_run_of_the_version_with_one_twin_goes_on_with_it(tmp_path):
+    """Also where the default twins are asked for, and where its id hashed the flag."""
+
+    def stop(record):
+        if record.step == 4:
+            raise RunInterrupted("stop")
+
+    config = quick(twin="gaussian", checkpoint_every=2)
+    whole = rp.train(config, runs_dir=tmp_path / "whole", name="run")
+    name = f"{config.id_stem}0ld1d0"
+    with pytest.raises(RunInterrupted):
+        rp.train(config, runs_dir=tmp_path / "runs", name=name, hooks=[stop])
+    as_written_with_one_twin(rp.find_run(name, tmp_path / "runs"))
+    run = rp.train(quick(checkpoint_every=2), runs_dir=tmp_path / "runs", if_exists="resume")
+    assert (run.id, run.status, run.manifest["config"]["twin"]) == (name, "finished", "gaussian")
+    steps, expected = (each.log("steps").drop(columns=[*STATISTICS]) for each in (run, whole))
+    # The counts are floats, as each half of the log lacks the columns of the other.
+    pd.testing.assert_frame_equal(steps[[*expected]], expected, check_exact=True, check_dtype=False)
+    loaded = rp.load_runs(tmp_path / "runs").steps
+    assert loaded.columns.is_unique
+    assert loaded["gaussian_n_positive"].tolist() == expected["gaussian_n_positive"].tolist()
+    assert run.log("spectra").equals(whole.log("spectra"))
+    np.testing.assert_array_equal(run.prompt(), whole.prompt())
