@@ -1,6 +1,6 @@
 """The interval of a functional rank contains the functional rank on all texts and all k.
 
-`RANKPROBE_COVERAGE=200 pytest -s tests/studies/test_coverage.py` plants 200 prompts in half an hour, and
+`RANKPROBE_COVERAGE=200 pytest -s tests/studies/test_coverage.py` plants 200 prompts in about 20 minutes, and
 prints the coverage by size of the dev set.
 """
 
