@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -70,6 +71,20 @@ def from_hub(load: Callable[[bool], Found], what: str, hub_id: str, *, dataset: 
         raise
     except Exception as error:  # the classes of HTTP errors differ between versions of huggingface_hub
         raise _load_error(what, hub_id, error, offline) from error
+
+
+@contextmanager
+def no_progress_bar() -> Iterator[None]:
+    """Without transformers' bar, where nothing is downloaded."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _load_error(what: str, hub_id: str, error: Exception, offline: str) -> RankprobeError:

@@ -3,6 +3,7 @@
 Hugging Face models are used through `inputs_embeds`; no model code is copied.
 
     load          a model and its tokenizer, from the bundle, the hub, a folder, or random
+    gguf          a GGUF file as a folder that load can read
     check         whether a model can be used: its logits from embeddings equal those from token ids
     base          Backbone: the model as the rest of rankprobe sees it
     device_map    where accelerate puts the parts of a large model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -23,10 +24,12 @@ class Backbone:
     """A frozen encoder-decoder or decoder-only model with its tokenizer.
 
     `name` is what the user asked for, `source` where the weights came from (`bundled`, `hub`, `folder`,
-    `random`), `revision` the hub commit where there is one. Weights in float32, bfloat16 or float64;
-    prompts meet them in `splice`. `embed_scale` is the factor that the model applies to the output of its
-    embedding module when it is given token ids (√d in Pegasus and Marian). `load_backbone` finds it and
-    `decoding`, `prompt_once` (whether the model can read a prompt once for all texts that follow it) and
+    `gguf`, `random`), `revision` the hub commit or the hash of the GGUF file, `file_label` the name and
+    quantisation of that file. Weights in float32, bfloat16 or float64; prompts meet them in `splice`. `chat`
+    puts each text into the user's turn of the tokenizer's chat template and the answer into the assistant's;
+    the prompt comes before the whole conversation. `embed_scale` is the factor that the model applies to the
+    output of its embedding module when it is given token ids (√d in Pegasus and Marian). `load_backbone`
+    finds it and `decoding`, `prompt_once` (whether the model can read a prompt once for all its texts) and
     `padding_after_prompt` (whether it then tolerates padding between prompt and text).
     """
 
@@ -39,6 +42,8 @@ class Backbone:
     decoding: Decoding = "padded"
     prompt_once: bool = False
     padding_after_prompt: bool = False
+    file_label: str | None = None
+    chat: bool = False
 
     @property
     def causal(self) -> bool:
@@ -47,6 +52,10 @@ class Backbone:
 
     def source_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of source texts; a text that an answer is to continue has no end-of-sequence piece."""
+        if self.chat:
+            return self.tokenizer(
+                [self._user_turn(text) for text in texts], add_special_tokens=False
+            ).input_ids
         ids = self.tokenizer(list(texts)).input_ids
         if not self.causal:
             return ids
@@ -56,8 +65,22 @@ class Backbone:
         """Token ids of answers, each with its end-of-sequence piece."""
         if not self.causal:
             return self.tokenizer(list(texts)).input_ids
-        pieces = self.tokenizer([f" {text}" for text in texts], add_special_tokens=False).input_ids
+        space = "" if self.chat else " "
+        pieces = self.tokenizer([space + text for text in texts], add_special_tokens=False).input_ids
         return [[*each, self.tokenizer.eos_token_id] for each in pieces]
+
+    @cached_property
+    def source_end(self) -> int:
+        """Tokens that a source must keep at its end: what the chat template writes after the text, else 1."""
+        if not self.chat:
+            return 1
+        mark = "rankprobe"
+        after = self._user_turn(mark).rpartition(mark)[2]
+        return len(self.tokenizer(after, add_special_tokens=False).input_ids)
+
+    def _user_turn(self, text: str) -> str:
+        conversation = [{"role": "user", "content": text}]
+        return self.tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
 
     @property
     def unknown_id(self) -> int:
@@ -78,7 +101,9 @@ class Backbone:
 
     @property
     def label(self) -> str:
-        """The name for people: random weights and our own little backbones are always called so."""
+        """The name for people: random weights, our own little backbones and quantised files are called so."""
+        if self.file_label:
+            return self.file_label
         notes = {"random": " (random weights)", "bundled": " (rankprobe's own)"}
         return self.name + notes.get(self.source, "")
 

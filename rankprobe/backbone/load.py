@@ -1,4 +1,4 @@
-"""Getting a backbone: bundled, a hub id, a local folder, or `random:<shape>` with random weights."""
+"""Getting a backbone: bundled, a hub id, a folder, a GGUF file, or `random:<shape>` with random weights."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from rankprobe.backbone.causal import arguments
 from rankprobe.backbone.check import examined, refusal
 from rankprobe.backbone.device import check_device, chosen_device, chosen_dtype
 from rankprobe.backbone.fast_layers import fast_layers
+from rankprobe.backbone.gguf import PACKAGED, dequantized, is_gguf
 from rankprobe.backbone.offload import is_offloaded, offload
 from rankprobe.backbone.shapes import SHAPES, T5_ROWS, skeleton
 from rankprobe.errors import RankprobeError, unknown
-from rankprobe.hub import Found, cached_commit, first_line, from_hub, one_at_a_time
+from rankprobe.hub import Found, cached_commit, first_line, from_hub, no_progress_bar, one_at_a_time
 from rankprobe.lfs import check_lfs_folder
 
 BUNDLED = {name: bundled.FOLDER / name for name in bundled.BACKBONES}
@@ -39,7 +40,7 @@ BROKEN = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeEr
 """What transformers raises over the files of a damaged model, or of one that needs a missing package."""
 PLAIN = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 """Types of weights that gradients pass through. A model saved in 4 or 8 bit has others."""
-KNOWN = [*BUNDLED, *RANDOM, "t5-small", "t5-base", "t5-large"]
+KNOWN = [*BUNDLED, *PACKAGED, *RANDOM, "t5-small", "t5-base", "t5-large"]
 
 
 @one_at_a_time
@@ -55,8 +56,8 @@ def load_backbone(
     """Load a frozen backbone, ready to be spliced.
 
     Args:
-        model: `tiny` or `mini` (bundled), a hub id (`t5-base`), a folder written by `save_pretrained`, or
-            `random:` and a shape of `SHAPES`.
+        model: `tiny` or `mini` (bundled), a hub id (`t5-base`), a folder written by `save_pretrained`, the
+            path of a GGUF file, `smollm2` (the GGUF file of a package), or `random:` and a shape of `SHAPES`.
         tokenizer: hub id or folder; unset: the model's own (for `random:tiny` that of `tiny`).
         dtype: of the frozen weights: float32, bfloat16, or float64 (numerical tests); unset: bfloat16 on
             CUDA, else float32.
@@ -141,7 +142,7 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype, device_ma
         _dequantize(model, config)
         kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         # Eager attention: as fast as SDPA for these shapes on CPU, and the one whose dropout is visible.
-        with _no_progress_bar() if local else nullcontext(), _tensors_only():
+        with no_progress_bar() if local else nullcontext(), _tensors_only():
             network, report = kind.from_pretrained(
                 folder,
                 config=config,
@@ -161,6 +162,10 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype, device_ma
 
     folder = location(model)
     network = _found(model, load)
+    if is_gguf(model):
+        file = dequantized(model)
+        pieces = load_tokenizer(tokenizer or folder)
+        return Backbone(model, "gguf", network, pieces, f"sha256:{file.sha256}", file_label=file.label)
     if Path(folder).is_dir():
         source = "bundled" if model in BUNDLED else "folder"
         return Backbone(model, source, network, load_tokenizer(tokenizer or folder))
@@ -239,22 +244,13 @@ def _quantized(model: str, how: str) -> RankprobeError:
 
 
 def location(model: str) -> str:
-    """Where other tools find a model: a bundled one in our package, any other under its own name."""
-    return str(BUNDLED.get(model, model))
+    """Where other tools find a model: a bundled one in our package, a GGUF file's weights in the cache, any
+    other under its own name.
 
-
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """Without transformers' bar, where nothing is downloaded."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
+    Raises:
+        RankprobeError: the GGUF file cannot be used; see `dequantized`.
+    """
+    return str(dequantized(model).folder) if is_gguf(model) else str(BUNDLED.get(model, model))
 
 
 @contextmanager

@@ -40,9 +40,10 @@ class TaskConfig(Settings):
         default=None,
         description="bundled, bundled-500, hub or a folder; unset: bundled for our own models, else hub",
     )
-    template: Literal["plain", "authors"] = Field(
+    template: Literal["plain", "authors", "chat"] = Field(
         default="plain",
-        description="Source text: plain, or authors (task name first, COPA's question dropped)",
+        description="Source text: plain, authors (task name first, COPA's question dropped), or chat (plain, "
+        "in the model's chat template)",
     )
     targets: str = Field(
         default="digits", description="Label texts: digits (authors' code), words (T5), or one each: yes,no"
@@ -92,7 +93,8 @@ class BackboneConfig(Settings):
     """
 
     model: str = Field(
-        default="tiny", description="tiny, mini, hub id, folder, or random:tiny|t5-small|t5-base|t5-large"
+        default="tiny",
+        description="tiny, mini, smollm2, hub id, folder, .gguf file, random:tiny|t5-small|t5-base|t5-large",
     )
     tokenizer: str | None = Field(default=None, description="Hub id or folder; unset: the model's own")
     dtype: Literal["float32", "bfloat16", "float64"] | None = Field(

@@ -13,7 +13,7 @@ The modules:
 
 from rankprobe.data.batching import collate, epoch_batches
 from rankprobe.data.checks import check_answers, check_length, check_tokenizer
-from rankprobe.data.encoding import Encoded, Ids, encode, source_ids, token_ids
+from rankprobe.data.encoding import Encoded, Ids, cut, encode, source_ids, token_ids
 from rankprobe.data.eval_set import EvalSet, build_eval_set, max_answer_length, task_of
 from rankprobe.data.init_sources import init_sources
 from rankprobe.data.seeding import numpy_generator, torch_generator
@@ -28,6 +28,7 @@ __all__ = [
     "check_length",
     "check_tokenizer",
     "collate",
+    "cut",
     "dev_parts",
     "encode",
     "epoch_batches",

@@ -89,7 +89,7 @@ def encode(split: Split, backbone: Backbone, targets: str, max_length: int, *, t
     if not numbered:
         raise RankprobeError(f"{split.origin}: no row of {task.title} has a target to learn from")
     rows, examples = [row for row, _ in numbered], [example for _, example in numbered]
-    sources, n_shortened, n_cut = source_ids(split, backbone.source_ids, max_length)
+    sources, n_shortened, n_cut = source_ids(split, backbone, max_length)
     source_texts = (task.source(example.fields) for example in split.examples)
     target_texts = [task.target(example, targets) for example in examples]
     target_ids = token_ids(backbone.answer_ids, target_texts)
@@ -127,7 +127,7 @@ def token_ids(tokenize: Tokenize, texts: Sequence[str]) -> list[TokenArray]:
     return [np.array(ids, np.int32) for chunk in chunks for ids in tokenize(chunk)]
 
 
-def source_ids(split: Split, tokenize: Tokenize, max_length: int) -> tuple[list[TokenArray], int, int]:
+def source_ids(split: Split, backbone: Backbone, max_length: int) -> tuple[list[TokenArray], int, int]:
     """Token ids of each row's source, shortened to at most `max_length` tokens.
 
     The number of words to drop is estimated from the token counts of words, so most texts are tokenised only
@@ -136,7 +136,11 @@ def source_ids(split: Split, tokenize: Tokenize, max_length: int) -> tuple[list[
 
     Returns:
         Ids per row; `n_shortened` and `n_cut` as in `Encoded`.
+
+    Raises:
+        RankprobeError: the end of the chat template alone has `max_length` tokens.
     """
+    tokenize = backbone.source_ids
     task, word_lengths = split.task, WordLengths(tokenize)
     sources: list[TokenArray] = []
     n_shortened = n_cut = 0
@@ -160,10 +164,27 @@ def source_ids(split: Split, tokenize: Tokenize, max_length: int) -> tuple[list[
                 shortened[i] = {task.long_field: " ".join(words)}
                 (ids,) = token_ids(tokenize, [task.source({**chunk[i], **shortened[i]})])
             if len(ids) > max_length:
-                ids, n_cut = np.concatenate([ids[: max_length - 1], ids[-1:]]), n_cut + 1
+                ids, n_cut = cut(ids, backbone, max_length), n_cut + 1
             sources.append(ids)
         n_shortened += len(shortened)
     return sources, n_shortened, n_cut
+
+
+def cut(ids: Ids, backbone: Backbone, max_length: int) -> TokenArray:
+    """The ids of a source without as many of its last text tokens as are too many.
+
+    Raises:
+        RankprobeError: the end of the chat template alone has `max_length` tokens.
+    """
+    tokens, end = np.asarray(ids, np.int32), backbone.source_end
+    if len(tokens) <= max_length:
+        return tokens
+    if max_length <= end and backbone.chat:
+        raise RankprobeError(
+            f"--max-source-length {max_length} leaves no token of a text; "
+            f"the chat template ends with {end} tokens"
+        )
+    return np.concatenate([tokens[: max_length - end], tokens[-end:]])
 
 
 def _shorten(fields: Row, task: Task, word_lengths: WordLengths, excess: int) -> dict[str, str]:

@@ -22,6 +22,7 @@ from rankprobe.evaluation.load import (
     check_backbone,
     load_prompt,
     on_this_machine,
+    with_template,
 )
 from rankprobe.evaluation.neighbors import neighbors
 from rankprobe.evaluation.prediction import predict
@@ -48,4 +49,5 @@ __all__ = [
     "save_truncation",
     "score_answers",
     "truncate",
+    "with_template",
 ]

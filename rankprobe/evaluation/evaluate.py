@@ -20,6 +20,7 @@ from rankprobe.evaluation.load import (
     check_backbone,
     load_prompt,
     sharing_a_pass,
+    with_template,
 )
 from rankprobe.evaluation.scoring import answer, score_answers
 from rankprobe.runs import Run
@@ -80,7 +81,7 @@ def evaluate_runs(
     by_run: dict[int, RunAnswers] = {}
     for group in sharing_a_pass(runs, task_settings):
         first, config, eval_config = runs[group[0]], config_of(runs[group[0]]), configs[group[0]]
-        backbone = backbone_of(config, device)
+        backbone = with_template(backbone_of(config, device), eval_config.template)
         check_backbone(first, backbone)
         prompt_inputs = [load_prompt(runs[i], backbone, which) for i in group]
         rows = load_split(task_of(eval_config), split, eval_config.data)

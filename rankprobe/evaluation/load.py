@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -27,7 +28,7 @@ FACTORS = {"final": "factor.", "best": "best_factor."}
 def backbone_of(config: RunConfig, device: str | None = None) -> Backbone:
     """Load the backbone of a config; `device` overrides its device and its device map."""
     own = on_this_machine(config)
-    return load_backbone(
+    backbone = load_backbone(
         own.model,
         tokenizer=own.tokenizer,
         dtype=own.dtype,
@@ -35,6 +36,19 @@ def backbone_of(config: RunConfig, device: str | None = None) -> Backbone:
         device=device or own.device,
         device_map=None if device else own.device_map,
     )
+    return with_template(backbone, config.template)
+
+
+def with_template(backbone: Backbone, template: str) -> Backbone:
+    """The backbone, reading texts as the setting `template` asks for.
+
+    Raises:
+        RankprobeError: `template` is `chat`, and the tokenizer has no chat template.
+    """
+    chat = template == "chat"
+    if chat and not (backbone.causal and getattr(backbone.tokenizer, "chat_template", None)):
+        raise RankprobeError(f"model '{backbone.name}' has no chat template; leave out --template chat")
+    return replace(backbone, chat=chat)
 
 
 def on_this_machine(config: RunConfig) -> RunConfig:

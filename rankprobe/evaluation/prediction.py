@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rankprobe.backbone import Backbone, decode
 from rankprobe.config.folders import config_of
-from rankprobe.data import Encoded, Ids, check_length, collate, source_ids, task_of
+from rankprobe.data import Encoded, Ids, check_length, collate, cut, source_ids, task_of
 from rankprobe.errors import RankprobeError
 from rankprobe.evaluation.load import (
     Which,
@@ -76,10 +76,10 @@ def _source_ids(backbone: Backbone, run: Run, request: str | Row, where: str) ->
     limit = config.max_source_length
     if isinstance(request, str):
         (ids,) = backbone.source_ids([request])
-        return ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]]
+        return cut(ids, backbone, limit)
     task = task_of(config)
     examples = task.examples({**task.placeholder(), **request}, where)
     if len(examples) != 1:
         raise RankprobeError(f"{where}: has {len(examples)} questions; expected one")
-    (ids,), _, _ = source_ids(Split(task, "request", "request", where, examples), backbone.source_ids, limit)
+    (ids,), _, _ = source_ids(Split(task, "request", "request", where, examples), backbone, limit)
     return ids

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from rankprobe.backbone import Backbone
 from rankprobe.data.batching import collate, epoch_batches
 from rankprobe.data.batching import epoch_batches as batches_of_an_epoch
 from rankprobe.data.encoding import Encoded, encode
@@ -159,20 +160,16 @@ def test_byte_level_words_are_measured_as_they_stand(backbone):
     pieces = ByteLevelBPETokenizer()
     pieces.train_from_iterator(texts, vocab_size=400)
 
-    class ByteLevel:
-        answer_ids = backbone.answer_ids
-        tokenizer = backbone.tokenizer
-        unknown_id = -1
-
-        @staticmethod
-        def source_ids(texts):
+    class ByteLevel(Backbone):
+        def source_ids(self, texts):
             return [each.ids for each in pieces.encode_batch(list(texts))]
 
-    lengths = [len(ids) for ids in ByteLevel.source_ids(texts)]
-    whole = encode(split, ByteLevel, "digits", max(lengths), training=False)
+    byte_level = ByteLevel(backbone.name, backbone.source, backbone.model, backbone.tokenizer)
+    lengths = [len(ids) for ids in byte_level.source_ids(texts)]
+    whole = encode(split, byte_level, "digits", max(lengths), training=False)
     assert (whole.n_shortened, whole.lengths) == (0, lengths)
     limit = sorted(lengths)[len(lengths) // 2]
-    cut = encode(split, ByteLevel, "digits", limit, training=False)
+    cut = encode(split, byte_level, "digits", limit, training=False)
     assert cut.n_shortened == sum(length > limit for length in lengths)
     assert max(cut.lengths) <= limit
     assert np.mean([limit - n for n, full in zip(cut.lengths, lengths, strict=True) if full > limit]) < 4
