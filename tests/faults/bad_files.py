@@ -383,6 +383,9 @@ def _models(here: Path) -> None:
                     "quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True},
                 }
             ),
+            "empty.gguf": "",
+            "torn.gguf": b"GGUF\x03\x00\x00\x00" + b"\xff" * 64,
+            "lfs.gguf": LFS,
             "bitsword/config.json": json.dumps({**json.loads(config), "quantization_config": "four"}),
             "startless/config.json": json.dumps({**json.loads(config), "decoder_start_token_id": None}),
             "startless/model.safetensors": (tiny / "model.safetensors").read_bytes(),

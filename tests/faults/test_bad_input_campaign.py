@@ -208,7 +208,7 @@ REFUSED = [
     ("probe --model model/torn.gguf", "model/torn.gguf' cannot be read as GGUF ("),
     ("probe --model model/lfs.gguf", "model/lfs.gguf' is a Git LFS pointer; run git lfs pull"),
     ("probe --template chat", "error: model 'tiny' has no chat template; leave out --template chat"),
-    ("probe --template chatty", "error: template is 'chatty'; expected plain, authors or chat"),
+    ("probe --template chatty", "error: template is 'chatty'; expected 'plain', 'authors' or 'chat'"),
     ("probe --model a_file", "a_file' does not exist; give a folder or a hub id"),
     ("probe --model model/empty", "model/empty' holds no language model that transformers can load"),
     ("probe --model model/syntax", "model/syntax' holds no language model that transformers can load"),
