@@ -16,8 +16,8 @@ from rankprobe.text import plain
 
 READINGS = {
     "P_erank_rv": "effective rank of P",
-    "P_rows_stable_rank": "stable rank of P, rows of length one",
-    "P_rows_signflip_edge": "directions of P beyond sign flips, rows of length one",
+    "P_rows_stable_rank": "stable rank, rows of length one",
+    "P_rows_signflip_edge": "directions beyond sign flips, rows of length one",
 }
 """The readings of the first panels, with their titles."""
 
@@ -42,14 +42,17 @@ def atlas(prompts: pd.DataFrame, directions: pd.DataFrame, *, look: str = "scree
         directions: `reports.Atlas.directions`.
         look: `screen` or `paper`.
     """
-    distinct = prompts[prompts["same_as"] == ""]
+    distinct = prompts[prompts["copy_of"] == ""]
     models = list(dict.fromkeys(distinct["model"]))
     tasks = list(dict.fromkeys(distinct.sort_values(["kind", "task"], kind="stable")["task"]))
     with style(look) as sizes:
         figure, all_axes = panels(len(READINGS) + bool(len(directions)), sizes)
         for axes, (column, title) in zip(all_axes, READINGS.items(), strict=False):
             _draw_readings(axes, distinct, column, models, tasks)
-            axes.set(title=title, xlim=(0, None))
+            axes.set(title=title)
+            _start_at_zero(axes)
+        for axes in all_axes[1 : len(READINGS)]:
+            axes.set_yticklabels([])
         if len(directions):
             _draw_overlaps(all_axes[-1], directions)
         fit_row_labels(figure, all_axes, sizes)
@@ -58,7 +61,9 @@ def atlas(prompts: pd.DataFrame, directions: pd.DataFrame, *, look: str = "scree
     return figure
 
 
-def _draw_readings(axes: Axes, prompts: pd.DataFrame, column: str, models: list[str], tasks: list[str]) -> None:
+def _draw_readings(
+    axes: Axes, prompts: pd.DataFrame, column: str, models: list[str], tasks: list[str]
+) -> None:
     place = {task: i for i, task in enumerate(tasks)}
     for i, model in enumerate(models):
         part = prompts[prompts["model"] == model]
@@ -80,4 +85,12 @@ def _draw_overlaps(axes: Axes, directions: pd.DataFrame) -> None:
     axes.set_yticks(rows, [plain(name) for name in names])
     axes.set_ylim(len(directions) - 0.5, -0.5)
     k = ", ".join(f"{k}" for k in directions["k"].unique())
-    axes.set(title=f"mean overlap φ of the first {k} directions, over pairs of prompts", xlim=(0, None))
+    axes.set(title=f"mean overlap φ of the first {k} directions")
+    _start_at_zero(axes)
+
+
+def _start_at_zero(axes: Axes) -> None:
+    """Start the x axis at zero, and draw marks at its ends whole."""
+    axes.set_xlim(left=0)
+    for line in axes.get_lines():
+        line.set_clip_on(False)

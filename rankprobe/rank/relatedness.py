@@ -72,7 +72,9 @@ def subspace_overlaps(
     return (overlaps + overlaps.T) / 2
 
 
-def position_cosines(one: Num[np.ndarray, "n d"], other: Num[np.ndarray, "n d"]) -> Float64[np.ndarray, "n n"]:
+def position_cosines(
+    one: Num[np.ndarray, "n d"], other: Num[np.ndarray, "n d"]
+) -> Float64[np.ndarray, "n n"]:
     """Return the cosine of each row of `one` with each row of `other`; 0 for a row of zeros."""
     lengths = [np.linalg.norm(m.astype(np.float64), axis=1, keepdims=True) for m in (one, other)]
     rows = [
@@ -124,7 +126,9 @@ def related_test(
         raise RankprobeError(f"{len(kinds)} kinds for {len(overlaps)} prompts; give one kind per prompt")
     known = [i for i, kind in enumerate(kinds) if kind is not None]
     m, pairs = len(known), overlaps[np.ix_(known, known)]
-    numbers = np.unique([str(kinds[i]) for i in known], return_inverse=True)[1] if m else np.zeros(0, dtype=int)
+    numbers = (
+        np.unique([str(kinds[i]) for i in known], return_inverse=True)[1] if m else np.zeros(0, dtype=int)
+    )
     above = np.triu_indices(m, k=1)
     values = pairs[above]
 

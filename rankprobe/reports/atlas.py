@@ -36,6 +36,10 @@ MATRICES = ("P", "P_rows")
 SHUFFLES = 99
 """The number of shuffled copies of all prompts of a model; the smallest p is 1 / (1 + 99)."""
 
+COPY_COSINE = 0.999
+"""Prompts with this cosine, as vectors, are copies of each other. In the public collections, copies have 0.9998
+or more, and all other pairs less than 0.99."""
+
 MIN_PROMPTS = 3
 """Prompts of one model that are compared at least."""
 
@@ -49,9 +53,10 @@ class Atlas:
 
     Attributes:
         prompts: a row per prompt: `source`, `model`, `task`, `kind`, `file`, `prompt`, `n`, `d`, `sha256` of
-            its numbers, `same_as` (the first file with the same numbers, or ""), and for each matrix and
-            measure `P_erank_rv`, `P_erank_rv_signflip` (the mean of the sign-flip null) and so on;
-            `P0_erank_rv` for a prompt that is saved with its P0, else NaN.
+            its numbers, `copy_of` (the first file with the same prompt up to its scale, or ""), `cosine` (with
+            that prompt, as vectors; NaN), and for each matrix and measure `P_erank_rv`, `P_erank_rv_signflip`
+            (the mean of the sign-flip null) and so on; `P0_erank_rv` for a prompt that is saved with its P0,
+            else NaN.
         directions: a row per model, shape and way, see `compare`; empty without a model with three prompts.
         positions: a row per model and shape, see `compare_positions`.
         left_out: a line for each file without a reading, and for each prompt that was not compared.
@@ -94,8 +99,7 @@ def atlas(places: Sequence[Path], sources: Sources, *, k: int = 10, seed: int = 
         raise RankprobeError(
             f"no prompts in {searched}{reason}; give prompt files, run folders, adapters, or folders of them"
         )
-    prompts = pd.DataFrame(rows)
-    prompts.insert(prompts.columns.get_loc("sha256") + 1, "same_as", _first_with_the_same(prompts))
+    prompts = _with_copies(pd.DataFrame(rows), values)
     with threadpool_limits(1, user_api="blas"):
         directions, positions, uncompared = _compare_models(prompts, values, k, seed)
     return Atlas(prompts, directions, positions, [*left_out, *uncompared])
@@ -132,22 +136,39 @@ def _measured(found: Found, seed: int) -> Iterator[tuple[dict[str, Any], Num[np.
         yield row, P
 
 
-def _first_with_the_same(prompts: pd.DataFrame) -> list[str]:
-    """For each prompt, the file of the first prompt with the same numbers; "" for the first one itself."""
-    first: dict[tuple[str, int], str] = {}
-    same = []
-    for digest, n, file in prompts[["sha256", "n", "file"]].itertuples(index=False, name=None):
-        same.append(first.get((digest, n), ""))
-        first.setdefault((digest, n), file)
-    return same
+def _with_copies(prompts: pd.DataFrame, values: Sequence[Num[np.ndarray, "_n _d"]]) -> pd.DataFrame:
+    """Add `copy_of` and `cosine`: the first earlier prompt of the same shape that is the same up to its scale."""
+    copies: dict[int, tuple[str, float]] = {}
+    for shape in dict.fromkeys(P.shape for P in values):
+        members = [i for i, P in enumerate(values) if P.shape == shape]
+        flat = np.stack([values[i].ravel() / max(float(abs(values[i]).max()), 1e-300) for i in members])
+        lengths = np.linalg.norm(flat.astype(np.float64), axis=1)
+        cosines = (flat @ flat.T) / np.maximum(np.outer(lengths, lengths), 1e-300)
+        zero = lengths == 0
+        cosines[np.ix_(zero, zero)] = 1.0  # two prompts of zeros are the same
+        for place, i in enumerate(members):
+            if i in copies:
+                continue
+            for later in np.flatnonzero(cosines[place, place + 1 :] >= COPY_COSINE) + place + 1:
+                cosine = min(1.0, float(cosines[place, later]))
+                copies.setdefault(members[later], (prompts["file"].iloc[i], cosine))
+    found = [copies.get(i, ("", float("nan"))) for i in range(len(prompts))]
+    after = int(prompts.columns.to_list().index("sha256")) + 1
+    prompts.insert(after, "copy_of", [file for file, _ in found])
+    prompts.insert(after + 1, "cosine", [cosine for _, cosine in found])
+    return prompts
 
 
 def _compare_models(
     prompts: pd.DataFrame, values: Sequence[Num[np.ndarray, "_n _d"]], k: int, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """Compare the distinct prompts of each model and shape; return directions, positions and lines."""
+    """Compare the distinct prompts of each model and shape; return directions, positions and lines.
+
+    Only the first prompt of a task counts, so that pairs of one kind are pairs of two tasks.
+    """
     directions, positions, left_out = [], [], []
-    distinct = prompts[(prompts["same_as"] == "") & (prompts["model"] != UNNAMED)]
+    distinct = prompts[(prompts["copy_of"] == "") & (prompts["model"] != UNNAMED)]
+    distinct = distinct.drop_duplicates(["model", "n", "d", "task"])
     for (model, n, d), part in distinct.groupby(["model", "n", "d"], sort=False):
         compared, kinds = [], []
         for i, file, kind in zip(part.index, part["file"], part["kind"], strict=True):
@@ -286,14 +307,15 @@ def atlas_table(found: Atlas) -> Table:
                 for matrix in MATRICES
                 for name, title in columns.items()
             },
-            "same numbers as": frame["same_as"].replace("", "-"),
+            "copy of": frame["copy_of"].replace("", "-"),
         }
     )
-    distinct = int((found.prompts["same_as"] == "").sum())
+    distinct = int((found.prompts["copy_of"] == "").sum())
     notes = [
         "in brackets: the mean of 20 copies of the matrix with random signs",
         "P_rows: P with each row scaled to length one",
-        f"{distinct} of {len(frame)} prompts are distinct; the others have the same numbers as an earlier file",
+        f"{distinct} of {len(frame)} prompts are distinct; the others are an earlier one up to its scale (cosine at "
+        f"least {COPY_COSINE})",
     ]
     if frame[[f"P0_{name}" for name in MEASURES]].isna().all(axis=None):
         notes.append("no prompt is saved with its P0, so no reading of P0 and no change from it is given")

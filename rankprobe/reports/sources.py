@@ -63,7 +63,7 @@ class Found:
         place: the file, run folder or adapter, for `read_prompts`.
         shown: the same, from the folder that was searched on.
         source: its collection; empty if no collection lists it.
-        model, task, kind: as its collection says; empty if unknown.
+        model, task, kind: as its collection says, the task in lower case; empty if unknown.
     """
 
     place: Path
@@ -149,7 +149,7 @@ def _describe(place: Path, shown: str, sources: Sources) -> Found:
         for prompts in source.prompts:
             for pattern in prompts.patterns:
                 if match := pattern.search(text):
-                    task = match.groupdict().get("task") or prompts.task
+                    task = (match.groupdict().get("task") or prompts.task).lower()
                     kind = next((kind for kind, tasks in sources.kinds.items() if task in tasks), "")
                     return Found(place, shown, source.repository, prompts.model, task, kind)
     return Found(place, shown, "", "", "", "")
