@@ -78,13 +78,14 @@ def atlas(
         for name, frame in (("directions", found.directions), ("positions", found.positions))
     }
     columns = ["source", "model", "task", "file", "prompt", "sha256"]
+    drawn = found.prompts[columns].to_dict("records")
     write_json(
         output / "atlas.json",
         {
             "figure": "atlas",
             "look": look,
             **comparisons,
-            "prompts": found.prompts[columns].to_dict("records"),
+            "prompts": drawn,
         },
     )
     for path in [*paths, output / "atlas.csv", output / "atlas.md", output / "atlas.json"]:
@@ -112,8 +113,8 @@ def _print(found: Atlas) -> None:
     for row in found.positions.to_dict("records"):
         typer.echo(
             plain(
-                f"{row['model']}, {row['n']} × {row['d']}: the nearest token of the other prompt is at the same "
-                f"position for {row['nearest_same']:.0%} of tokens ({row['nearest_by_chance']:.0%} by chance)"
+                f"{row['model']}, {row['n']} × {row['d']}: the nearest token of another prompt is at the "
+                f"same position for {row['nearest_same']:.0%} of tokens ({row['nearest_by_chance']:.0%} by chance)"
             )
         )
     for line in found.left_out[:MAX_LEFT_OUT]:

@@ -21,7 +21,7 @@ READINGS = {
 }
 """The readings of the first panels, with their titles."""
 
-OVERLAPS = {
+OVERLAPS: dict[str, tuple[str, dict[str, Any]]] = {
     "phi_related": ("tasks of one kind", {"marker": "o"}),
     "phi_other": ("tasks of two kinds", {"marker": "s", "fillstyle": "none"}),
     "phi_shuffled": ("entries of each row shuffled", {"marker": "x"}),

@@ -126,14 +126,12 @@ def related_test(
         raise RankprobeError(f"{len(kinds)} kinds for {len(overlaps)} prompts; give one kind per prompt")
     known = [i for i, kind in enumerate(kinds) if kind is not None]
     m, pairs = len(known), overlaps[np.ix_(known, known)]
-    numbers = (
-        np.unique([str(kinds[i]) for i in known], return_inverse=True)[1] if m else np.zeros(0, dtype=int)
-    )
+    names = np.array([str(kinds[i]) for i in known])
     above = np.triu_indices(m, k=1)
     values = pairs[above]
 
     def split(order: np.ndarray) -> Bool[np.ndarray, " pairs"]:
-        return numbers[order][above[0]] == numbers[order][above[1]]
+        return names[order][above[0]] == names[order][above[1]]
 
     related = split(np.arange(m))
     n_related, n_other = int(related.sum()), int((~related).sum())

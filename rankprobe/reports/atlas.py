@@ -1,4 +1,4 @@
-"""The atlas: readings of many prompts with their nulls, by model and task, and what prompts of a model share."""
+"""The atlas: readings of many prompts with their nulls, and what prompts of one model share."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ SHUFFLES = 99
 """The number of shuffled copies of all prompts of a model; the smallest p is 1 / (1 + 99)."""
 
 COPY_COSINE = 0.999
-"""Prompts with this cosine, as vectors, are copies of each other. In the public collections, copies have 0.9998
-or more, and all other pairs less than 0.99."""
+"""Prompts with this cosine, as vectors, are copies of each other. In the collection of Su et al. (2022), copies
+have 0.9998 or more, and all other pairs less than 0.99."""
 
-MIN_PROMPTS = 3
+MIN_PROMPTS = 5
 """Prompts of one model that are compared at least."""
 
 UNNAMED = "not listed"
@@ -53,11 +53,11 @@ class Atlas:
 
     Attributes:
         prompts: a row per prompt: `source`, `model`, `task`, `kind`, `file`, `prompt`, `n`, `d`, `sha256` of
-            its numbers, `copy_of` (the first file with the same prompt up to its scale, or ""), `cosine` (with
-            that prompt, as vectors; NaN), and for each matrix and measure `P_erank_rv`, `P_erank_rv_signflip`
-            (the mean of the sign-flip null) and so on; `P0_erank_rv` for a prompt that is saved with its P0,
-            else NaN.
-        directions: a row per model, shape and way, see `compare`; empty without a model with three prompts.
+            its numbers, `copy_of` (the first file with the same prompt up to its scale, or ""), `cosine`
+            (with that prompt, as vectors, or NaN), and for each matrix and measure `P_erank_rv`,
+            `P_erank_rv_signflip` (the mean of the sign-flip null) and so on; `P0_erank_rv` for a prompt that
+            is saved with its P0, else NaN.
+        directions: a row per model, shape and way, see `compare`; empty without a model with five prompts.
         positions: a row per model and shape, see `compare_positions`.
         left_out: a line for each file without a reading, and for each prompt that was not compared.
     """
@@ -108,7 +108,10 @@ def atlas(places: Sequence[Path], sources: Sources, *, k: int = 10, seed: int = 
 def _measured(found: Found, seed: int) -> Iterator[tuple[dict[str, Any], Num[np.ndarray, "_n _d"]]]:
     """Yield a row of `Atlas.prompts` and the matrix of each prompt at a place; of a run, the final prompt."""
     matrices = {(each.prompt, each.matrix): each.values for each in read_matrices(found.place)}
-    table = analyze([found.place], seed).set_index(["prompt", "matrix", "measure"])
+    readings = {
+        (row["prompt"], row["matrix"], row["measure"]): row
+        for row in analyze([found.place], seed).to_dict("records")
+    }
     names = [prompt for prompt, matrix in matrices if matrix == "P"]
     if "final" in names:
         names = ["final"]
@@ -129,15 +132,15 @@ def _measured(found: Found, seed: int) -> Iterator[tuple[dict[str, Any], Num[np.
         }
         for matrix in MATRICES:
             for measure in MEASURES:
-                reading = table.loc[(name, matrix, measure)]
+                reading = readings[name, matrix, measure]
                 row[f"{matrix}_{measure}"] = reading["value"]
                 row[f"{matrix}_{measure}_signflip"] = reading["signflip"]
-        row |= {f"P0_{measure}": table.loc[(name, "P", measure)]["P0"] for measure in MEASURES}
+        row |= {f"P0_{measure}": readings[name, "P", measure]["P0"] for measure in MEASURES}
         yield row, P
 
 
 def _with_copies(prompts: pd.DataFrame, values: Sequence[Num[np.ndarray, "_n _d"]]) -> pd.DataFrame:
-    """Add `copy_of` and `cosine`: the first earlier prompt of the same shape that is the same up to its scale."""
+    """Add `copy_of` and `cosine`: the first earlier prompt that is the same up to its scale."""
     copies: dict[int, tuple[str, float]] = {}
     for shape in dict.fromkeys(P.shape for P in values):
         members = [i for i, P in enumerate(values) if P.shape == shape]
@@ -192,8 +195,8 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Compare the first k directions of prompts of one model, in three ways.
 
-    Prompts of one model may share a start: trainings with one seed have the same initial prompt. So `compared`
-    is one of
+    Prompts of one model may share a start: trainings with one seed have the same initial prompt. So
+    `compared` is one of
 
     - `P`: the prompts;
     - `P - mean`: each prompt, scaled to norm 1, without the mean of all prompts of the model, which estimates
@@ -202,10 +205,10 @@ def compare(
       common initial prompt has other rows there, so it gives them nothing to share, except what all rows of
       the vocabulary share.
 
-    Each has a mean overlap φ over all pairs, next to k / d, its mean for random subspaces, and to 99 copies of
-    all prompts with the entries of each row shuffled; `p_shuffled` is (1 + copies with at least this mean) /
-    100. And it has the means over pairs of tasks of one kind and of two kinds, with the p of `related_test`.
-    Both p are one-sided, and not adjusted for the number of comparisons.
+    Each has a mean overlap φ over all pairs, next to k / d, its mean for random subspaces, and to 99 copies
+    of all prompts with the entries of each row shuffled; `p_shuffled` is (1 + copies with at least this
+    mean) / 100. And it has the means over pairs of tasks of one kind and of two kinds, with the p of
+    `related_test`. Both p are one-sided, and not adjusted for the number of comparisons.
 
     Args:
         prompts: at least two distinct prompts of the same shape (n, d), with at least k directions in the
@@ -314,8 +317,8 @@ def atlas_table(found: Atlas) -> Table:
     notes = [
         "in brackets: the mean of 20 copies of the matrix with random signs",
         "P_rows: P with each row scaled to length one",
-        f"{distinct} of {len(frame)} prompts are distinct; the others are an earlier one up to its scale (cosine at "
-        f"least {COPY_COSINE})",
+        f"{distinct} of {len(frame)} prompts are distinct; the others are an earlier one up to its scale "
+        f"(cosine at least {COPY_COSINE})",
     ]
     if frame[[f"P0_{name}" for name in MEASURES]].isna().all(axis=None):
         notes.append("no prompt is saved with its P0, so no reading of P0 and no change from it is given")

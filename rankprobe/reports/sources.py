@@ -51,8 +51,8 @@ class Source(Settings):
 class Sources(Settings):
     """All collections, and the kinds of tasks."""
 
-    kinds: dict[str, list[str]] = {}
-    source: list[Source] = []
+    kinds: dict[str, list[str]] = Field(default={}, description="Names of tasks by kind")
+    source: list[Source] = Field(default=[], description="The collections")
 
 
 @dataclass(frozen=True)
