@@ -37,8 +37,8 @@ SHUFFLES = 99
 """The number of shuffled copies of all prompts of a model; the smallest p is 1 / (1 + 99)."""
 
 COPY_COSINE = 0.999
-"""Prompts with this cosine, as vectors, are copies of each other. In the collection of Su et al. (2022), copies
-have 0.9998 or more, and all other pairs less than 0.99."""
+"""Prompts with this cosine, as vectors, are copies of each other. In the collection of Su et al. (2022),
+copies have 0.9998 or more, and all other pairs less than 0.99."""
 
 MIN_PROMPTS = 5
 """Prompts of one model that are compared at least."""
