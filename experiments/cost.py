@@ -50,7 +50,9 @@ class Cost:
 
     def hours(self, peak: float = PEAK, mfu: float = MFU, peak_float32: float = PEAK_FLOAT32) -> float:
         """GPU hours at a share `mfu` of the peak, in TFLOP/s."""
-        return (self.training + self.evaluation) / ((peak_float32 if self.float32 else peak) * 1e12 * mfu) / 3600
+        return (
+            (self.training + self.evaluation) / ((peak_float32 if self.float32 else peak) * 1e12 * mfu) / 3600
+        )
 
 
 def forward_flop(model: str, tokens: float, answer: float) -> float:
