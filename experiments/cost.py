@@ -25,8 +25,8 @@ README = FOLDER / "README.md"
 START, END = "<!-- costs: python -m experiments.cost --write -->", "<!-- end of costs -->"
 
 PEAK, PEAK_FLOAT32, MFU = 312.0, 19.5, 0.3
-"""TFLOP/s of an A100 in bfloat16 and in float32 (NVIDIA's data sheet, dense), and the share of it that we assume
-a training to reach. The share is an assumption: we have measured none on a GPU."""
+"""TFLOP/s of an A100 in bfloat16 and in float32 (NVIDIA's data sheet, dense), and the share of it that we
+assume a training to reach. The share is an assumption: we have measured none on a GPU."""
 
 TRUNCATED = 54
 """Truncated prompts per run, at most, for n = 100; see `evaluation.truncate`."""
@@ -76,7 +76,7 @@ def forward_flop(model: str, tokens: float, answer: float) -> float:
 
 
 def cost_of(config: RunConfig, truncate: bool = False) -> Cost:
-    """Count the operations of a run: a pass back costs as much as one forward, and twice as much in fine-tuning.
+    """Count the operations of a run: back costs as much as one pass forward, in fine-tuning as two.
 
     With frozen weights the pass back computes no gradient of weights. Padding is left out.
 
@@ -123,9 +123,9 @@ def cost_table(peak: float = PEAK, mfu: float = MFU, peak_float32: float = PEAK_
         trained |= set(new)
         of_evaluation = sum(cost.evaluation for cost in costs[name].values())
         total = sum(cost.training + cost.evaluation for cost in costs[name].values())
-        frame.loc[i, ["runs", "new", "new_hours", "evaluation"]] = (
-            len(costs[name]), len(new), hours(new.values()), of_evaluation / total,
-        )  # fmt: skip
+        frame.loc[i, ["runs", "new"]] = len(costs[name]), len(new)
+        frame.loc[i, ["new_hours", "evaluation"]] = hours(new.values()), of_evaluation / total
+        frame.loc[i, "float32_hours"] = hours(cost for cost in new.values() if cost.float32)
     return frame.astype({"runs": int, "new": int})
 
 
@@ -141,6 +141,7 @@ def markdown(frame: pd.DataFrame) -> str:
             f"{_hours(row['hours'])} | {row['evaluation']:.0%} | {row['new']} | {_hours(row['new_hours'])} |"
         )
     lines.append(f"| | all | | | | | {frame['new'].sum()} | {_hours(frame['new_hours'].sum())} |")
+    lines += ["", f"Of the hours of all, {_hours(frame['float32_hours'].sum())} are fine-tuning in float32."]
     return "\n".join(lines)
 
 

@@ -1,12 +1,12 @@
-"""Checks the scale `paper` end to end, so that the first command on a cluster does not fail for a small reason.
+"""Checks the scale `paper` end to end, so that the first command on a cluster does not fail early.
 
 python -m experiments.paper_check DATA TOKENIZER            # hours on two cores
 python -m experiments.paper_check DATA TOKENIZER --quick    # one seed, and T5-Small's shape for all models
 
-Runs `rankprobe sweep --scale paper` for every experiment, then every figure and table that it draws. Models are
-random weights of the true shapes (T5-Large is T5-Small here), rows are the first official ones of each task, and
-there is one step of two rows. Everything else is as in the specs: methods, bottlenecks, lengths, seeds, shots.
-Ends with 1 if a command fails or a figure misses runs.
+Runs `rankprobe sweep --scale paper` for every experiment, then every figure and table that it draws. Models
+are random weights of the true shapes (T5-Large is T5-Small here), rows are the first official ones of each
+task, and there is one step of two rows. Everything else is as in the specs: methods, bottlenecks, lengths,
+seeds, shots. Ends with 1 if a command fails or a figure misses runs.
 
 DATA: the folder of the official SuperGLUE release. TOKENIZER: a folder with T5's tokenizer.
 """
@@ -78,7 +78,7 @@ def drawing_commands(draws: Sequence[str], runs: Path, figures: Path) -> list[li
 
 
 def run(arguments: Sequence[str]) -> str | None:
-    """Run a `rankprobe` command; return the last lines of its output if it fails or misses runs, else None."""
+    """Run a `rankprobe` command; return the end of its output if it fails or misses runs, else None."""
     command = [sys.executable, "-m", "rankprobe", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=FOLDER.parent)
     if done.returncode or "runs are missing" in done.stderr:

@@ -114,7 +114,8 @@ def _print(found: Atlas) -> None:
         typer.echo(
             plain(
                 f"{row['model']}, {row['n']} × {row['d']}: the nearest token of another prompt is at the "
-                f"same position for {row['nearest_same']:.0%} of tokens ({row['nearest_by_chance']:.0%} by chance)"
+                f"same position for {row['nearest_same']:.0%} of tokens "
+                f"({row['nearest_by_chance']:.0%} by chance)"
             )
         )
     for line in found.left_out[:MAX_LEFT_OUT]:
