@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 MAX_LEFT_OUT = 10
 """The largest number of files left out that are printed one by one."""
 
-LEVEL = 0.01
-"""A p at or below it is printed as a difference."""
-
 
 def atlas(
     place: Annotated[
@@ -134,10 +131,13 @@ def _format_overlaps(row: dict) -> str:
     )
     if row["p_related"] != row["p_related"]:
         return f"{shared}\n  no test of related tasks: it needs pairs of one kind and of two kinds"
-    verdict = "more than" if row["p_related"] <= LEVEL else "not distinguishable from"
+    from rankprobe.rank.verdict import LEVEL
+
+    verdict = "more than" if row["p_related_adjusted"] <= LEVEL else "not distinguishable from"
     return (
         f"{shared}\n  {row['related_pairs']} pairs of one kind {row['phi_related']:.3f}: {verdict} "
-        f"{row['other_pairs']} pairs of two kinds {row['phi_other']:.3f} (p = {row['p_related']:.4f})"
+        f"{row['other_pairs']} pairs of two kinds {row['phi_other']:.3f} "
+        f"(p = {row['p_related']:.4f}, adjusted {row['p_related_adjusted']:.4f})"
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Num
+from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from rankprobe.errors import RankprobeError
@@ -42,6 +43,12 @@ copies have 0.9998 or more, and all other pairs less than 0.99."""
 
 MIN_PROMPTS = 5
 """Prompts of one model that are compared at least."""
+
+DIRECTIONS = (
+    "model n d compared k prompts pairs phi phi_random phi_shuffled p_shuffled prompts_with_kind related_pairs "
+    "other_pairs phi_related phi_other p_related p_related_adjusted"
+).split()
+"""The columns of `Atlas.directions`."""
 
 UNNAMED = "not listed"
 """The model of a prompt that no collection lists."""
@@ -187,7 +194,13 @@ def _compare_models(
             shared = {"model": model, "n": n, "d": d}
             directions += [shared | row for row in compare(compared, kinds, k=k, seed=seed)]
             positions.append(shared | {"prompts": len(compared)} | compare_positions(compared))
-    return pd.DataFrame(directions), pd.DataFrame(positions), left_out
+    found = pd.DataFrame(directions)
+    if len(found):
+        tested = found["p_related"].notna()
+        if tested.any():  # as in rank.verdicts
+            p = found.loc[tested, "p_related"].to_numpy(dtype=float)
+            found.loc[tested, "p_related_adjusted"] = stats.false_discovery_control(p) if len(p) > 1 else p
+    return found.reindex(columns=DIRECTIONS), pd.DataFrame(positions), left_out
 
 
 def compare(
@@ -208,7 +221,8 @@ def compare(
     Each has a mean overlap φ over all pairs, next to k / d, its mean for random subspaces, and to 99 copies
     of all prompts with the entries of each row shuffled; `p_shuffled` is (1 + copies with at least this
     mean) / 100. And it has the means over pairs of tasks of one kind and of two kinds, with the p of
-    `related_test`. Both p are one-sided, and not adjusted for the number of comparisons.
+    `related_test`. Both p are one-sided, and not adjusted; `atlas` adds `p_related_adjusted`, by Benjamini and
+    Hochberg (1995) over all comparisons of the atlas.
 
     Args:
         prompts: at least two distinct prompts of the same shape (n, d), with at least k directions in the
