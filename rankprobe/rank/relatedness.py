@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Num
+from jaxtyping import Float64, Num
 
 from rankprobe.errors import RankprobeError
 from rankprobe.rank.spectra import finite_matrix
@@ -125,29 +125,20 @@ def related_test(
     if len(kinds) != len(overlaps):
         raise RankprobeError(f"{len(kinds)} kinds for {len(overlaps)} prompts; give one kind per prompt")
     known = [i for i, kind in enumerate(kinds) if kind is not None]
-    m, pairs = len(known), overlaps[np.ix_(known, known)]
-    names = np.array([str(kinds[i]) for i in known])
-    above = np.triu_indices(m, k=1)
-    values = pairs[above]
-
-    def split(order: np.ndarray) -> Bool[np.ndarray, " pairs"]:
-        return names[order][above[0]] == names[order][above[1]]
-
-    related = split(np.arange(m))
+    m = len(known)
+    numbers = np.array([sorted({str(kind) for kind in kinds}).index(str(kinds[i])) for i in known], dtype=int)
+    one, other = np.triu_indices(m, k=1)
+    values = overlaps[np.ix_(known, known)][one, other]
+    related = numbers[one] == numbers[other]
     n_related, n_other = int(related.sum()), int((~related).sum())
     if not n_related or not n_other:
         means = [float(values[part].mean()) if part.any() else float("nan") for part in (related, ~related)]
         return RelatedTest(m, n_related, n_other, *means, p=float("nan"))
-    total, rng = values.sum(), np.random.default_rng(seed)
-
-    def difference(part: np.ndarray) -> float:
-        inside = values[part].sum()
-        return float(inside / n_related - (total - inside) / n_other)
-
-    observed = difference(related)
-    # The margin keeps equal differences equal, whatever the order of their sums.
-    margin = 1e-12 * max(abs(values).max(), 1e-300)
-    extreme = sum(difference(split(rng.permutation(m))) >= observed - margin for _ in range(draws))
+    assigned = np.random.default_rng(seed).permuted(np.tile(numbers, (draws, 1)), axis=1)
+    # All assignments have as many related pairs, so the sum over them orders the differences of the means.
+    sums = (assigned[:, one] == assigned[:, other]) @ values
+    # The margin keeps equal sums equal, whatever the order of their terms.
+    extreme = int((sums >= values[related].sum() - 1e-9 * abs(values).sum()).sum())
     return RelatedTest(
         prompts=m,
         related=n_related,

@@ -45,8 +45,8 @@ MIN_PROMPTS = 5
 """Prompts of one model that are compared at least."""
 
 DIRECTIONS = (
-    "model n d compared k prompts pairs phi phi_random phi_shuffled p_shuffled prompts_with_kind related_pairs "
-    "other_pairs phi_related phi_other p_related p_related_adjusted"
+    "model n d compared k prompts pairs phi phi_random phi_shuffled p_shuffled prompts_with_kind "
+    "related_pairs other_pairs phi_related phi_other p_related p_related_adjusted"
 ).split()
 """The columns of `Atlas.directions`."""
 
@@ -151,10 +151,9 @@ def _with_copies(prompts: pd.DataFrame, values: Sequence[Num[np.ndarray, "_n _d"
     copies: dict[int, tuple[str, float]] = {}
     for shape in dict.fromkeys(P.shape for P in values):
         members = [i for i, P in enumerate(values) if P.shape == shape]
-        flat = np.stack([values[i].ravel() / max(float(abs(values[i]).max()), 1e-300) for i in members])
-        lengths = np.linalg.norm(flat.astype(np.float64), axis=1)
-        cosines = (flat @ flat.T) / np.maximum(np.outer(lengths, lengths), 1e-300)
-        zero = lengths == 0
+        flat = np.stack([_unit(values[i]).ravel().astype(np.float32) for i in members])
+        cosines = flat @ flat.T
+        zero = ~flat.any(axis=1)
         cosines[np.ix_(zero, zero)] = 1.0  # two prompts of zeros are the same
         for place, i in enumerate(members):
             if i in copies:
@@ -167,6 +166,13 @@ def _with_copies(prompts: pd.DataFrame, values: Sequence[Num[np.ndarray, "_n _d"
     prompts.insert(after, "copy_of", [file for file, _ in found])
     prompts.insert(after + 1, "cosine", [cosine for _, cosine in found])
     return prompts
+
+
+def _unit(P: Num[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
+    """P with Frobenius norm 1; a matrix of zeros stays zero."""
+    largest = float(abs(P).max())
+    scaled = P.astype(np.float64) / (largest or 1.0)  # squares must not overflow
+    return scaled / (np.linalg.norm(scaled) or 1.0)
 
 
 def _compare_models(
@@ -221,8 +227,8 @@ def compare(
     Each has a mean overlap φ over all pairs, next to k / d, its mean for random subspaces, and to 99 copies
     of all prompts with the entries of each row shuffled; `p_shuffled` is (1 + copies with at least this
     mean) / 100. And it has the means over pairs of tasks of one kind and of two kinds, with the p of
-    `related_test`. Both p are one-sided, and not adjusted; `atlas` adds `p_related_adjusted`, by Benjamini and
-    Hochberg (1995) over all comparisons of the atlas.
+    `related_test`. Both p are one-sided, and not adjusted; `atlas` adds `p_related_adjusted`, by Benjamini
+    and Hochberg (1995) over all comparisons of the atlas.
 
     Args:
         prompts: at least two distinct prompts of the same shape (n, d), with at least k directions in the
@@ -234,7 +240,7 @@ def compare(
     Returns:
         A row per way.
     """
-    unit = [P / np.linalg.norm(np.asarray(P, dtype=np.float64)) for P in prompts]
+    unit = [_unit(P) for P in prompts]
     kept = _overlaps(unit, k)
     nulls: dict[str, list[float]] = {name: [] for name in kept}
     rng = np.random.default_rng(seed)
