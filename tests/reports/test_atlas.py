@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from hashlib import sha256
 
 import numpy as np
@@ -208,7 +209,7 @@ def collection(tmp_path_factory):
 
 
 def test_the_command_writes_picture_and_tables_the_same_each_time(collection, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("rankprobe.reports.atlas.SHUFFLES", 9)
+    monkeypatch.setattr(sys.modules[compare.__module__], "SHUFFLES", 9)
     written = []
     for _ in range(2):
         with pytest.raises(SystemExit) as stop:
