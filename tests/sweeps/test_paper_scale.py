@@ -8,6 +8,7 @@ import pytest
 
 from experiments import cost, paper_check
 from rankprobe.backbone.shapes import T5_ROWS, skeleton
+from rankprobe.cli import main
 from rankprobe.config.run import RunConfig
 from rankprobe.plots import FIGURES
 from rankprobe.reports import TABLES
@@ -65,10 +66,19 @@ def test_steps_and_evaluations_are_counted():
     assert whole.training == pytest.approx(3 * 100 * 250 * cost.forward_flop("t5-base", 93.3, 2.5))
 
 
-def test_the_check_runs_the_commands_of_an_experiment_and_names_what_fails(tmp_path, capsys):
+def here(arguments):
+    """Run a command in this process, which is faster than `paper_check.run`."""
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    return "failed" if stop.value.code else None
+
+
+def test_the_check_runs_the_commands_of_an_experiment_and_names_what_fails(tmp_path, capsys, monkeypatch):
     shapes = dict.fromkeys(paper_check.SHAPES, "random:tiny")
     options = {"only": ["fig3_emergence"], "shapes": shapes}
-    assert paper_check.check("bundled", None, tmp_path / "right", **options, extra={"seed": 1}) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(paper_check, "run", here)
+        assert paper_check.check("bundled", None, tmp_path / "right", **options, extra={"seed": 1}) == []
     assert (tmp_path / "right" / "figures" / "fig3_emergence" / "fig3.png").exists()
     (problem,) = paper_check.check("bundled", None, tmp_path / "wrong", **options, extra={"steps": 0})
     assert "steps is 0; expected greater than 0" in problem
