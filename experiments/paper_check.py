@@ -77,11 +77,18 @@ def drawing_commands(draws: Sequence[str], runs: Path, figures: Path) -> list[li
     ]
 
 
+NOTHING_LEARNED = "runs with a functional rank, and there are none"
+"""The error of a figure of functional ranks if no run scores above its baseline. After one step on random weights
+this is no failure."""
+
+
 def run(arguments: Sequence[str]) -> str | None:
     """Run a `rankprobe` command; return the end of its output if it fails or misses runs, else None."""
     command = [sys.executable, "-m", "rankprobe", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=FOLDER.parent)
-    if done.returncode or "runs are missing" in done.stderr:
+    if NOTHING_LEARNED in done.stderr:
+        print(f"not drawn, because nothing was learned: rankprobe {' '.join(arguments[:2])}", flush=True)
+    elif done.returncode or "runs are missing" in done.stderr:
         return "\n".join((done.stdout + done.stderr).strip().splitlines()[-5:])
     return None
 
