@@ -78,8 +78,8 @@ def drawing_commands(draws: Sequence[str], runs: Path, figures: Path) -> list[li
 
 
 NOTHING_LEARNED = "runs with a functional rank, and there are none"
-"""The error of a figure of functional ranks if no run scores above its baseline. After one step on random weights
-this is no failure."""
+"""The error of a figure of functional ranks if no run scores above its baseline. After one step on random
+weights this is no failure."""
 
 
 def run(arguments: Sequence[str]) -> str | None:
