@@ -31,7 +31,9 @@ assume a training to reach. The share is an assumption: we have measured none on
 TRUNCATED = 54
 """Truncated prompts per run, at most, for n = 100; see `evaluation.truncate`."""
 
-LENGTHS = pd.read_csv(FOLDER / "lengths.csv", comment="#").set_index("task")
+LENGTHS: dict[Any, dict[Any, float]] = (
+    pd.read_csv(FOLDER / "lengths.csv", comment="#").set_index("task").to_dict("index")
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def cost_of(config: RunConfig, truncate: bool = False) -> Cost:
         config: with one of the tasks in `lengths.csv` and a T5 as model.
         truncate: its prompt is truncated after the training.
     """
-    rows = LENGTHS.loc[config.task]
+    rows = LENGTHS[config.task]
     forward = forward_flop(config.model, config.method.prompt_length + rows["source"], rows["target"])
     train = min(config.shots or rows["train"], rows["train"])
     per_epoch = -(-int(train) // config.batch_size)
@@ -164,7 +166,7 @@ def measure(data: str, tokenizer: str, rows: int = 3000) -> str:
     from rankprobe.tasks import SPLITS, get_task, load_split
 
     pieces, lines = load_tokenizer(tokenizer), ["task,train,dev,source,target"]
-    for name in LENGTHS.index:
+    for name in LENGTHS:
         task = get_task(str(name))
         splits = {split: load_split(task, split, data).examples for split in SPLITS}
         train = [example for row in splits["train"] for example in task.training_examples(row)]
