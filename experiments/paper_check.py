@@ -70,7 +70,7 @@ def sweep_command(
 def drawing_commands(draws: Sequence[str], runs: Path, figures: Path) -> list[list[str]]:
     """Return the arguments that draw the figures and print the tables of one experiment."""
     return [
-        ["table", name, "--scale", "paper", "--runs-dir", str(runs)]
+        ["table", name, "--runs-dir", str(runs)]
         if name.startswith("table")
         else ["plot", name, "--scale", "paper", "--runs-dir", str(runs), "--output", str(figures)]
         for name in draws

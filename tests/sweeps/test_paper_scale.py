@@ -85,6 +85,13 @@ def test_the_check_runs_the_commands_of_an_experiment_and_names_what_fails(tmp_p
     assert "FAILED rankprobe sweep" in capsys.readouterr().out
 
 
+def test_the_check_gives_commands_only_options_that_they_have(tmp_path, capsys):
+    for arguments in paper_check.drawing_commands(["table1", "fig1"], tmp_path, tmp_path / "figures"):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert "No such option" not in capsys.readouterr().err
+
+
 def test_the_check_takes_the_first_rows_of_each_task(tmp_path):
     for name in ("train", "val", "test"):
         (tmp_path / "from" / "CB").mkdir(parents=True, exist_ok=True)
