@@ -3,6 +3,7 @@
 # make figures  train and draw the gallery, an hour and a half on two cores; run it again to continue
 # make redraw   draw the gallery from its saved logs, without training
 # make faults   run the fault campaign, an hour and a half; SOAK=5: a soak of 5 minutes instead of 60
+# make paper-check  DATA=superglue TOKENIZER=t5-base QUICK=--quick: one step of every run of the scale `paper`
 # make bench    measure speed against PEFT and the authors' loop, memory, start-up, growth: about an hour
 
 PYTHON ?= python3
@@ -12,9 +13,12 @@ GALLERY := runs/gallery
 SHARDS := 16
 JOBS := 2
 SOAK := 60
+DATA ?=
+TOKENIZER ?=
+QUICK ?=
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test figures redraw faults bench clean
+.PHONY: demo test figures redraw faults paper-check bench clean
 
 demo: $(VENV)/core
 	$(BIN)/rankprobe probe --resume
@@ -53,6 +57,10 @@ faults: $(VENV)/dev
 	for campaign in tests/faults/test_*.py; do \
 		echo $$campaign; RANKPROBE_FUZZ=2000 $(BIN)/pytest $$campaign || exit; done
 	$(BIN)/python tests/faults/soak.py --minutes $(SOAK) --plot tests/soak.png
+
+# DATA: the folder of the official SuperGLUE release. TOKENIZER: a folder with the tokenizer of T5.
+paper-check: $(VENV)/core
+	$(BIN)/python -m experiments.paper_check $(DATA) $(TOKENIZER) $(QUICK)
 
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/peers.py

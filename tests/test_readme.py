@@ -78,6 +78,7 @@ def test_every_flag_in_the_readme_exists(capsys, monkeypatch):
         ["eval"],
         ["export"],
         ["analyze"],
+        ["atlas"],
         ["truncate"],
         ["calibrate"],
     ):
@@ -89,14 +90,25 @@ def test_every_flag_in_the_readme_exists(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "figures/README.md", "benchmarks/README.md", "tests/README.md"]
+    "page",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "figures/README.md",
+        "benchmarks/README.md",
+        "tests/README.md",
+        "experiments/README.md",
+        "docs/atlas.md",
+    ],
 )
 def test_every_link_leads_somewhere(page):
     links = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text())
     assert [link for link in links if "://" not in link and not ((ROOT / page).parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "tests/README.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "tests/README.md", "docs/atlas.md"]
+)
 def test_files_and_headings_that_a_page_names_exist(page):
     text = (ROOT / page).read_text()
     for path in re.findall(r"`((?:tests|experiments|benchmarks|rankprobe)/[\w/]+\.(?:py|toml))`", text):

@@ -1,11 +1,12 @@
 """Draw figures from frames. Each function returns a matplotlib Figure; none trains or loads a model.
 
 Figures: averages (fig1, fig4), emergence (fig3, fig9), bottleneck (fig5, fig8), lengths (fig6, fig7),
-truncation, nulls (grid, controls), used (used, length), calibration, spectra.
+truncation, nulls (grid, controls), used (used, length), calibration, spectra, atlas.
 Shared parts: curves (from runs to points), groups (from runs to panels), scores and marks (what a panel
 draws), panels and legend (layout), style, save.
 """
 
+from rankprobe.plots.atlas import atlas
 from rankprobe.plots.averages import fig1, fig4
 from rankprobe.plots.bottleneck import fig5, fig8
 from rankprobe.plots.calibration import calibration
@@ -51,6 +52,7 @@ __all__ = [
     "LOOKS",
     "OF_ONE_RUN",
     "Group",
+    "atlas",
     "calibration",
     "controls",
     "fig1",

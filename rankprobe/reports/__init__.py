@@ -4,15 +4,32 @@ readings   every measure of prompt matrices, with its nulls: `analyze`
 findings   sentences about one run, or about runs that differ only in their seed
 tables     the paper's tables from logged runs; `blocks` makes the rows of one model, `choose` selects runs
 used       a table of functional ranks
+atlas      readings of many prompts by model and task, and what prompts of a model share
+sources    finds prompt files, and names the public collection, model and task of each
 render     a table as text: terminal, Markdown, LaTeX, CSV
 """
 
+from rankprobe.reports.atlas import Atlas, atlas, atlas_table
 from rankprobe.reports.findings import findings
 from rankprobe.reports.readings import analyze, read_matrices
 from rankprobe.reports.render import FORMATS, render
+from rankprobe.reports.sources import load_sources
 from rankprobe.reports.tables import PAPER_TABLES, SCORES, Table
 from rankprobe.reports.used import used
 
 TABLES = {**PAPER_TABLES, "used": used}
 
-__all__ = ["FORMATS", "SCORES", "TABLES", "Table", "analyze", "findings", "read_matrices", "render"]
+__all__ = [
+    "FORMATS",
+    "SCORES",
+    "TABLES",
+    "Atlas",
+    "Table",
+    "analyze",
+    "atlas",
+    "atlas_table",
+    "findings",
+    "load_sources",
+    "read_matrices",
+    "render",
+]

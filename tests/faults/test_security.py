@@ -150,7 +150,7 @@ def test_the_weapon_works(write, tmp_path, canary):
 
 
 @pytest.mark.parametrize("write", WAYS)
-@pytest.mark.parametrize("command", [["analyze"], ["train", "--method", "vanilla", *QUICK, "--init", "saved", "--init-from"]])  # fmt: skip
+@pytest.mark.parametrize("command", [["analyze"], ["atlas"], ["train", "--method", "vanilla", *QUICK, "--init", "saved", "--init-from"]])  # fmt: skip
 def test_a_pickle_as_adapter(write, command, here, canary, capfd):
     write(Hostile(canary), adapter(here))
     output = refused(capfd, *command, here / "adapter")
@@ -413,6 +413,7 @@ def test_hostile_names_in_a_manifest_are_text(copied, here, canary, capfd):
         ["runs"],
         ["plot", "fig3", "--output", "drawn"],
         ["analyze", "one", "--output", "drawn/table.csv", "--plot", "drawn/spectra.png"],
+        ["atlas", "runs/one", "--output", "drawn"],
         ["export", "one", "drawn/adapter"],
         ["table", "table2", "--format", "latex"],
         ["table", "table1"],
