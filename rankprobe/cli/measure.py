@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rankprobe.cli.machine import Result, with_json
 from rankprobe.cli.options import Device, RunList, RunsDir, Which, option
 from rankprobe.cli.use import checked_which
 from rankprobe.errors import RankprobeError
@@ -53,6 +54,7 @@ Output = Annotated[
 ]
 
 
+@with_json("analyze")
 def analyze(
     prompt: Annotated[
         list[str],
@@ -71,7 +73,7 @@ def analyze(
     ] = None,
     seed: Annotated[int, option("--seed", "Random seed of the nulls", default=0, metavar="INT", min=0)] = 0,
     runs_dir: RunsDir = Path("runs"),
-) -> None:
+) -> Result:
     """Measure the rank of prompts, and explain the readings of runs.
 
     The value in brackets is the null: the mean over 20 copies of the matrix with random signs.
@@ -99,6 +101,7 @@ def analyze(
         _plot_spectra(places, plot)
 
 
+@with_json("truncate")
 def truncate(
     run: RunList,
     k: Annotated[
@@ -114,7 +117,7 @@ def truncate(
     which: Which = "final",
     device: Device = None,
     runs_dir: RunsDir = Path("runs"),
-) -> None:
+) -> Result:
     """Score a trained prompt with only k of its singular directions.
 
     The curves show which rank the prompt uses. They are saved in the run folder.

@@ -82,7 +82,12 @@ def load_runs(runs_dir: str | Path = "runs", only: Sequence[str] | None = None) 
 
 def list_frame(runs_dir: str | Path = "runs") -> pd.DataFrame:
     """Return the frame `runs` of `load_runs`. It reads no logs, so a thousand runs take one second."""
-    return pd.DataFrame([run.summary for run in _load(runs_dir, None)])
+    return pd.DataFrame(list_rows(runs_dir))
+
+
+def list_rows(runs_dir: str | Path = "runs") -> list[dict[str, Any]]:
+    """Return the rows of `list_frame` with the types of the manifests: integers stay integers, None stays None."""
+    return [run.summary for run in _load(runs_dir, None)]
 
 
 @dataclass(frozen=True)
