@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from scipy import optimize, special, stats
 
 from rankprobe.errors import RankprobeError
+from rankprobe.twins import MIN_DRAWS
 
 LEVEL = 0.01
 """Level of all tests: the expected share of false verdicts among the "above" and "below" of one report."""
@@ -28,9 +29,6 @@ MIN_DIFFERENCE = 1.0
 
 MARGIN, MARGIN_SHARE = 1.0, 0.1
 """A reading is called equal to its nulls only within one rank, or within 10 % of the nulls' means."""
-
-MIN_DRAWS = 20
-"""Twins of one run that `place` needs at least."""
 
 
 @dataclass(frozen=True)
