@@ -206,8 +206,8 @@ class LoggingConfig(Settings):
     def _enough_draws(self) -> Self:
         if 1 < self.twin_draws < MIN_DRAWS:
             raise RankprobeError(
-                f"twin_draws is {self.twin_draws}; expected 1, or at least {MIN_DRAWS}, as a place among fewer "
-                "twins says little"
+                f"twin_draws is {self.twin_draws}; expected 1, or at least {MIN_DRAWS}, as a place among "
+                "fewer twins says little"
             )
         if self.twin_draws > 1 and not {*parse_twins(self.twin)} & {*REPEATED}:
             raise RankprobeError(

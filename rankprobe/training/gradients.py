@@ -61,8 +61,8 @@ class Gradients:
         """The autocorrelation φ of the part of the gradients that is correlated, limited to 0 … 0.95.
 
         The mean cosine at lag k is w φᵏ, if a share w of the gradient follows a first-order autoregression
-        and the rest is independent noise. So φ is the mean at lag 2 over that at lag 1. Where the latter is
-        not clearly above 0, the ratio says nothing. Then φ is the mean at lag 1, which is also its least value.
+        and the rest is independent noise. So φ is the mean at lag 2 over that at lag 1, and not below the
+        latter. Where the mean at lag 1 is not clearly above 0, the ratio says nothing, and φ is this mean.
         """
         first, second = self._cosines[1], self._cosines[2]
         estimates = [0.0, first.value]
