@@ -1,8 +1,8 @@
 """How often does a verdict call the probe different from its twins where there is no task, and where it is?
 
-`python -m rankprobe.studies.null_size` trains 120 runs of each kind of gradients, in some minutes on one core,
-and prints the complete tables. False verdicts in percent, at the level of 1 %, for the worst of the three
-readings (200 draws):
+`python -m rankprobe.studies.null_size` trains 120 runs of each kind of gradients, in some minutes on one
+core, and prints the complete tables. False verdicts in percent, at the level of 1 %, for the worst of the
+three readings (200 draws):
 
                          all twins             Gaussian twin alone
                          5 seeds   8 seeds     5 seeds   8 seeds
@@ -14,14 +14,14 @@ readings (200 draws):
     heavy tails            0.0       0.0          1.5       1.5
     noisy AR(0.9)          0.0       2.0         77.5     100.0
 
-So all twins together keep the level for all kinds at 5 seeds, and at most 3 % of their verdicts are false at 8.
-Correlation over steps is the weak point: AR(0.9) stays correlated for 19 of the 100 steps, so a block of the
-block-flip twin is 57 steps, and a run has fewer than two blocks.
+So no verdict of all twins together is false at 5 seeds, and at most 3 % are at 8. Correlation over steps is
+the weak point: AR(0.9) stays correlated for 19 of the 100 steps, so a block of the block-flip twin is 57
+steps, and a run has fewer than two blocks.
 
-For the noisy AR(0.9), the cosine of successive gradients is 0.36, as most of a gradient is noise. This hides for
-how long the rest is correlated. So the length of blocks follows from the ratio of the cosines at lags 2 and 1
-(`training.gradients`). With the cosine at lag 1 in its place, blocks were 7 steps, and with all twins 41.5 % of
-verdicts were false at 8 seeds (5.0 % for AR(0.9)).
+For the noisy AR(0.9), the cosine of successive gradients is 0.36, as most of a gradient is noise. This hides
+for how long the rest is correlated. So the length of blocks follows from the ratio of the cosines at lags 2
+and 1 (`training.gradients`). With the cosine at lag 1 in its place, blocks were 7 steps, and with all twins
+41.5 % of verdicts were false at 8 seeds (5.0 % for AR(0.9)).
 
 The power, in percent, for an effect that is added to the reading of the run (in standard deviations of its
 difference to a twin; mean over the first six kinds):
