@@ -1,4 +1,13 @@
-"""Decides whether a reading differs from its nulls."""
+"""Decides whether a reading differs from its nulls.
+
+Why paired t tests, and no mixed model: each seed gives one value of the reading and one of each null, so a
+comparison has n differences. With an intercept per seed, a mixed model of these data tests the same mean
+difference with the same standard error and degrees of freedom as the paired t test. One model of all nulls
+would also assume that all differences have one variance. A mixed model has more to give where a seed has
+several values; but its degrees of freedom are then approximations, and with 3 to 8 seeds they decide. The
+critical values of t are exact if the differences are normal; `studies.null_size` measures the level without
+this assumption.
+"""
 
 from __future__ import annotations
 
