@@ -46,7 +46,7 @@ REFUSED = [
     ("probe --twin gauss", "error: unknown twin 'gauss'; did you mean 'gaussian'?"),
     ("probe --twin none,haar", "error: twin is 'none,haar': 'none' excludes the others; give it alone"),
     ("probe --twin-draws 0", "error: twin_draws is 0; expected greater than 0"),
-    ("probe --twin-draws many", "error: twin_draws is 'many'; expected a valid integer, unable to parse string as an integer"),
+    ("probe --twin-draws many", "error: Invalid value for '--twin-draws': Input should be a valid integer"),
     ("probe --twin-draws 5", "error: twin_draws is 5; expected 1, or at least 20, as a place among fewer twins says little"),
     ("probe --twin-draws 20 --twin flip-block", "error: twin_draws is 20, but twin is 'flip-block'; draws need a twin of gaussian or haar"),
     ("probe --twin ,", "error: twin is ','; give none, or some of gaussian, haar, flip-example, flip-block"),
