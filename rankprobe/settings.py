@@ -17,8 +17,9 @@ from rankprobe.lfs import check_lfs
 NEUTRAL = ("device", "device_map", "gradient_checkpointing", "checkpoint_every")
 """Settings that change a finished run by rounding at most. A run's id does not depend on them."""
 
-HARMLESS = (*NEUTRAL, "rank_every", "spectrum_every")
-"""Settings that change no result of a run: the neutral ones, and how often a result is logged."""
+HARMLESS = (*NEUTRAL, "rank_every", "spectrum_every", "twin_draws")
+"""Settings that change no result of a run: the neutral ones, how often a result is logged, and with how many
+twins beside the logged ones."""
 
 
 RENAMED_SETTINGS = {

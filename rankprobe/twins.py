@@ -22,6 +22,12 @@ At each step a twin gets, in place of ∂L/∂P and with its Frobenius norm:
 - `flip-block`: ∂L/∂P times a random sign, which is kept for a block of steps (see `training.twin`).
 """
 
+REPEATED = ("gaussian", "haar")
+"""The kinds that one run can have many of, as their gradients need nothing from the backbone."""
+
+MIN_DRAWS = 20
+"""The fewest twins of one kind among which the reading of one run has a place."""
+
 ALL_TWINS, NO_TWIN = ",".join(TWINS), "none"
 
 
@@ -44,9 +50,32 @@ def parse_twins(value: str) -> tuple[str, ...]:
     return tuple(kind for kind in TWINS if kind in kinds)
 
 
-def twin_prefix(kind: str) -> str:
+def further_draws(kinds: Iterable[str], draws: int) -> tuple[str, ...]:
+    """Return the names of the twins of a run beyond the first of each kind.
+
+    >>> further_draws(["gaussian", "flip-block"], 3)
+    ('gaussian-2', 'gaussian-3')
+    """
+    return tuple(f"{kind}-{i}" for kind in kinds if kind in REPEATED for i in range(2, draws + 1))
+
+
+def kind_and_draw(name: str) -> tuple[str, int]:
+    """Return the kind of a twin and its number among those of this kind, from 1 on."""
+    if name in TWINS:
+        return name, 1
+    kind, _, draw = name.rpartition("-")
+    return kind, int(draw)
+
+
+def twin_title(name: str) -> str:
+    """Return what messages call a twin: `Gaussian twin`, or `Gaussian twin 2` for a further draw."""
+    kind, draw = kind_and_draw(name)
+    return TWINS[kind] if draw == 1 else f"{TWINS[kind]} {draw}"
+
+
+def twin_prefix(name: str) -> str:
     """Return the prefix of a twin's columns and matrices: `flip_block_` for `flip-block`."""
-    return f"{kind.replace('-', '_')}_"
+    return f"{name.replace('-', '_')}_"
 
 
 def twins_of(columns: Iterable[str], reading: str) -> dict[str, str]:

@@ -178,7 +178,7 @@ def calibrate(
 
     Trains prompts (100 × 128) towards matrices of known rank, and on noise alone.
     Uses no language model: the loss is the squared error, with noise added to its gradient.
-    Uses the optimizer of runs. Takes about five minutes on one core.
+    Uses the optimizer of runs, and all noise twins that need no model. Takes some minutes on one core.
     """
     import pandas as pd
     from threadpoolctl import threadpool_limits

@@ -24,7 +24,7 @@ from rankprobe.errors import RankprobeError
 from rankprobe.hub import SECRET
 from rankprobe.settings import Settings, absolute
 from rankprobe.tasks import PLACES, TASKS
-from rankprobe.twins import ALL_TWINS, NO_TWIN, TWINS, parse_twins
+from rankprobe.twins import ALL_TWINS, MIN_DRAWS, NO_TWIN, REPEATED, TWINS, parse_twins
 
 
 class TaskConfig(Settings):
@@ -183,6 +183,11 @@ class LoggingConfig(Settings):
         default=ALL_TWINS,
         description="Noise twins, the nulls of each reading: gaussian,haar,flip-example,flip-block or none",
     )
+    twin_draws: PositiveInt = Field(
+        default=1,
+        description="Gaussian and Haar twins of a run, of each kind: 1, or 20 and more to place one seed "
+        "among them",
+    )
     rank_every: PositiveInt = Field(default=1, description="Steps between rank measures")
     spectrum_every: PositiveInt = Field(default=50, description="Steps between spectra of P, ΔP and σ")
     eval_every: PositiveInt | None = Field(
@@ -198,3 +203,17 @@ class LoggingConfig(Settings):
         if not isinstance(value, str):
             raise RankprobeError(f"twin is {value!r}; give 'none', or some of {', '.join(TWINS)}")
         return ",".join(parse_twins(value)) or NO_TWIN
+
+    @model_validator(mode="after")
+    def _enough_draws(self) -> Self:
+        if 1 < self.twin_draws < MIN_DRAWS:
+            raise RankprobeError(
+                f"twin_draws is {self.twin_draws}; expected 1, or at least {MIN_DRAWS}, as a place among "
+                "fewer twins says little"
+            )
+        if self.twin_draws > 1 and not {*parse_twins(self.twin)} & {*REPEATED}:
+            raise RankprobeError(
+                f"twin_draws is {self.twin_draws}, but twin is '{self.twin}'; draws need a twin of "
+                f"{' or '.join(REPEATED)}"
+            )
+        return self

@@ -24,8 +24,8 @@ STREAMS = {
 }
 
 
-def _sequence(seed: int, stream: str, index: int) -> np.random.SeedSequence:
-    return np.random.SeedSequence([seed, STREAMS[stream], index])
+def _sequence(seed: int, stream: str, index: int, draw: int = 1) -> np.random.SeedSequence:
+    return np.random.SeedSequence([seed, STREAMS[stream], index, *([draw] if draw > 1 else [])])
 
 
 def torch_generator(
@@ -36,6 +36,6 @@ def torch_generator(
     return torch.Generator(device).manual_seed(int(state >> np.uint64(1)))
 
 
-def numpy_generator(seed: int, stream: str, index: int = 0) -> np.random.Generator:
-    """A numpy generator for one stream at one index (epoch or step)."""
-    return np.random.default_rng(_sequence(seed, stream, index))
+def numpy_generator(seed: int, stream: str, index: int = 0, draw: int = 1) -> np.random.Generator:
+    """A numpy generator for one stream at one index (epoch or step); draws from 2 on are further streams."""
+    return np.random.default_rng(_sequence(seed, stream, index, draw))

@@ -1,4 +1,13 @@
-"""Decides whether a reading differs from its nulls."""
+"""Decides whether a reading differs from its nulls.
+
+Why paired t tests, and no mixed model: each seed gives one value of the reading and one of each null, so a
+comparison has n differences. With an intercept per seed, a mixed model of these data tests the same mean
+difference with the same standard error and degrees of freedom as the paired t test. One model of all nulls
+would also assume that all differences have one variance. A mixed model has more to give where a seed has
+several values; but its degrees of freedom are then approximations, and with 3 to 8 seeds they decide. The
+critical values of t are exact if the differences are normal; `studies.null_size` measures the level without
+this assumption.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +22,7 @@ from numpy.typing import ArrayLike
 from scipy import optimize, special, stats
 
 from rankprobe.errors import RankprobeError
+from rankprobe.twins import MIN_DRAWS
 
 LEVEL = 0.01
 """Level of all tests: the expected share of false verdicts among the "above" and "below" of one report."""
@@ -28,9 +38,6 @@ MIN_DIFFERENCE = 1.0
 
 MARGIN, MARGIN_SHARE = 1.0, 0.1
 """A reading is called equal to its nulls only within one rank, or within 10 % of the nulls' means."""
-
-MIN_DRAWS = 20
-"""Twins of one run that `place` needs at least."""
 
 
 @dataclass(frozen=True)

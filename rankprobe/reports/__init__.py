@@ -3,6 +3,7 @@
 readings   every measure of prompt matrices, with its nulls: `analyze`
 findings   sentences about one run, or about runs that differ only in their seed
 tables     the paper's tables from logged runs; `blocks` makes the rows of one model, `choose` selects runs
+draws      the place of one run among many twins of it
 used       a table of functional ranks
 atlas      readings of many prompts by model and task, and what prompts of a model share
 sources    finds prompt files, and names the public collection, model and task of each

@@ -11,6 +11,7 @@ import numpy as np
 
 from rankprobe.errors import RankprobeError
 from rankprobe.rank import Verdict, share_interval, verdicts
+from rankprobe.reports.draws import places
 from rankprobe.reports.used import rank_interval
 from rankprobe.runs import Run
 from rankprobe.twins import TWINS, twins_of
@@ -33,6 +34,7 @@ def findings(runs: Sequence[Run]) -> list[str]:
     - The number of positive entries of σ is evidence about rank only if `rank.verdicts` finds it above, or
       below, the numbers of all noise twins. It compares runs with their own twins, at a level of 1 % for all
       readings together, and needs three seeds. A run whose twin diverged is left out for this twin.
+    - One run has no verdict. If it has many twins (`twin_draws`), its place among them is given instead.
     - The rank *present* in P is its numerical rank, given with the effective rank of P and of its twins, and
       the verdict on the latter.
     - The rank *used* is the functional rank with its interval, known after `rankprobe truncate`. It is given
@@ -46,10 +48,11 @@ def findings(runs: Sequence[Run]) -> list[str]:
     if not rows or not all(rows):
         raise RankprobeError("a run without a logged step has nothing to report")
     results = verdicts({name: (_values(rows, name), _twin_values(rows, name)) for name in COMPARED})
+    ranked = {name: places(runs[0], rows[0], name) if len(runs) == 1 else [] for name in COMPARED}
     sentences = (
         _caveats(runs[0].manifest),
-        _positive_entries(rows, results["n_positive"]),
-        _present_rank(rows, results["P_erank_rv"]),
+        _positive_entries(rows, results["n_positive"], ranked["n_positive"]),
+        _present_rank(rows, results["P_erank_rv"], ranked["P_erank_rv"]),
         _used_rank(runs),
     )
     return [sentence for sentence in sentences if sentence]
@@ -68,7 +71,7 @@ def _caveats(manifest: dict[str, Any]) -> str:
     return f"Note that {'; '.join(caveats)}." if caveats else ""
 
 
-def _positive_entries(rows: Sequence[Row], result: Verdict) -> str:
+def _positive_entries(rows: Sequence[Row], result: Verdict, ranked: Sequence[str]) -> str:
     """The number of positive entries of σ, compared with the noise twins; empty without σ."""
     counted = [row for row in rows if row.get("n_positive") is not None]
     if not counted:
@@ -86,7 +89,7 @@ def _positive_entries(rows: Sequence[Row], result: Verdict) -> str:
     if not numbers:
         reason = f"{subject} diverged" if subject else "there is no noise twin"
         return f"{sentence}; {reason}, so the count says nothing about rank."
-    sentence += f"; {subject} kept {numbers}{_outcome(result)}"
+    sentence += f"; {subject} kept {numbers}{_outcome(result, ranked)}"
     reasons = {
         "above": "the task kept entries alive that noise alone would have killed",
         "below": "the task let more entries die than noise alone would have",
@@ -95,7 +98,7 @@ def _positive_entries(rows: Sequence[Row], result: Verdict) -> str:
     return f"{sentence}, so {reasons[result.side]}."
 
 
-def _present_rank(rows: Sequence[Row], result: Verdict) -> str:
+def _present_rank(rows: Sequence[Row], result: Verdict, ranked: Sequence[str]) -> str:
     """Numerical and effective rank of P, and the effective rank of the noise twins."""
     names = {"P_numerical_rank": "P has numerical rank", "P_erank_rv": "its effective rank is"}
     parts = [
@@ -108,7 +111,7 @@ def _present_rank(rows: Sequence[Row], result: Verdict) -> str:
     subject, numbers = _twins(rows, "P_erank_rv")
     if numbers:
         owner = "those" if subject == "the twins" else "that"
-        return f"{'; '.join(parts)}, {owner} of {subject} {numbers}{_outcome(result)}."
+        return f"{'; '.join(parts)}, {owner} of {subject} {numbers}{_outcome(result, ranked)}."
     return f"{'; '.join(parts)}{f' ({subject} diverged)' if subject else ''}."
 
 
@@ -142,10 +145,14 @@ def _twins(rows: Sequence[Row], name: str) -> tuple[str, str]:
     return subject, ", ".join(parts)
 
 
-def _outcome(result: Verdict) -> str:
-    """The words of a verdict, with the punctuation before them. One twin is named, as it is weak evidence."""
+def _outcome(result: Verdict, ranked: Sequence[str]) -> str:
+    """The words of a verdict, with the punctuation before them. One twin is named, as it is weak evidence.
+
+    Without a verdict, the places of the reading among many twins follow, as `draws.places` gives them.
+    """
     if math.isnan(result.p):
-        return f". {result.words[0].upper()}{result.words[1:]}"
+        words = f". {result.words[0].upper()}{result.words[1:]}"
+        return f"{words}; it is {', and '.join(ranked)}" if ranked else words
     kinds = list(result.null_means)
     return f": {result.words}" + (f", against the {TWINS[kinds[0]]} alone" if len(kinds) == 1 else "")
 

@@ -16,6 +16,7 @@ ADDED_SETTINGS: dict[tuple[str, str], Any] = {
     ("", "batch_order"): "own",
     ("", "stop_after"): None,
     ("", "patience"): None,
+    ("", "twin_draws"): 1,
 }
 """Settings that were added after the first version of manifests. The key is (method, name), with method ""
 for a setting of all runs; the value describes what rankprobe did before the setting existed."""

@@ -26,6 +26,7 @@ from rankprobe.prompts.init import InitSources
 from rankprobe.rank.verdict import verdict
 from rankprobe.training.optimization import Optimization
 from rankprobe.training.twins import Twins
+from rankprobe.twins import TWINS
 
 PLANTED = (0, 1, 2, 5, 10, 20, 50, 100)
 """Planted ranks. 0 means no target: the gradient is noise alone."""
@@ -39,6 +40,9 @@ METHODS: tuple[MethodConfig, ...] = (
     DPTConfig(),
     VanillaConfig(),
 )
+
+NULLS = {"gaussian": "twin", "haar": "haar", "flip-block": "flip_block"}
+"""The twins that need no examples, by kind, and the column of their readings."""
 
 SHARE = 0.95
 """Share of the gain in the objective that a functional rank keeps, as in `evaluation.truncate`."""
@@ -87,8 +91,8 @@ def calibrate(
     itself give r, so a reading that differs from r differs because of the training. The target is planted in
     P or in ΔP; in the second case the objective is ‖P − (P0 + target)‖²_F.
 
-    Optimizer, schedule, clipping and noise twin are those of runs. The defaults are 168 runs of 1.5 seconds
-    on one core.
+    Optimizer, schedule, clipping and noise twins are those of runs, but without the twin that needs examples.
+    The defaults are 168 runs.
 
     Args:
         methods: what is trained; the prompt length is set to n.
@@ -103,8 +107,9 @@ def calibrate(
 
     Returns:
         A row per run and reading: `planted`, the columns of `SETTING`, `seed`, `reading`, `recovered`, and
-        `twin`, the reading of the noise twin (NaN for readings that compare with the twin). If a twin
-        diverges, its readings and the comparisons with it are NaN, and a warning names the run.
+        `twin`, `haar` and `flip_block`, the readings of the Gaussian, Haar and block-flip twin (NaN for
+        readings that compare with the Gaussian twin). If a twin diverges, its readings and the comparisons
+        with it are NaN, and a warning names the run.
 
     Raises:
         RankprobeError: a planted rank beyond min(n, d).
@@ -139,30 +144,29 @@ def planted_run(
     d: int,
     planted_in: str,
 ) -> pd.DataFrame:
-    """All readings of one run and of its twin: columns `reading`, `recovered`, `twin`."""
+    """All readings of one run and of its twins: columns `reading`, `recovered`, and those of `NULLS`."""
     assert training.steps is not None
     optimization = Optimization(initial_method(config, d, seed), nn.Module(), training, training.steps)
-    twins = Twins(optimization, ["gaussian"], seed)
+    twins = Twins(optimization, list(NULLS), seed)
     P0 = prompt(optimization.method)
     target = None if not r else planted_matrix(r, P0.shape, seed) + (P0 if planted_in == "dP" else 0.0)
     # At P = 0 (at P0, if planted in ΔP) the entries of ∂L/∂P have root mean square 2.
     problem = Problem(target, 2 * noise)
     descend(optimization, twins, problem, seed)
     found = readings(optimization.method, P0, problem)
-    null = dict.fromkeys(found, math.nan)
-    compared = dict.fromkeys(against_twin(optimization.method, optimization.method, P0), math.nan)
-    if twins.diverged:
+    nulls = {NULLS[kind]: readings(twins.methods[kind], P0, problem) for kind in twins.active}
+    lost = "gaussian" in twins.diverged
+    other = optimization.method if lost else twins.methods["gaussian"]
+    compared = against_twin(optimization.method, other, P0)
+    for kind, step in twins.diverged.items():
         warnings.warn(
-            f"{config.name} with planted rank {r}, seed {seed}: the noise twin diverged at step "
-            f"{twins.diverged['gaussian']} ({twins.problems['gaussian']}); its readings are missing",
+            f"{config.name} with planted rank {r}, seed {seed}: the {TWINS[kind]} diverged at step {step} "
+            f"({twins.problems[kind]}); its readings are missing",
             stacklevel=2,
         )
-    else:
-        twin = twins.methods["gaussian"]
-        null = readings(twin, P0, problem)
-        compared = against_twin(optimization.method, twin, P0)
-    found |= compared
-    return pd.DataFrame({"recovered": found, "twin": null}).rename_axis("reading").reset_index()
+    found |= dict.fromkeys(compared, math.nan) if lost else compared
+    frame = pd.DataFrame({"recovered": found, **nulls}).reindex(columns=["recovered", *NULLS.values()])
+    return frame.rename_axis("reading").reset_index()
 
 
 def planted_matrix(r: int, shape: tuple[int, ...], seed: int) -> Float[np.ndarray, "n d"]:
@@ -237,11 +241,13 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A row per setting, reading and planted rank: `seeds`, `recovered` (mean; NaN if undefined for all),
         `spread` (standard deviation), `within_one` (share of all seeds at most 1 from the planted rank; an
-        undefined reading does not count as within), `twin` (mean), and `verdict`, the text of `rank.verdict`.
+        undefined reading does not count as within), the means of the twins in the columns of `NULLS`, and
+        `verdict`, the text of `rank.verdict` against the twins that the frame has.
     """
     rows = []
     for key, part in frame.groupby([*SETTING, "reading", "planted"], sort=False):
-        found = verdict(part["recovered"].tolist(), {"gaussian": part["twin"].tolist()})
+        nulls = {name: part[name].tolist() for name in NULLS.values() if name in part}
+        found = verdict(part["recovered"].tolist(), nulls)
         rows.append(
             {
                 **dict(zip([*SETTING, "reading", "planted"], key, strict=True)),
@@ -249,7 +255,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
                 "recovered": found.mean,
                 "spread": part["recovered"].std(),
                 "within_one": float((part["recovered"] - part["planted"]).abs().le(1).mean()),
-                "twin": found.null_means["gaussian"],
+                **found.null_means,
                 "verdict": found.words,
             }
         )

@@ -25,7 +25,7 @@ from rankprobe.runs.provenance import now
 from rankprobe.training.manifest import new_manifest
 from rankprobe.training.run_state import RunState
 from rankprobe.training.twins import below
-from rankprobe.twins import TWINS, twin_prefix
+from rankprobe.twins import twin_prefix
 
 SAME_START = 1e-4
 """Largest ‖P0 − saved P0‖ / ‖saved P0‖ (Frobenius norms) that counts as rounding."""
@@ -84,8 +84,8 @@ def restore(state: RunState, start: int | None) -> float:
             facts["timings"],
             facts["logs"],
         )
-        lost = {kind: state.progress.get(f"{twin_prefix(kind)}lost") for kind in TWINS}
-        state.twins.load(tensors, {kind: step for kind, step in lost.items() if step is not None})
+        lost = {name: state.progress.get(f"{twin_prefix(name)}lost") for name in state.twins.names}
+        state.twins.load(tensors, {name: step for name, step in lost.items() if step is not None})
         state.step, state.fresh = start, False
     try:  # only our own logs, whatever else the checkpoint of a stranger may name
         logs = {state.run.path / f"{name}.jsonl": LogPrefix.parse(covered[name]) for name in LOGS}

@@ -29,7 +29,7 @@ from rankprobe.runs.logs import AppendLog
 from rankprobe.runs.step_record import Hook, StepRecord
 from rankprobe.training.gradients import STATISTICS
 from rankprobe.training.twins import Twins
-from rankprobe.twins import TWINS, twin_prefix
+from rankprobe.twins import TWINS, twin_prefix, twin_title
 
 SIGNS = ("n_positive", "n_negative", "n_zero", "n_revived")
 """Sign counts of σ."""
@@ -77,17 +77,17 @@ class Recorder:
         if sigma is None:
             return {}
         diagonals = {"": _numpy(sigma)}
-        if self.twins.active:
+        if self.twins.logged:
             stack = _numpy(self.twins.sigma)
-            diagonals |= {twin_prefix(kind): stack[i] for kind, i in self.twins.active.items()}
+            diagonals |= {twin_prefix(kind): stack[i] for kind, i in self.twins.logged.items()}
         return diagonals
 
     def _prompts(self) -> dict[str, NDArray[np.float64]]:
         """By column prefix: P of the run, and of its twins until they diverge, (n, d)."""
         prompts = {"": _numpy(self.method())}
-        if self.twins.active:
+        if self.twins.logged:
             stack = _numpy(self.twins.P)
-            prompts |= {twin_prefix(kind): stack[i] for kind, i in self.twins.active.items()}
+            prompts |= {twin_prefix(kind): stack[i] for kind, i in self.twins.logged.items()}
         return prompts
 
     @torch.no_grad()
@@ -108,18 +108,19 @@ class Recorder:
             spectra = self._spectra(step)
             readings |= _measures(spectra, self.initial.shape) if ranks_due and spectra else {}
             spectrum = _long(step, spectra | self._named_sigma()) if spectrum_due else []
+            spectrum += _long(step, self._of_further_draws()) if last else []
         lost = self.twins.diverged
         own = [name for name in readings if not name.startswith(tuple(map(twin_prefix, TWINS)))]
-        readings |= {f"{twin_prefix(kind)}{name}": None for kind in lost for name in own}
+        readings |= {f"{twin_prefix(kind)}{name}": None for kind in TWINS if kind in lost for name in own}
         row = {"step": step, **update, **readings}
         row |= self._from_hooks(step, row, evals)
         self.logs["spectra"].write(spectrum)
         self.logs["evals"].write(evals)
         self.logs["steps"].write([row])
-        for kind in [kind for kind, at in lost.items() if at == step]:
-            problem = self.twins.problems[kind]
+        for twin in [twin for twin, at in lost.items() if at == step]:
+            problem = self.twins.problems[twin]
             warnings.warn(
-                f"{self.folder.name}: the {TWINS[kind]} diverged at step {step} ({problem}); "
+                f"{self.folder.name}: the {twin_title(twin)} diverged at step {step} ({problem}); "
                 "its columns are missing from this step on, and the run goes on without it",
                 stacklevel=2,
             )
@@ -160,7 +161,7 @@ class Recorder:
         except NotConverged as error:
             warnings.warn(f"{self.folder.name}: no ranks at step {step}: {error}", stacklevel=2)
             return {}
-        for kind in list(self.twins.active):
+        for kind in self.twins.logged:
             name = f"{twin_prefix(kind)}P"
             try:
                 found |= self._singular_values({name: prompts[name]})
@@ -178,6 +179,19 @@ class Recorder:
         matrices = {**prompts, **{f"{name[:-1]}dP": P - self.initial for name, P in prompts.items()}}
         stack = gram_singular_values(np.stack(list(matrices.values())))
         return dict(zip(matrices, stack, strict=True))
+
+    def _of_further_draws(self) -> dict[str, NDArray[np.float64]]:
+        """σ and the singular values of P of the further draws of twins, by the names of their matrices.
+
+        A draw whose singular values are not found is left out.
+        """
+        found: dict[str, NDArray[np.float64]] = {}
+        for name, i in self.twins.further.items():
+            with contextlib.suppress(NotConverged):
+                found[f"{twin_prefix(name)}P"] = gram_singular_values(_numpy(self.twins.P[i]))
+                if self.twins.sigma[i].numel():
+                    found[f"{twin_prefix(name)}sigma"] = _numpy(self.twins.sigma[i])
+        return found
 
     def _named_sigma(self) -> dict[str, NDArray[np.float64]]:
         return {f"{prefix}sigma": s for prefix, s in self.sigma.items()}

@@ -65,7 +65,7 @@ class RunState:
         self.method = self.optimization.method
         self.P0 = self.prompt().clone()
         kinds = parse_twins(config.twin) if len(self.P0) else ()
-        self.twins = Twins(self.optimization, kinds, config.seed)
+        self.twins = Twins(self.optimization, kinds, config.seed, config.twin_draws)
         self.best = self._snapshot()
         self.P = self.P0
         self.flip: Flip | None = None
@@ -87,7 +87,7 @@ class RunState:
         """Open the logs of the run folder; from here on steps are recorded."""
         # Names that the frames give to other columns; a hook may not use them.
         progress = {*self.progress, "report_best", "report_last", "report_baseline"}
-        progress |= {f"{twin_prefix(kind)}lost" for kind in TWINS}
+        progress |= {f"{twin_prefix(kind)}lost" for kind in (*TWINS, *self.twins.names)}
         seconds = {f"{name}_seconds" for name in self.timings}
         self.recorder = Recorder(
             self.run.path,

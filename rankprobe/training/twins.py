@@ -15,7 +15,7 @@ from torch.func import functional_call, vmap
 from rankprobe.prompts.base import Method
 from rankprobe.training.gradients import Gradients
 from rankprobe.training.optimization import Optimization, new_optimizer, take_step
-from rankprobe.twins import twin_prefix
+from rankprobe.twins import TWINS, further_draws, twin_prefix
 
 
 class Twins:
@@ -27,38 +27,46 @@ class Twins:
     A twin that diverges gets NaN factors. The others and the run do not depend on it.
 
     Attributes:
-        kinds: what their gradients are, as in `rankprobe.twins`; () for a run without twins.
+        names: the kinds of their gradients, as in `rankprobe.twins`, then those of `further_draws`; () for a
+            run without twins.
         gradients: follows the gradients of the run, and makes those of the twins.
-        methods: the method of each twin by kind.
+        methods: the method of each twin by name.
         P: the prompts of all twins, (T, n, d), with the graph that the next update needs.
         sigma: their diagonals, (T, r); (T, 0) for methods without one.
-        diverged: the step at which a twin diverged, by kind.
-        problems: what was not finite then, by kind.
+        diverged: the step at which a twin diverged, by name.
+        problems: what was not finite then, by name.
     """
 
     P: Float[Tensor, "T n d"]
     penalty: Float[Tensor, " T"]
     sigma: Float[Tensor, "T r"]
 
-    def __init__(self, optimization: Optimization, kinds: Sequence[str], seed: int) -> None:
-        self.kinds = tuple(kinds)
-        self.gradients = Gradients(seed, kinds)
+    def __init__(self, optimization: Optimization, kinds: Sequence[str], seed: int, draws: int = 1) -> None:
+        """
+        Args:
+            optimization: of the run.
+            kinds: of the twins.
+            seed: of the run.
+            draws: number of twins of each kind of `rankprobe.twins.REPEATED`.
+        """
+        self.names = (*kinds, *further_draws(kinds, draws))
+        self.gradients = Gradients(seed, self.names)
         self.diverged: dict[str, int] = {}
         self.problems: dict[str, str] = {}
         self.config, self.total_steps = optimization.config, optimization.total_steps
         own = optimization.method
         frozen: dict[int, Any] = {id(buffer): buffer for buffer in own.buffers()}  # shared: they never change
-        self.methods = {kind: copy.deepcopy(own, dict(frozen)) for kind in kinds}
+        self.methods = {name: copy.deepcopy(own, dict(frozen)) for name in self.names}
         self.stack = {
-            name: nn.Parameter(p.detach().expand(len(kinds), *p.shape).clone())
+            name: nn.Parameter(p.detach().expand(len(self.names), *p.shape).clone())
             for name, p in own.named_parameters()
         }
         for i, method in enumerate(self.methods.values()):
             for name, parameter in method.named_parameters():
                 parameter.data = self.stack[name].data[i]
-        if kinds:
+        if self.names:
             self.optimizer = new_optimizer(self.stack, own.rates(), self.config)
-            self._produce = _Produce(self.methods[kinds[0]])
+            self._produce = _Produce(self.methods[self.names[0]])
             self._forward()
 
     def update(
@@ -95,25 +103,35 @@ class Twins:
         # A sum is finite if all entries are, and it costs less than a look at each.
         sums = {name: each.detach().flatten(1).sum(1) for name, each in {"P": self.P, **self.stack}.items()}
         finite = torch.stack([norms, *sums.values()]).isfinite().T.tolist()
-        for kind, i in self.active.items():
+        for twin, i in self.active.items():
             is_finite = dict(zip(["its gradient", *sums], finite[i], strict=True))
             if bad := [name for name, value in is_finite.items() if not value]:
-                self.diverge(kind, step, f"{bad[0]} holds NaN or infinite entries")
+                self.diverge(twin, step, f"{bad[0]} holds NaN or infinite entries")
 
-    def diverge(self, kind: str, step: int, problem: str) -> None:
+    def diverge(self, twin: str, step: int, problem: str) -> None:
         """Mark a twin as diverged at `step`."""
-        self.diverged[kind], self.problems[kind] = step, problem
+        self.diverged[twin], self.problems[twin] = step, problem
 
     @property
     def active(self) -> dict[str, int]:
-        """The places in the stack of the twins that have not diverged, by kind."""
-        return {kind: i for i, kind in enumerate(self.kinds) if kind not in self.diverged}
+        """The places in the stack of the twins that have not diverged, by name."""
+        return {name: i for i, name in enumerate(self.names) if name not in self.diverged}
+
+    @property
+    def logged(self) -> dict[str, int]:
+        """The same for the first twin of each kind, which is logged at every step."""
+        return {name: i for name, i in self.active.items() if name in TWINS}
+
+    @property
+    def further(self) -> dict[str, int]:
+        """The same for the further draws."""
+        return {name: i for name, i in self.active.items() if name not in TWINS}
 
     def state(self) -> dict[str, Tensor]:
         """What a resume needs: factors and moments of the twins that have not diverged, and the gradients."""
         tensors = {f"gradients.{name}": value for name, value in self.gradients.state().items()}
-        for kind, i in self.active.items():
-            prefix = twin_prefix(kind)
+        for twin, i in self.active.items():
+            prefix = twin_prefix(twin)
             for name, parameter in self.stack.items():
                 tensors[f"{prefix}factor.{name}"] = parameter.detach()[i]
                 for key, value in self.optimizer.state.get(parameter, {}).items():
@@ -127,15 +145,15 @@ class Twins:
         Args:
             tensors: by name; in checkpoints of earlier versions, the only twin has the prefix `twin.`, and
                 there are no gradients.
-            lost: by kind the step at which a twin diverged before.
+            lost: by name the step at which a twin diverged before.
         """
         if gradients := below("gradients.", tensors):
             self.gradients.load(gradients)
-        for kind, i in self.active.items():
-            if kind in lost:
-                self.diverge(kind, lost[kind], "before the resume")
+        for twin, i in self.active.items():
+            if twin in lost:
+                self.diverge(twin, lost[twin], "before the resume")
                 continue
-            own = below(twin_prefix(kind), tensors) or below("twin.", tensors)
+            own = below(twin_prefix(twin), tensors) or below("twin.", tensors)
             for name, parameter in self.stack.items():
                 parameter[i].copy_(own[f"factor.{name}"])
                 for key, value in below(f"optimizer.{name}.", own).items():
@@ -144,7 +162,7 @@ class Twins:
                         moments.setdefault(key, torch.zeros_like(parameter))[i].copy_(value)
                     else:
                         moments[key] = value
-        if self.kinds:
+        if self.names:
             self._forward()
 
     @torch.enable_grad()

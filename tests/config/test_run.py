@@ -133,7 +133,10 @@ def test_a_manifest_without_a_setting_means_what_was_done_before_there_was_one(m
     def read(**config):
         return upgraded({"format": 3, "config": config, "progress": {}})["config"]
 
-    before, since = {"seed": 1, "steps": 3, "method": "dpt"}, {"stop_after": None, "patience": None}
+    before, since = (
+        {"seed": 1, "steps": 3, "method": "dpt"},
+        {"stop_after": None, "patience": None, "twin_draws": 1},
+    )
     assert read(**before) == {
         **before, **since, "batch_order": "own", "label_smoothing": 0.0, "dropout_rate": 0.5
     }  # fmt: skip
@@ -155,6 +158,7 @@ def test_manifests_of_earlier_formats_are_read_in_the_words_of_this_one(format):
     assert found["config"] == {
         "seed": 1, "task": "cb", "template": "authors", "scoring": "rank", "method": "vanilla",
         "init_vocab_size": 12, "warmup_ratio": 0.2, "batch_order": "own", "stop_after": None, "patience": None,
+        "twin_draws": 1,
     }  # fmt: skip
     assert found["progress"] == {"baseline": 41.0, "report_baseline": 40.0}
     assert upgraded(found) == found

@@ -12,7 +12,7 @@ from test_plots import frames
 from rankprobe.errors import RankprobeError
 from rankprobe.plots import save_figure, spectra, truncation
 from rankprobe.plots.truncation import CURVES
-from rankprobe.rank import permutation_edge, singular_values
+from rankprobe.rank import FLIPS, permutation_edge, signflip_edge, signflipped, singular_values
 
 
 def truncated(*runs: dict):
@@ -54,11 +54,15 @@ def test_spectra_have_their_edges(tmp_path):
     matrix = np.random.default_rng(0).standard_normal((6, 9))
     figure = spectra([("one", matrix), ("two", np.zeros((3, 4)))])
     first, second = figure.axes
-    points, shuffled, white = first.get_lines()
+    null, points, shuffled, white = first.get_lines()
+    flipped = np.linalg.svd(signflipped(matrix, FLIPS), compute_uv=False)
+    np.testing.assert_allclose(null.get_ydata(), flipped.mean(axis=0))
+    assert np.asarray(null.get_ydata()).max() < signflip_edge(matrix)
     np.testing.assert_allclose(points.get_ydata(), singular_values(matrix))
     assert np.asarray(shuffled.get_ydata())[0] == permutation_edge(matrix)
     size = np.linalg.norm(matrix) / np.sqrt(54) * (np.sqrt(6) + 3)
     assert np.asarray(white.get_ydata())[0] == pytest.approx(size)
-    assert len(second.get_lines()) == 1
+    assert np.isnan(second.get_lines()[0].get_ydata()).all()
+    assert len(second.get_lines()) == 2
     save_figure(figure, tmp_path / "new" / "s.svg")
     assert (tmp_path / "new" / "s.svg").stat().st_size > 1000

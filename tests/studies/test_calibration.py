@@ -39,6 +39,10 @@ def test_every_measure_of_the_target_says_its_rank(r):
 
 def test_the_frame_is_tidy(small):
     assert not small.duplicated(["planted", *room.SETTING, "seed", "reading"]).any()
+    counts = small[(small["reading"] == "P_erank_rv") & (small["planted"] > 0)]
+    nulls = counts[list(room.NULLS.values())]
+    assert nulls.notna().all().all()
+    assert (nulls.nunique(axis=1) == 3).all()
     assert small.groupby(["method", "gate"]).ngroups == 4
     for name in (name.format("P") for group in READING_GROUPS.values() for name in group):
         assert name in set(small["reading"])
@@ -138,6 +142,9 @@ def test_the_summary_counts_what_is_within_one_and_an_undefined_reading_as_a_mis
     assert row["within_one"] == 0.5
     assert (row["seeds"], row["recovered"], row["twin"]) == (4, pytest.approx(17 / 3), 10)
     assert row["verdict"] == "below its null"
+    (row,) = summary(pd.DataFrame(rows).assign(haar=[4, 6, 7, 7], flip_block=9)).to_dict("records")
+    assert (row["haar"], row["flip_block"]) == (6, 9)
+    assert row["verdict"].startswith("not distinguishable from its nulls")
 
 
 def test_the_figure_holds_the_means_and_the_band_of_noise(small):

@@ -100,6 +100,66 @@ def test_signs_are_held_for_three_autocorrelation_times():
     assert 0.3 < np.mean(np.array(signs) > 0) < 0.7
 
 
+def noisy(steps, phi, share, shape=(20, 30)):
+    """Gradients of which a share of the variance follows an autoregression φ, and the rest is independent."""
+    rng = np.random.default_rng(2)
+    slow = rng.standard_normal(shape)
+    for _ in range(steps):
+        slow = phi * slow + math.sqrt(1 - phi**2) * rng.standard_normal(shape)
+        yield math.sqrt(share) * slow + math.sqrt(1 - share) * rng.standard_normal(shape)
+
+
+@pytest.mark.parametrize(
+    ("phi", "share", "expected"),
+    [(0.9, 0.4, 0.9), (0.9, 1, 0.9), (0.4, 0.8, 0.4), (0, 0, 0), (0.99, 1, 0.95)],
+)
+def test_noise_over_a_slow_part_does_not_hide_its_autocorrelation(phi, share, expected):
+    follower = Gradients(0, ["flip-block"])
+    for gradient in noisy(300, phi, share):
+        follower.note(gradient)
+    assert follower.correlation == pytest.approx(expected, abs=0.02)
+
+
+def test_a_ratio_to_a_cosine_that_may_be_zero_is_not_used():
+    """Of independent gradients the ratio is often large; blocks stay at three or four steps."""
+    rng, follower = np.random.default_rng(3), Gradients(0, ["flip-block"])
+    lengths = []
+    for _ in range(400):
+        follower.note(rng.standard_normal((6, 5)))
+        lengths.append(follower.block_length)
+    assert max(lengths[20:]) <= 4
+
+
+@pytest.mark.parametrize("stop_at", [0, 1, 2, 150])
+def test_signs_after_a_resume_are_those_without_one(stop_at):
+    def signs(follower, gradients, first):
+        made = []
+        for step, gradient in enumerate(gradients, first):
+            follower.note(gradient)
+            made.append(
+                (follower.correlation, float(follower.of_twins(step, None)[0].numpy()[0, 0] / gradient[0, 0]))
+            )
+        return made
+
+    given = list(noisy(300, 0.8, 0.5))
+    whole = signs(Gradients(0, ["flip-block"]), given, 1)
+    before, after = Gradients(0, ["flip-block"]), Gradients(0, ["flip-block"])
+    begun = signs(before, given[:stop_at], 1)
+    after.load(before.state())
+    assert begun + signs(after, given[stop_at:], stop_at + 1) == whole
+
+
+def test_a_checkpoint_of_the_version_without_a_second_last_gradient_goes_on():
+    first, second = noisy(2, 0.9, 1)
+    for seed in range(6):
+        follower = Gradients(seed, ["flip-block"])
+        follower.load({"numbers": torch.tensor([5.0, 10, -1, 2]).double(), "last": torch.from_numpy(first)})
+        assert follower.note(second)["grad_cosine"] == pytest.approx(0.9, abs=0.03)
+        made = [follower.of_twins(step, None)[0].numpy() for step in (11, 12)]
+        assert all(np.vdot(each, second) < 0 for each in made)  # of the block that was begun, with its sign
+        assert follower.correlation == pytest.approx(0.9, abs=0.03)
+
+
 def test_statistics_of_a_gradient():
     rng, follower = np.random.default_rng(0), Gradients(0, [])
     first, second = rng.standard_normal((2, N, D))
