@@ -73,9 +73,7 @@ def with_json(name: str) -> Callable[[Callable[..., Result | None]], Callable[..
             if result and result.error:
                 raise result.error
 
-        flag = inspect.Parameter(
-            "as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json
-        )
+        flag = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json)
         run.__signature__ = inspect.Signature([*parameters, flag])  # type: ignore[attr-defined]
         run.__doc__ = command.__doc__
         run.__name__ = command.__name__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -150,6 +150,23 @@ def runs_table(runs: pd.DataFrame) -> str:
         for run in runs.to_dict("records")
     ]
     return plain_lines(pd.DataFrame(rows).to_string(index=False))
+
+
+def runs_document(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of the frame `runs`, each with its scores to report, their rows and their baseline."""
+    if not rows:
+        return []
+    runs = pd.DataFrame(rows)
+    scores = {
+        "data": scored_data_labels(runs),
+        "best": reported(runs, "best"),
+        "last": reported(runs, "last"),
+        "baseline": reported_baseline(runs),
+    }
+    return [
+        row | {"reported": report}
+        for row, report in zip(rows, pd.DataFrame(scores).to_dict("records"), strict=True)
+    ]
 
 
 def _with_twins(last: Mapping[Any, Any], column: str) -> str:

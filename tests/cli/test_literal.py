@@ -10,9 +10,9 @@ from rich.console import Console
 from rankprobe import cli
 from rankprobe.cli.lines import print_line
 from rankprobe.cli.show import runs_table, task_summary
-from rankprobe.data.description import describe_task
 from rankprobe.cli.sweep_progress import SweepProgress
 from rankprobe.config.run import RunConfig
+from rankprobe.data.description import describe_task
 from rankprobe.errors import RankprobeError
 
 NAME = "[bold]a[/] :cat: [/x]\x1b[31m\rb\n"
