@@ -317,10 +317,11 @@ def env() -> Result:
     from rankprobe.runs.provenance import accelerators, machine, versions
 
     installed, found = versions(), accelerators()
-    here = {name: value for name, value in machine("cpu").items() if name not in ("device", "cuda", "tf32")}
+    hardware = machine("cpu")
     table = Table.grid(padding=(0, 3))
     shown = {"cuda": ", ".join(found["cuda"]) or "none", "mps": found["mps"]}
-    for name, value in {**installed, **here, **shown}.items():
+    for name, value in {**installed, **hardware, **shown}.items():
         table.add_row(name, str(value))
-    document = {"versions": installed, "machine": here, "accelerators": found}
+    of_cpu = {name: value for name, value in hardware.items() if name not in ("device", "cuda", "tf32")}
+    document = {"versions": installed, "machine": of_cpu, "accelerators": found}
     return Result(document, lambda: Console().print(table, highlight=False))

@@ -1,7 +1,7 @@
 """Print what a command found for people, or as one JSON document for programs (`--json`).
 
-The documents are described in `bundled/output.schema.json`. A command that joins returns a `Result`, is decorated
-with `with_json`, and gets its document in the schema.
+The documents are described in `bundled/output.schema.json`. A command that joins returns a `Result`, is
+decorated with `with_json`, and gets its document in the schema.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rankprobe.cli.options import option
 from rankprobe.errors import RankprobeError
 
 FORMAT = 1
-"""The version of all documents. It rises if a key goes or changes its meaning; a new key does not raise it."""
+"""The version of all documents. It rises if a key goes or changes its meaning, not for a new key."""
 
 Json = Annotated[
     bool, option("--json", "Print one JSON document to standard output, and nothing else there", metavar="")
@@ -49,8 +49,9 @@ class Result:
 def with_json(name: str) -> Callable[[Callable[..., Result | None]], Callable[..., None]]:
     """Give a command the flag `--json`, and print the `Result` that it returns.
 
-    With the flag, all that the command and its libraries print to standard output (progress, names of files) goes
-    to standard error, and standard output gets the document alone. If the command fails, it stays empty.
+    With the flag, all that the command and its libraries print to standard output (progress, names of files)
+    goes to standard error, and standard output gets the document alone. If the command fails, it stays empty,
+    except that a sweep with failed runs prints its outcome.
 
     Args:
         name: the command as users type it, such as `tasks show`; the key `command` of its document.
@@ -91,8 +92,8 @@ def document(command: str, content: Mapping[str, Any]) -> str:
 def json_value(value: Any) -> Any:
     """Return `value` in the types of JSON.
 
-    NaN, infinity and missing values become None; a frame becomes a list of its rows; numpy's numbers and arrays,
-    dataclasses and paths become numbers, lists, objects and texts.
+    NaN, infinity and missing values become None; a frame becomes a list of its rows; numpy's numbers and
+    arrays, dataclasses and paths become numbers, lists, objects and texts.
 
     >>> json_value({"k": np.int64(3), "low": float("nan"), "path": PurePath("runs/one")})
     {'k': 3, 'low': None, 'path': 'runs/one'}

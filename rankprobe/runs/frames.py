@@ -86,7 +86,7 @@ def list_frame(runs_dir: str | Path = "runs") -> pd.DataFrame:
 
 
 def list_rows(runs_dir: str | Path = "runs") -> list[dict[str, Any]]:
-    """Return the rows of `list_frame` with the types of the manifests: integers stay integers, None stays None."""
+    """Return the rows of `list_frame` with the types of the manifests: integers and None stay as they are."""
     return [run.summary for run in _load(runs_dir, None)]
 
 
