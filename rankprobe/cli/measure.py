@@ -110,8 +110,8 @@ def analyze(
         _write(table, output)
     if plot:
         _plot_spectra(places, plot)
-    document = {"readings": table, "findings": found, "files": files}
-    return Result(document | ({} if compared is None else {"similarities": compared}), show)
+    document = {"readings": table, "similarities": compared, "findings": found, "files": files}
+    return Result(document, show)
 
 
 @with_json("truncate")
