@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 
 import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
 import typer
+from hypothesis import given
+from hypothesis import strategies as st
 
 import rankprobe as rp
 from rankprobe.bundled import FOLDER
 from rankprobe.cli import main
 from rankprobe.cli.app import app
-from rankprobe.cli.machine import json_value
+from rankprobe.cli.machine import document, json_value
 from rankprobe.evaluation.evaluate import evaluate_runs
 
 SCHEMA = json.loads((FOLDER / "output.schema.json").read_text())
@@ -70,38 +75,35 @@ def run(line: str, code: int = 0) -> tuple[dict, str]:
 
 
 def run_raw(line: str, code: int = 0) -> tuple[str, str]:
-    from contextlib import redirect_stderr, redirect_stdout
-    from io import StringIO
-
     words = line.split()
     if "RUN1" in words:
         ids = dict(zip(("RUN1", "RUN2"), sorted(run.id for run in rp.list_runs("runs")), strict=True))
         words = [ids.get(word, word) for word in words]
-    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
-        with pytest.raises(SystemExit) as stop:
-            main(words)
+    out, err = StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stop:
+        main(words)
     assert (stop.value.code or 0) == code, err.getvalue()
     return out.getvalue(), err.getvalue()
 
 
-def check(document: dict, name: str) -> None:
+def check(printed: dict, name: str) -> None:
     schema = {"$ref": f"#/$defs/{name.replace(' ', '%20')}", "$defs": SCHEMA["$defs"]}
-    jsonschema.Draft202012Validator(schema).validate(document)
+    jsonschema.Draft202012Validator(schema).validate(printed)
 
 
 @pytest.mark.parametrize("line", [line for lines in COMMANDS.values() for line in lines])
 def test_a_document_follows_its_schema(documents, line):
-    name, document, _ = documents[line]
-    assert document["command"] == name
-    assert document["rankprobe"] == rp.__version__
-    check(document, name)
-    jsonschema.Draft202012Validator(SCHEMA).validate(document)  # and no other command's
+    name, printed, _ = documents[line]
+    assert printed["command"] == name
+    assert printed["rankprobe"] == rp.__version__
+    check(printed, name)
+    jsonschema.Draft202012Validator(SCHEMA).validate(printed)  # and no other command's
 
 
 def test_the_schema_refuses_what_it_does_not_describe(documents):
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    for name, document, _ in documents.values():
-        for wrong in (document | {"more": 1}, {key: document[key] for key in list(document)[:-1]}):
+    for name, printed, _ in documents.values():
+        for wrong in (printed | {"more": 1}, {key: printed[key] for key in list(printed)[:-1]}):
             with pytest.raises(jsonschema.ValidationError):
                 check(wrong, name)
 
@@ -148,9 +150,9 @@ def test_tables_for_people_are_not_printed_and_progress_goes_to_standard_error(d
 
 def test_what_a_library_prints_goes_to_standard_error(here, monkeypatch):
     monkeypatch.chdir(here)
-    monkeypatch.setattr("rankprobe.runs.list_rows", lambda *_: print("chatter") or [])
-    document, err = run("runs")
-    assert document["runs"] == []
+    monkeypatch.setattr("rankprobe.runs.list_rows", lambda *_: sys.stdout.write("chatter\n") and [])
+    printed, err = run("runs")
+    assert printed["runs"] == []
     assert err == "chatter\n"
 
 
@@ -172,9 +174,9 @@ def test_bad_input_leaves_standard_output_empty(here, monkeypatch, line, message
 def test_a_sweep_with_failed_runs_prints_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.toml").write_text(SPEC.replace("seed = [1, 2]", "seed = 1\nfactor_scale = 1e30"))
-    document, err = run("sweep own.toml", code=1)
-    check(document, "sweep")
-    (row,) = document["runs"]
+    printed, err = run("sweep own.toml", code=1)
+    check(printed, "sweep")
+    (row,) = printed["runs"]
     assert row["state"] == "failed"
     assert "NaN or infinite" in row["reason"]
     assert "error: 1 of 1 runs failed in two attempts" in err
@@ -193,6 +195,23 @@ def test_values_have_a_form_in_json(tmp_path):
     assert type(json_value(np.float64(0.5))) is float
     with pytest.raises(TypeError, match="set has no form in JSON"):
         json_value({"x": {1}})
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.text()
+        | st.floats(width=32).map(np.float32),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    )
+)
+def test_any_value_gives_strict_json_in_ascii(value):
+    text = document("runs", {"value": value})
+    assert text.isascii()
+    assert json.loads(text, parse_constant=pytest.fail)["value"] == json_value(value)
 
 
 def test_version():
