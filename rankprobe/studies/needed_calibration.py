@@ -154,12 +154,11 @@ class _Imitation:
             return tries[k]
 
         found = search(tries_of, reference, n)
-        by_kind = {
-            kind: min(
-                [k for k, each in tries.items() if self._certified(k, kind, each, reference)], default=np.nan
-            )
-            for kind in ("healed", "scratch")
-        }
+
+        def least(kind: str) -> float:
+            passed = [k for k, each in tries.items() if self._certified(k, kind, each, reference)]
+            return min(passed, default=np.nan)
+
         return {
             "gain": 100 * gain.mean,
             "needed": found.needed_rank,
