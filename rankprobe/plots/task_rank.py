@@ -111,4 +111,4 @@ def _draw_panel(axes: Axes, outcome: TaskRankFile, cut: pd.DataFrame) -> None:
     rows = f"certified on {outcome.n_rows} rows, {seeds}"
     axes.set_title(f"{outcome.data}, {outcome.model}\nneeded rank at most {outcome.needed_rank}, {rows}")
     axes.set_xlabel("rank k")
-    axes.set_ylabel(f"{outcome.metric.replace('_', ' ')}, held-back half of dev (%)")
+    axes.set_ylabel(f"held-back {outcome.metric.replace('_', ' ')} (%)")

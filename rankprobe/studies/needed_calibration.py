@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -231,14 +233,15 @@ def _told(found: Search) -> str:
     return ", ".join(f"{row.k}: {row.lower:+.1f}" for row in found.decisions)
 
 
-def main() -> None:
-    """Print the table of `calibrate_needed`, teacher by teacher, as CSV."""
-    import sys
+COLUMNS = ("rank", "seed", "gain", "needed", "healed", "scratch", "used", "cut", "tested", "refused")
 
+
+def main() -> None:
+    """Print the table of `calibrate_needed` as CSV, a line when a teacher is done; runs are in RUNS_DIR."""
     runs_dir = sys.argv[1] if len(sys.argv) > 1 else "runs"
-    for i, seed in enumerate((0, 1, 2)):
-        frame = calibrate_needed(seeds=[seed], runs_dir=runs_dir)
-        sys.stdout.write(frame.to_csv(index=False, header=not i))
+    for i, (seed, r) in enumerate(itertools.product((0, 1, 2), RANKS)):
+        frame = calibrate_needed(ranks=[r], seeds=[seed], runs_dir=runs_dir).reindex(columns=list(COLUMNS))
+        sys.stdout.write(frame.to_csv(index=False, header=not i, float_format="%.1f"))
         sys.stdout.flush()
 
 

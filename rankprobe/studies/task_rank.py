@@ -164,6 +164,8 @@ def _check(seeds: Sequence[int], restarts: int, rates: Sequence[float]) -> None:
         raise RankprobeError(f"rates is {list(rates)}; expected one or more positive learning rates")
     if len(set(rates)) < len(rates):
         raise RankprobeError(f"rates is {list(rates)}; give each rate once")
+    if min(seeds) < 0:
+        raise RankprobeError(f"seed is {min(seeds)}; expected greater than or equal to 0")
     starts = [seed + START_SEEDS * start for seed in seeds for start in range(restarts)]
     if len(set(starts)) < len(starts):
         raise RankprobeError(
