@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import quick
+from conftest import QUICK, quick
 
 import rankprobe as rp
 from rankprobe.errors import RankprobeError, RunFailed
@@ -120,25 +121,18 @@ def test_vanilla_without_a_gain_is_refused(reference):
     assert checked_gain(reference).mean == pytest.approx(0.47, abs=0.02)
 
 
-SETTINGS = {
-    "task": "cb",
-    "data": "bundled",
-    "model": "random:tiny",
-    "prompt_length": 8,
-    "steps": 2,
-    "batch_size": 8,
-}
+SETTINGS = {**QUICK, "task": "cb", "prompt_length": 4, "steps": 1}
 
 
 @pytest.fixture
 def by_rank(monkeypatch):
-    """Prompts of at least the given rank are right on all rows, others on half; nothing is decoded."""
+    """Prompts of at least the given rank are right on all rows, others give one label; nothing is decoded."""
 
     def install(least: int) -> None:
         def answers(eval_set, backbone, prompts, batch_size):
             task, examples = eval_set.task, eval_set.data.examples
             right = [task.target(example, eval_set.targets) for example in examples]
-            wrong = [text if row % 2 else "none" for row, text in enumerate(right)]
+            wrong = right[:1] * len(right)
             ranks = [np.linalg.matrix_rank(P.astype(float), rtol=1e-5) for P in prompts]
             return [right if rank >= least else wrong for rank in ranks]
 
@@ -147,68 +141,47 @@ def by_rank(monkeypatch):
         bound = needed_search.lower_bound
         many = lambda x, groups: bound(np.tile(x, (1, 20)), groups)  # noqa: E731
         monkeypatch.setattr(needed_search, "lower_bound", many)
+        few = functools.partial(room.truncate, ks=[1])
+        monkeypatch.setattr(room, "truncate", few)
 
     return install
 
 
 def test_runs_are_trained_once_and_the_outcome_is_plain_data(tmp_path, by_rank):
-    by_rank(3)
+    by_rank(2)
     steps = []
     ask = {"seeds": [1, 2], "restarts": 1, "rates": [0.1], "runs_dir": tmp_path, "hooks": [steps.append]}
     first = rp.taskrank(**ask, **SETTINGS)
-    assert first.needed_rank == 3
-    assert {row.k for row in first.decisions} == {2, 4, 3}
+    assert first.needed_rank == 2
+    assert [row.k for row in first.decisions] == [1, 2]
     runs = rp.load_runs(tmp_path).runs
     assert set(runs["report_split"]) == {"half"}
-    assert len(runs) == 2 + 3 * (2 + 2)
+    assert len(runs) == 2 + 2 * (2 + 2)
     assert {row.run_id for row in first.tries} == {None, *runs.loc[runs["method"] == "dpt", "run_id"]}
     healed = runs[(runs["method"] == "dpt") & (runs["init"] == "saved")]
-    assert sorted(healed["bottleneck"]) == [2, 2, 3, 3, 4, 4]
-    assert set(healed["factor_init"]) == {"svd"}
+    assert sorted(healed["bottleneck"]) == [1, 1, 2, 2]
+    for row in healed.to_dict("records"):
+        cut = rp.rank.truncated(rp.read_prompts(row["init_from"])["final"], [row["bottleneck"]], "top")[0]
+        np.testing.assert_allclose(rp.Run(tmp_path / row["run_id"]).prompt("P0"), cut, atol=1e-5)
     trained = len(steps)
     assert trained > 0
     assert rp.taskrank(**ask, **SETTINGS) == first
     assert len(steps) == trained
     (place,) = tmp_path.glob(f"*/{TASK_RANK}")
     assert read_task_rank(rp.Run(place.parent)) == first
-    assert json.loads(place.read_text())["needed_rank"] == 3
-
-
-def test_healed_runs_start_at_the_cut_prompt(tmp_path, by_rank):
-    by_rank(1)
-    out = rp.taskrank(seeds=[1], restarts=1, rates=[0.1], runs_dir=tmp_path, **SETTINGS)
-    assert out.needed_rank == 1
-    row = next(row for row in out.tries if row.kind == "healed" and row.k == 2)
-    (vanilla,) = tmp_path.glob("cb-vanilla-*")
-    cut = rp.rank.truncated(rp.Run(vanilla).prompt("final"), [row.k], "top")[0]
-    np.testing.assert_allclose(rp.Run(tmp_path / row.run_id).prompt("P0"), cut, atol=1e-5)
+    assert json.loads(place.read_text())["needed_rank"] == 2
 
 
 def test_a_probe_run_is_cut_and_healed_for_its_seed(tmp_path, by_rank):
     by_rank(2)
-    probe = rp.train(quick(seed=5, steps=2, task="cb"), runs_dir=tmp_path)
+    probe = rp.train(quick(**SETTINGS | {"seed": 5}), runs_dir=tmp_path)
     out = rp.taskrank(probe, seeds=[5], restarts=1, rates=[0.1], runs_dir=tmp_path)
     assert [row.kind for row in out.tries if row.k == 2] == ["cut", "cut", "healed", "healed", "scratch"]
     assert (probe.path / TASK_RANK).exists()
     assert out.needed_rank == 2
 
 
-def test_a_vanilla_run_is_its_own_reference(tmp_path, by_rank):
-    by_rank(1)
-    own = rp.train(quick(seed=5, steps=2, task="cb", method="vanilla"), runs_dir=tmp_path, name="mine")
-    out = rp.taskrank(own, seeds=[5], restarts=1, rates=[0.1], runs_dir=tmp_path)
-    assert [path.name for path in tmp_path.glob("*vanilla*")] == []
-    assert {row.run_id for row in out.functional} == {"mine"}
-
-
-def test_wrong_labels_are_refused(tmp_path, by_rank):
-    by_rank(1000)
-    with pytest.raises(RankprobeError, match="vanilla does not gain over the baseline"):
-        rp.taskrank(seeds=[1, 2], runs_dir=tmp_path, control="shuffle-labels", **SETTINGS)
-    assert {path.name.split("-")[1] for path in tmp_path.iterdir()} == {"vanilla"}
-
-
-def test_a_try_that_fails_is_a_try(tmp_path, by_rank, monkeypatch):
+def test_a_vanilla_run_is_its_own_reference_and_a_try_that_fails_is_a_try(tmp_path, by_rank, monkeypatch):
     by_rank(1)
     whole = room.train_cohort
 
@@ -219,7 +192,18 @@ def test_a_try_that_fails_is_a_try(tmp_path, by_rank, monkeypatch):
         return runs
 
     monkeypatch.setattr(room, "train_cohort", failing)
-    out = rp.taskrank(seeds=[1], restarts=1, rates=[0.1, 0.7], runs_dir=tmp_path, **SETTINGS)
+    own = rp.train(quick(**SETTINGS | {"seed": 5, "method": "vanilla"}), runs_dir=tmp_path, name="mine")
+    out = rp.taskrank(own, seeds=[5], restarts=1, rates=[0.1, 0.7], runs_dir=tmp_path)
+    assert out.needed_rank == 1
+    assert [path.name for path in tmp_path.glob("*vanilla*")] == []
+    assert {row.run_id for row in out.functional} == {"mine"}
     assert [row.report is None for row in out.tries if row.learning_rate == 0.7] == [True] * 4
     with pytest.raises(RunFailed, match="the loss is nan"):
-        rp.taskrank(seeds=[1], restarts=1, rates=[0.7], runs_dir=tmp_path, **SETTINGS)
+        rp.taskrank(own, seeds=[5], restarts=1, rates=[0.7], runs_dir=tmp_path)
+
+
+def test_wrong_labels_are_refused(tmp_path, by_rank):
+    by_rank(1000)
+    with pytest.raises(RankprobeError, match="vanilla does not gain over the baseline"):
+        rp.taskrank(seeds=[1, 2], runs_dir=tmp_path, **SETTINGS | {"control": "shuffle-labels"})
+    assert len(list(tmp_path.glob("cb-vanilla-*"))) == len(list(tmp_path.iterdir())) == 2
