@@ -108,8 +108,8 @@ def outcome_lines(outcome: TaskRankFile) -> list[str]:
         f"(lower bound {outcome.gain_lower:.1f})",
         *(decision_line(row) for row in outcome.decisions),
         f"needed rank: at most {outcome.needed_rank} (certified on {rows}, {seeds})",
-        f"level: {outcome.share:.0%} of vanilla's gain; certified: the one-sided {outcome.confidence:.0%} bound "
-        "(in brackets) of the margin is 0 or more",
+        f"level: {outcome.share:.0%} of vanilla's gain; certified: the one-sided {outcome.confidence:.0%} "
+        "bound (in brackets) of the margin is 0 or more",
     ]
     if len(outcome.seeds) == 1:
         lines.append("one seed: the bound is over rows; it says nothing about other seeds")
