@@ -175,9 +175,13 @@ class _Imitation:
         """Cut, healed and scratch students of rank k."""
         n, about, configs = len(self.teacher.P), [], []
         for seed in seeds:
-            saved = {"init": "saved", "init_from": str(self._place(seed)), "factor_init": "svd"}
+            saved: dict[str, Any] = {
+                "init": "saved",
+                "init_from": str(self._place(seed)),
+                "factor_init": "svd",
+            }
             for rate in self.rates:
-                starts = [("healed", seed, saved)]
+                starts: list[tuple[str, int, dict[str, Any]]] = [("healed", seed, saved)]
                 starts += [("scratch", seed + 1000 * start, {}) for start in range(self.restarts)]
                 for kind, own_seed, start in starts:
                     method = DPTConfig(bottleneck=k, prompt_length=n, **start)

@@ -21,7 +21,7 @@ from rankprobe.evaluation.scoring import answer
 from rankprobe.evaluation.truncation import PROMPTS_PER_PASS, save_truncation, truncate
 from rankprobe.prompts import StartConfig
 from rankprobe.rank import CONFIDENCE, KEPT_SHARE, truncated
-from rankprobe.runs import Run
+from rankprobe.runs import MANIFEST, Run
 from rankprobe.runs.step_record import Hook
 from rankprobe.runs.task_rank import DecisionRow, FunctionalRow, TaskRankFile, save_task_rank
 from rankprobe.studies.needed_search import Reference, Try, checked_gain, search
@@ -206,7 +206,7 @@ class _Study:
         trained = self._train([self.config.model_copy(update={"seed": s}) for s in self.seeds if s != seed])
         runs = dict(zip([s for s in self.seeds if s != seed], trained, strict=True))
         for s, each in runs.items():
-            if each.status != "finished":
+            if not _is_finished(each):
                 raise RunFailed(f"the vanilla run of seed {s} failed; see: {each.path / 'manifest.json'}")
         return [given if given and s == seed else runs[s] for s in self.seeds]
 
@@ -229,7 +229,7 @@ class _Study:
                     recipes.append(about)
                     configs.append(self._dpt(k, rate, seed + START_SEEDS * start, None))
         runs = self._train(configs)
-        finished = [each.status == "finished" for each in runs]
+        finished = [_is_finished(each) for each in runs]
         cut = [truncated(source.prompt("final"), [k], "top")[0].astype(np.float32) for _, source in places]
         trained = [each.prompt("final") for each, done in zip(runs, finished, strict=True) if done]
         scores = self.score([*cut, *trained])
@@ -292,10 +292,15 @@ class _Study:
                 runs += train_cohort(part, runs_dir=self.runs_dir, if_exists="resume", hooks=self.hooks)
             except RunFailed:
                 tried = [Run(run_folder(config, self.runs_dir)) for config in part]
-                if not any(each.path.exists() and each.status == "finished" for each in tried):
+                if not any(_is_finished(each) for each in tried):
                     raise
                 runs += tried
         return runs
+
+
+def _is_finished(run: Run) -> bool:
+    """Also False for a run that failed before it had a folder."""
+    return (run.path / MANIFEST).exists() and run.status == "finished"
 
 
 def _is_reference(config: RunConfig) -> bool:
