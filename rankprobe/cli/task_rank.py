@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from rankprobe.cli.lines import print_line
 from rankprobe.cli.options import RunsDir, option
 from rankprobe.errors import RankprobeError
 from rankprobe.text import plain
@@ -66,7 +67,7 @@ def taskrank(
             rates=parse_rates(rates),
             runs_dir=runs_dir,
             hooks=[progress],
-            report=lambda row: console.print(decision_line(row), markup=False, highlight=False),
+            report=lambda row: print_line(console, decision_line(row)),
             **given,
         )
     for line in outcome_lines(outcome):

@@ -104,7 +104,8 @@ def calibrate_needed(
         "eval_every": steps,
     }
     session = open_session([RunConfig(method=VanillaConfig(prompt_length=prompt_length), **common)])
-    if not ranks or max(ranks) > (most := min(prompt_length, session.backbone.d_model)):
+    most = min(prompt_length, session.backbone.d_model)
+    if not ranks or max(ranks) > most:
         raise RankprobeError(f"ranks of teachers {list(ranks)}; expected one or more, at most {most}")
     rows = []
     for seed in seeds:
