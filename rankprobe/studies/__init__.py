@@ -5,7 +5,7 @@ The modules:
     calibration   which readings recover a planted rank
     distillation  the same with a model: students of teacher prompts of known rank
     task_rank     the rank that a task needs: cut, healed and restarted prompts of rank k
-    needed_search the search of the least k, from scores of rows
+    needed_search  the search of the least k, from scores of rows
     needed_calibration  the needed rank of imitating teachers of known rank
     coverage      how often the interval of a functional rank contains the truth
     capacity      scores over the number of trained parameters; d90
