@@ -161,7 +161,9 @@ def test_runs_are_trained_once_and_the_outcome_is_plain_data(tmp_path, by_rank):
     healed = runs[(runs["method"] == "dpt") & (runs["init"] == "saved")]
     assert sorted(healed["bottleneck"]) == [1, 1, 2, 2]
     for row in healed.to_dict("records"):
-        cut = rp.rank.truncated(rp.read_prompts(row["init_from"])["final"], [int(row["bottleneck"])], "top")[0]
+        cut = rp.rank.truncated(rp.read_prompts(row["init_from"])["final"], [int(row["bottleneck"])], "top")[
+            0
+        ]
         np.testing.assert_allclose(rp.Run(tmp_path / row["run_id"]).prompt("P0"), cut, atol=1e-5)
     trained = len(steps)
     assert trained > 0
