@@ -4,6 +4,7 @@ from .errors import RankprobeError, RunFailed, RunInterrupted
 from .evaluation import evaluate_runs, export_run, neighbors, predict, truncate
 from .reports import analyze, findings
 from .runs import Frames, Run, find_run, list_runs, load_runs, read_prompts
+from .studies import taskrank
 from .training import StepRecord, probe, resume, train, train_cohort
 
 __version__: str
@@ -32,6 +33,7 @@ __all__ = [
     "resume",
     "studies",
     "sweeps",
+    "taskrank",
     "train",
     "train_cohort",
     "truncate",

@@ -81,6 +81,7 @@ def test_every_flag_in_the_readme_exists(capsys, monkeypatch):
         ["atlas"],
         ["truncate"],
         ["calibrate"],
+        ["taskrank"],
     ):
         with pytest.raises(SystemExit):
             main([*command, "--help"])

@@ -1,7 +1,7 @@
 """Draw figures from frames. Each function returns a matplotlib Figure; none trains or loads a model.
 
 Figures: averages (fig1, fig4), emergence (fig3, fig9), bottleneck (fig5, fig8), lengths (fig6, fig7),
-truncation, nulls (grid, controls), used (used, length), calibration, spectra, atlas.
+truncation, task_rank, nulls (grid, controls), used (used, length), calibration, spectra, atlas.
 Shared parts: curves (from runs to points), groups (from runs to panels), scores and marks (what a panel
 draws), panels and legend (layout), style, save.
 """
@@ -17,6 +17,7 @@ from rankprobe.plots.nulls import controls, grid
 from rankprobe.plots.save import save, save_figure
 from rankprobe.plots.spectra import spectra
 from rankprobe.plots.style import LOOKS, style
+from rankprobe.plots.task_rank import taskrank
 from rankprobe.plots.truncation import truncation
 from rankprobe.plots.used import length, used
 
@@ -34,6 +35,7 @@ FIGURES = {
     "controls": controls,
     "used": used,
     "length": length,
+    "taskrank": taskrank,
 }
 """The figures that `rankprobe plot` draws from logged runs; fig1 to fig9 are numbered as in the paper.
 
@@ -70,6 +72,7 @@ __all__ = [
     "save_figure",
     "spectra",
     "style",
+    "taskrank",
     "truncation",
     "used",
 ]

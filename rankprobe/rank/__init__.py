@@ -20,6 +20,14 @@ from rankprobe.rank.measures import (
     rank_rtol_1e2,
     stable_rank,
 )
+from rankprobe.rank.needed import (
+    CONFIDENCE,
+    KEPT_SHARE,
+    Bound,
+    kept_margin,
+    least_certified_k,
+    lower_bound,
+)
 from rankprobe.rank.neighbors import nearest
 from rankprobe.rank.nulls import (
     QUANTILE,
@@ -55,14 +63,17 @@ from rankprobe.rank.truncation import (
 from rankprobe.rank.verdict import Place, Verdict, place, verdict, verdicts
 
 __all__ = [
+    "CONFIDENCE",
     "EDGES",
     "FLIPS",
     "KEEP_CHOICES",
+    "KEPT_SHARE",
     "LOGGED",
     "MEASURES",
     "ORDER_CHOICES",
     "QUANTILE",
     "SHUFFLES",
+    "Bound",
     "NotConverged",
     "Place",
     "RelatedTest",
@@ -77,9 +88,12 @@ __all__ = [
     "gavish_donoho",
     "gram_singular_values",
     "haar_like",
+    "kept_margin",
     "leading_directions",
+    "least_certified_k",
     "least_sufficient_k",
     "log_spaced_ks",
+    "lower_bound",
     "mean_interval",
     "measure",
     "measure_spectrum",

@@ -4,6 +4,9 @@ The modules:
 
     calibration   which readings recover a planted rank
     distillation  the same with a model: students of teacher prompts of known rank
+    task_rank     the rank that a task needs: cut, healed and restarted prompts of rank k
+    needed_search  the search of the least k, from scores of rows
+    needed_calibration  the needed rank of imitating teachers of known rank
     coverage      how often the interval of a functional rank contains the truth
     capacity      scores over the number of trained parameters; d90
     null_size     how often verdicts are wrong without a task, and how often they find an effect
@@ -13,12 +16,16 @@ The modules:
 from rankprobe.studies.calibration import calibrate
 from rankprobe.studies.capacity import capacity, d90
 from rankprobe.studies.distillation import calibrate_model
+from rankprobe.studies.needed_calibration import calibrate_needed
 from rankprobe.studies.parameters import trainable_parameters
+from rankprobe.studies.task_rank import taskrank
 
 __all__ = [
     "calibrate",
     "calibrate_model",
+    "calibrate_needed",
     "capacity",
     "d90",
+    "taskrank",
     "trainable_parameters",
 ]
