@@ -194,7 +194,10 @@ def test_processes_that_start_together_convert_once(made, tmp_path):
         (None, "does not exist; give the path of a .gguf file"),
         (b"", "cannot be read as GGUF"),
         (b"GGUF\x03\x00\x00\x00" + b"\xff" * 64, "cannot be read as GGUF"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "is a Git LFS pointer; run git lfs pull"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+            "is a Git LFS pointer; run git lfs pull",
+        ),
     ],
 )
 def test_files_that_cannot_be_used_are_refused_in_one_line(tmp_path, content, message):
