@@ -30,6 +30,7 @@ from rankprobe.rank.nulls import (
     shuffled,
     with_norm,
 )
+from rankprobe.rank.reproducible import cv_gain, cv_rank, replicate_edge
 from rankprobe.rank.signflip import FLIPS, edge_of_flips, signflip_edge, signflipped
 from rankprobe.rank.spectra import NotConverged, gram_singular_values, singular_values
 from rankprobe.rank.subspaces import directions, phi, phi_random, principal_angles, similarities
@@ -58,6 +59,8 @@ __all__ = [
     "Place",
     "Verdict",
     "bisected_curve",
+    "cv_gain",
+    "cv_rank",
     "directions",
     "edge_of_flips",
     "energy_rank",
@@ -84,6 +87,7 @@ __all__ = [
     "place",
     "principal_angles",
     "rank_rtol_1e2",
+    "replicate_edge",
     "revived",
     "sensitivities",
     "share_interval",
