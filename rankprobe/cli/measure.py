@@ -83,8 +83,8 @@ def analyze(
     from rankprobe.runs.replicates import runs_by_replicate
 
     places = _without_duplicates(place for text in prompt for place in _resolve(text, runs_dir))
-    _check_output(output, TABLE_FORMATS)
-    _check_output(plot, PICTURE_FORMATS)
+    check_output(output, TABLE_FORMATS)
+    check_output(plot, PICTURE_FORMATS)
     table = measure_places(places, seed)
     typer.echo(_format_readings(table))
     if directions:
@@ -94,7 +94,7 @@ def analyze(
         for sentence in findings(runs):
             typer.echo(f"  {plain(sentence)}")
     if output:
-        _write(table, output)
+        write_table(table, output)
     if plot:
         _plot_spectra(places, plot)
 
@@ -183,8 +183,8 @@ def calibrate(
     from rankprobe.studies.calibration import METHODS, summary
     from rankprobe.studies.calibration import calibrate as calibrate_methods
 
-    _check_output(output, TABLE_FORMATS)
-    _check_output(plot, PICTURE_FORMATS)
+    check_output(output, TABLE_FORMATS)
+    check_output(plot, PICTURE_FORMATS)
     frames = []
     with threadpool_limits(1):
         for method in METHODS:
@@ -199,7 +199,7 @@ def calibrate(
             typer.echo(f"{_format_recovered(summary(frame))}\n")
     table = pd.concat(frames, ignore_index=True)
     if output:
-        _write(table, output)
+        write_table(table, output)
     if plot:
         from rankprobe.plots import calibration, save_figure
 
@@ -356,7 +356,7 @@ def _plot_spectra(places: list[Path], plot: Path) -> None:
     typer.echo(plain(plot))
 
 
-def _write(table: pd.DataFrame, path: Path) -> None:
+def write_table(table: pd.DataFrame, path: Path) -> None:
     from rankprobe.runs.files import write_atomically
 
     if path.suffix == ".parquet":
@@ -370,7 +370,7 @@ def _write(table: pd.DataFrame, path: Path) -> None:
     typer.echo(plain(path))
 
 
-def _check_output(path: Path | None, formats: tuple[str, ...]) -> None:
+def check_output(path: Path | None, formats: tuple[str, ...]) -> None:
     """Raise an error if `path` exists or has an unknown format; called before the work starts."""
     if path is not None and path.exists():
         raise RankprobeError(f"'{path}' exists; choose another name")

@@ -16,6 +16,8 @@ ADDED_SETTINGS: dict[tuple[str, str], Any] = {
     ("", "batch_order"): "own",
     ("", "stop_after"): None,
     ("", "patience"): None,
+    ("", "init_seed"): None,
+    ("", "train_half"): "all",
 }
 """Settings that were added after the first version of manifests. The key is (method, name), with method ""
 for a setting of all runs; the value describes what rankprobe did before the setting existed."""

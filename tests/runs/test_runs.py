@@ -36,6 +36,8 @@ MANIFEST = {
         "batch_order": "own",
         "stop_after": None,
         "patience": None,
+        "init_seed": None,
+        "train_half": "all",
     },
     "data": {"label": "miniature CB", "source": "bundled", "n_train": 250, "n_validation": 56},
     "backbone": {"label": "random:tiny (random weights)", "random_weights": True},
