@@ -80,6 +80,7 @@ def test_every_flag_in_the_readme_exists(capsys, monkeypatch):
         ["analyze"],
         ["truncate"],
         ["calibrate"],
+        ["replicate"],
     ):
         with pytest.raises(SystemExit):
             main([*command, "--help"])

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rankprobe.cli import measure, replicate, sweep, table, use
+from rankprobe.cli import calibrate, measure, replicate, sweep, table, use
 from rankprobe.cli.options import RunList, RunsDir, SettingsCommand, build_config, option, with_settings
 from rankprobe.errors import RankprobeError
 from rankprobe.text import plain
@@ -144,7 +144,7 @@ app.command(rich_help_panel=USE)(use.export)
 app.command(rich_help_panel=MEASURE)(measure.analyze)
 app.command(rich_help_panel=MEASURE)(measure.truncate)
 app.command(rich_help_panel=MEASURE)(replicate.replicate)
-app.command(rich_help_panel=MEASURE)(measure.calibrate)
+app.command(rich_help_panel=MEASURE)(calibrate.calibrate)
 
 
 @app.command(rich_help_panel=SHOW)

@@ -1,7 +1,7 @@
 """The calibration grid: pairs of replicates with planted ranks, over signal-to-noise, spectra and noises.
 
-`rankprobe calibrate --grid --output FILE` trains the grid and writes the rows of `calibrate_grid`; its size,
-its accuracy and the operating ranges in `bundled/operating_ranges.json` are made from them.
+`rankprobe calibrate --grid --output FILE` trains the grid, writes the rows of `calibrate_grid`, and prints the
+operating range of each reading. Those of the package are in `bundled/operating_ranges.csv`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from jaxtyping import Float, Float64
 from torch import nn
 
 from rankprobe import rank
+from rankprobe.bundled import FOLDER
 from rankprobe.config.sections import TrainingConfig
 from rankprobe.data.seeding import numpy_generator
 from rankprobe.errors import RankprobeError, unknown
@@ -45,7 +45,8 @@ NULL_SEEDS = 20
 WITHIN_SHARE = 0.9
 """A reading operates up to a planted rank if this share of runs is within one, there and for lower ranks."""
 
-KEY = ["method", "noise", "spectrum", "snr"]
+CALIBRATED_UP_TO = 50
+"""The planted rank that counts for `least_agreement`."""
 
 
 def calibrate_grid(
@@ -173,9 +174,7 @@ def trained_update(
         replicate: replicates with other numbers have independent noise.
     """
     assert training.steps is not None
-    optimization = Optimization(
-        initial_method(config, shape[1], seed), nn.Module(), training, training.steps
-    )
+    optimization = Optimization(initial_method(config, shape[1], seed), nn.Module(), training, training.steps)
     P0 = prompt(optimization.method)
     for step, drawn in enumerate(noises(noise, shape, seed, replicate, training.steps), 1):
         pull = 0.0 if target is None else 2 * (prompt(optimization.method) - P0 - target)
@@ -185,9 +184,7 @@ def trained_update(
     return P0, prompt(optimization.method) - P0, n_positive
 
 
-def planted_update(
-    r: int, ratio: float, shape: tuple[int, int], seed: int
-) -> Float64[np.ndarray, "n d"]:
+def planted_update(r: int, ratio: float, shape: tuple[int, int], seed: int) -> Float64[np.ndarray, "n d"]:
     """A matrix of rank r with s_1 / s_r = `ratio`, random directions, and entries of root mean square 1."""
     rng = numpy_generator(seed, "shots")
     left, right = (np.linalg.qr(rng.standard_normal((size, r)))[0] for size in shape)
@@ -217,3 +214,102 @@ def noises(
             common = PHI * common + math.sqrt(1 - PHI**2) * rng.standard_normal(shape)
             own = math.sqrt(SHARED) * common + math.sqrt(1 - SHARED) * own
         yield scales * own
+
+
+def grid_summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Summarise the rows of `calibrate_grid` over seeds and kinds of noise.
+
+    Returns:
+        A row per reading, spectrum, signal-to-noise ratio and planted rank: `pairs`, `recovered` (mean of the
+        defined readings), `bias` (`recovered` minus the planted rank), and `within_one`, the share of pairs
+        that are at most 1 from it; an undefined reading is not. At r = 0 these are of noise alone, and
+        `above_zero` is the size: the share of pairs with a reading above 0. A rank of 1 has no spectrum.
+    """
+    off = (frame["recovered"] - frame["planted"]).abs()
+    flagged = frame.assign(near=off <= 1, above=frame["recovered"] > 0)
+    keys = ["reading", "spectrum", "snr", "planted"]
+    grouped = flagged.groupby(keys, sort=False)
+    table = grouped.agg(
+        pairs=("seed", "size"), recovered=("recovered", "mean"), within_one=("near", "mean"),
+        above_zero=("above", "mean"),
+    ).reset_index()  # fmt: skip
+    table["above_zero"] = table["above_zero"].where(table["planted"] == 0)
+    return table.assign(bias=table["recovered"] - table["planted"])
+
+
+def operating_ranges(frame: pd.DataFrame) -> pd.DataFrame:
+    """Where each reading gives the planted rank.
+
+    Returns:
+        A row per reading, spectrum and signal-to-noise ratio: `up_to`, the largest planted rank such that,
+        there and for all lower planted ranks above 0, at least 90 % of the pairs are within one (0 if there
+        is none); `within_one` and `bias` over all planted ranks above 0; `pairs`, their number; `agreement`,
+        the mean over these pairs; and `size`, the share of pairs with a reading above 0 on noise alone, with
+        `null_pairs`.
+    """
+    table, rows = grid_summary(frame), []
+    null = table[table["planted"] == 0].set_index("reading")
+    signal = frame[frame["planted"] > 0]
+    # A rank of 1 is trained once per ratio, and belongs to every spectrum.
+    spectra = list(dict.fromkeys(signal.loc[signal["planted"] > 1, "spectrum"]))
+    for (reading, snr), part in table[table["planted"] > 0].groupby(["reading", "snr"], sort=False):
+        for spectrum in spectra:
+            own = part[(part["spectrum"] == spectrum) | (part["planted"] == 1)].sort_values("planted")
+            below = own["planted"][(own["within_one"] >= WITHIN_SHARE).cummin()]
+            weights = own["pairs"] / own["pairs"].sum()
+            near = signal[(signal["snr"] == snr) & (signal["spectrum"] == spectrum)]
+            rows.append(
+                {
+                    "reading": reading,
+                    "spectrum": spectrum,
+                    "snr": snr,
+                    "up_to": int(below.max()) if len(below) else 0,
+                    "within_one": float((own["within_one"] * weights).sum()),
+                    "bias": float(own["bias"].mean()),
+                    "pairs": int(own["pairs"].sum()),
+                    "agreement": float(near["agreement"].mean()),
+                    "size": float(null["above_zero"].get(reading, math.nan)),
+                    "null_pairs": int(null["pairs"].get(reading, 0)),
+                }
+            )
+    order = ["reading", "spectrum", "snr"]
+    return pd.DataFrame(rows).sort_values(order, ascending=[True, True, False]).reset_index(drop=True)
+
+
+def known_ranges() -> pd.DataFrame:
+    """The operating ranges of the package, as `operating_ranges` returns them.
+
+    Made by: `rankprobe calibrate --grid --ranges rankprobe/bundled/operating_ranges.csv`
+    """
+    return pd.read_csv(FOLDER / "operating_ranges.csv")
+
+
+def least_agreement(ranges: pd.DataFrame, reading: str = "cv_rank") -> float:
+    """The agreement of ΔP from which on a reading gives planted ranks with equal singular values up to 50.
+
+    It is the smallest mean `agreement` of a signal-to-noise ratio such that, there and at higher agreement,
+    `up_to` is at least 50. Replicates that agree less are outside the calibration of the reading: their
+    rank is a lower bound at best.
+
+    Returns:
+        NaN if there is none.
+    """
+    own = ranges[(ranges["reading"] == reading) & (ranges["spectrum"] == "equal")]
+    own = own.sort_values("agreement", ascending=False)
+    enough = own["agreement"][(own["up_to"] >= CALIBRATED_UP_TO).cummin()]
+    return float(enough.min()) if len(enough) else math.nan
+
+
+def format_ranges(ranges: pd.DataFrame) -> str:
+    """A table per spectrum: the largest recovered rank of each reading by signal-to-noise ratio, and its size."""
+    blocks = []
+    for spectrum, part in ranges.groupby("spectrum", sort=False):
+        wide = part.pivot(index="reading", columns="snr", values="up_to")
+        wide = wide[sorted(wide.columns, reverse=True)].assign(size=part.groupby("reading")["size"].first())
+        blocks.append(f"{spectrum} singular values\n{wide.to_string(float_format='{:.2f}'.format)}")
+    first = ranges.iloc[0]
+    legend = (
+        "Largest planted rank up to which at least 90 % of pairs are within one, by signal-to-noise ratio; 0: "
+        f"not even rank 1.\nsize: share above 0 on noise alone ({first['null_pairs']} pairs)."
+    )
+    return "\n\n".join([*blocks, legend])

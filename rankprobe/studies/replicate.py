@@ -55,9 +55,7 @@ class Replication:
     runs: list[Run]
 
 
-def replicate(
-    run: Run, *, pairs: int = 3, disjoint: bool = False, hooks: Sequence[Hook] = ()
-) -> Replication:
+def replicate(run: Run, *, pairs: int = 3, disjoint: bool = False, hooks: Sequence[Hook] = ()) -> Replication:
     """Train replicates of a finished run, and count the directions of ΔP in which they agree.
 
     - `same start`: the runs of a pair have the same P0, and different batches.
@@ -126,9 +124,7 @@ def check_run(run: Run, pairs: int) -> None:
         )
 
 
-def replicate_configs(
-    config: RunConfig, pairs: int, disjoint: bool, control: str | None
-) -> list[RunConfig]:
+def replicate_configs(config: RunConfig, pairs: int, disjoint: bool, control: str | None) -> list[RunConfig]:
     """The configs of the pairs with the same start: 2 · `pairs`, pair after pair.
 
     All seeds differ. The start of the first pair is that of the run itself.

@@ -45,7 +45,11 @@ def test_the_gain_is_the_squared_error_that_a_truncated_replicate_saves(seed, n,
 def test_cv_rank_ignores_rotation_scale_and_order(seed):
     replicates = pair(seed)
     gain = rank.cv_gain(replicates)
-    for changed in (orthogonal(8, seed) @ replicates @ orthogonal(10, 1), 37.5 * replicates, replicates[::-1]):
+    for changed in (
+        orthogonal(8, seed) @ replicates @ orthogonal(10, 1),
+        37.5 * replicates,
+        replicates[::-1],
+    ):
         np.testing.assert_allclose(rank.cv_gain(changed), gain, atol=1e-9)
 
 

@@ -11,7 +11,15 @@ from rankprobe.cli import main
 from rankprobe.config.folders import config_of
 from rankprobe.errors import RankprobeError
 from rankprobe.studies import replicate as replicate_runs
-from rankprobe.studies.replicate import CAUTION, DIFFERENT, READINGS, SAME, SHUFFLED, replicate_configs, summary_of
+from rankprobe.studies.replicate import (
+    CAUTION,
+    DIFFERENT,
+    READINGS,
+    SAME,
+    SHUFFLED,
+    replicate_configs,
+    summary_of,
+)
 
 SETTINGS = {"method": "vanilla", "steps": 6, "eval_every": 6, "learning_rate": 0.3, "seed": 5}
 
@@ -71,7 +79,10 @@ def test_a_second_call_trains_only_what_is_missing(done):
     assert len(seen) == 4
     after = {each.id: (each.path / "prompt.safetensors").stat().st_mtime_ns for each in more.runs}
     assert {name: after[name] for name in before} == before
-    assert more.verdict.startswith("not distinguishable") or more.verdict in ("above its null", "below its null")
+    assert more.verdict.startswith("not distinguishable") or more.verdict in (
+        "above its null",
+        "below its null",
+    )
 
 
 def test_disjoint_pairs_have_no_row_in_common(done):
