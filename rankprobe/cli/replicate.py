@@ -51,15 +51,19 @@ def replicate(
 
 def format_replication(result: Replication) -> str:
     """A line per kind of pairs, then the verdict and the caution."""
+    from rankprobe.studies.grid import known_ranges, least_agreement
     from rankprobe.studies.replicate import CAUTION, KINDS
 
+    least = least_agreement(known_ranges())
     agreement = result.pairs.groupby("kind")["agreement"].mean()
     summary = result.summary.set_index(["kind", "reading"])
     lines = []
     for kind in KINDS:
         row, edge = summary.loc[(kind, "cv_rank")], summary.loc[(kind, "replicate_edge")]
+        outside = agreement[kind] < least
         lines.append(
             f"{kind:<17} {row['mean']:.1f} ({row['low']:.1f} to {row['high']:.1f}); "
             f"above the edge of noise {edge['mean']:.1f}; agreement {agreement[kind]:.2f}"
+            f"{f', outside its calibration (below {least:.2f})' if outside else ''}"
         )
     return "\n".join([*lines, f"same start against shuffled labels: {result.verdict}", CAUTION])

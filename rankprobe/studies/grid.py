@@ -301,7 +301,7 @@ def least_agreement(ranges: pd.DataFrame, reading: str = "cv_rank") -> float:
 
 
 def format_ranges(ranges: pd.DataFrame) -> str:
-    """A table per spectrum: the largest recovered rank of each reading by signal-to-noise ratio, and its size."""
+    """A table per spectrum: the largest rank that each reading recovers, by signal-to-noise ratio."""
     blocks = []
     for spectrum, part in ranges.groupby("spectrum", sort=False):
         wide = part.pivot(index="reading", columns="snr", values="up_to")
@@ -309,7 +309,7 @@ def format_ranges(ranges: pd.DataFrame) -> str:
         blocks.append(f"{spectrum} singular values\n{wide.to_string(float_format='{:.2f}'.format)}")
     first = ranges.iloc[0]
     legend = (
-        "Largest planted rank up to which at least 90 % of pairs are within one, by signal-to-noise ratio; 0: "
-        f"not even rank 1.\nsize: share above 0 on noise alone ({first['null_pairs']} pairs)."
+        "Largest planted rank up to which at least 90 % of pairs are within one, by signal-to-noise ratio.\n"
+        f"0: not even rank 1. size: share above 0 on noise alone ({first['null_pairs']} pairs)."
     )
     return "\n\n".join([*blocks, legend])

@@ -73,10 +73,12 @@ def test_both_find_a_planted_rank(r):
     assert rank.replicate_edge(replicates) == r
 
 
-def test_of_noise_alone_both_are_almost_always_zero():
+def test_of_noise_alone_cv_rank_is_zero_and_the_edge_seldom_more_than_one():
     draws = [np.random.default_rng(seed).standard_normal((2, 30, 40)) for seed in range(60)]
     assert max(map(rank.cv_rank, draws)) == 0
-    assert np.mean([rank.replicate_edge(draw) > 0 for draw in draws]) <= 0.15
+    counts = list(map(rank.replicate_edge, draws))
+    assert max(counts) <= 2
+    assert np.mean(np.array(counts) > 0) <= 0.25
 
 
 def test_equal_replicates_agree_in_every_direction_and_zeros_in_none():
