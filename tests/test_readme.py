@@ -90,7 +90,15 @@ def test_every_flag_in_the_readme_exists(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "figures/README.md", "benchmarks/README.md", "tests/README.md"]
+    "page",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/related-work.md",
+        "figures/README.md",
+        "benchmarks/README.md",
+        "tests/README.md",
+    ],
 )
 def test_every_link_leads_somewhere(page):
     links = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text())

@@ -56,10 +56,10 @@ def format_replication(result: Replication) -> str:
 
     least = least_agreement(known_ranges())
     agreement = result.pairs.groupby("kind")["agreement"].mean()
-    summary = result.summary.set_index(["kind", "reading"])
+    summary = {(row["kind"], row["reading"]): row for row in result.summary.to_dict("records")}
     lines = []
     for kind in KINDS:
-        row, edge = summary.loc[(kind, "cv_rank")], summary.loc[(kind, "replicate_edge")]
+        row, edge = summary[kind, "cv_rank"], summary[kind, "replicate_edge"]
         outside = agreement[kind] < least
         lines.append(
             f"{kind:<17} {row['mean']:.1f} ({row['low']:.1f} to {row['high']:.1f}); "

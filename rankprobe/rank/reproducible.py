@@ -30,7 +30,7 @@ def cv_gain(replicates: ArrayLike) -> Float64[np.ndarray, " k"]:
     """
     stack = _replicates(replicates)
     total = np.zeros(min(stack.shape[1:]))
-    for i, a in enumerate(stack):
+    for a in stack:
         U, s, Vt = svd(a)
         others = (stack.sum(axis=0) - a) / (len(stack) - 1)  # the gain is linear in b
         c = np.einsum("nr,nd,rd->r", U, others, Vt)

@@ -1,7 +1,7 @@
 """The calibration grid: pairs of replicates with planted ranks, over signal-to-noise, spectra and noises.
 
-`rankprobe calibrate --grid --output FILE` trains the grid, writes the rows of `calibrate_grid`, and prints the
-operating range of each reading. Those of the package are in `bundled/operating_ranges.csv`.
+`rankprobe calibrate --grid --output FILE` trains the grid, writes the rows of `calibrate_grid`, and prints
+the operating range of each reading. Those of the package are in `bundled/operating_ranges.csv`.
 """
 
 from __future__ import annotations
@@ -169,6 +169,11 @@ def trained_update(
     """P0, ΔP and the number of positive entries of σ (None without a diagonal) of one replicate.
 
     Args:
+        config: the method.
+        training: its settings, with `steps`.
+        noise: the kind, of `NOISES`.
+        seed: of the start.
+        shape: (n, d).
         target: the planted ΔP, or None for a gradient of noise alone.
         level: root mean square of the noise in ∂L/∂P.
         replicate: replicates with other numbers have independent noise.

@@ -85,7 +85,13 @@ def test_the_frame_has_all_readings_of_each_pair():
 def made_up(recovered, agreement):
     """One reading of one seed; `recovered` by planted rank and signal-to-noise ratio."""
     rows = [
-        {"spectrum": "none" if r == 0 else "equal", "snr": snr, "planted": r, "seed": seed, "recovered": value}
+        {
+            "spectrum": "none" if r == 0 else "equal",
+            "snr": snr,
+            "planted": r,
+            "seed": seed,
+            "recovered": value,
+        }
         for (r, snr), values in recovered.items()
         for seed, value in enumerate(values)
     ]
