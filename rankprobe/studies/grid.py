@@ -2,12 +2,15 @@
 
 `rankprobe calibrate --grid --output FILE` trains the grid, writes the rows of `calibrate_grid`, and prints
 the operating range of each reading. Those of the package are in `bundled/operating_ranges.csv`.
+
+`python -m rankprobe.studies.grid` counts how often `cv_rank` is within two of the planted rank, on ten seeds.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -318,3 +321,23 @@ def format_ranges(ranges: pd.DataFrame) -> str:
         f"0: not even rank 1. size: share above 0 on noise alone ({first['null_pairs']} pairs)."
     )
     return "\n\n".join([*blocks, legend])
+
+
+def shares_within(frame: pd.DataFrame, reading: str = "cv_rank", margin: int = 2) -> pd.DataFrame:
+    """The number of pairs with a reading within `margin` of the planted rank, 0 at r = 0, as text `9/10`.
+
+    Returns:
+        A row per kind of noise and signal-to-noise ratio (0 for noise alone), and a column per planted rank.
+    """
+    own = frame[frame["reading"] == reading]
+    near = (own["recovered"] - own["planted"]).abs() <= margin * (own["planted"] > 0)
+    grouped = own.assign(near=near).groupby(["noise", "snr", "planted"])["near"]
+    text = grouped.agg(lambda flags: f"{int(flags.sum())}/{len(flags)}")
+    return text.unstack("planted", fill_value="")
+
+
+if __name__ == "__main__":
+    trained = calibrate_grid(
+        spectra=("equal",), snrs=(0.2, 0.1), seeds=range(10), null_seeds=4, pairs_only=True
+    )
+    sys.stdout.write(shares_within(pd.concat(trained)).to_string() + "\n")

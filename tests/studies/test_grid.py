@@ -23,6 +23,7 @@ from rankprobe.studies.grid import (
     noises,
     operating_ranges,
     planted_update,
+    shares_within,
     trained_update,
 )
 
@@ -115,6 +116,10 @@ def test_the_operating_range_ends_before_the_first_planted_rank_that_is_missed()
     assert ranges.loc[0.1, "within_one"] == pytest.approx(5 / 6)
     assert ranges.loc[0.05, "bias"] == pytest.approx(1 / 3)
     assert least_agreement(ranges.reset_index()) == 0.6
+    counted = shares_within(frame)
+    assert counted.loc[("iid", 0.1), 80] == "1/2"
+    assert counted.loc[("iid", 0.05), 1] == "2/2"  # 3 is within two
+    assert counted.loc[("iid", 0.0), 0] == "3/4"  # at r = 0, only 0 counts
     summary = grid_summary(frame).set_index(["planted", "snr"])
     assert summary.loc[(80, 0.1), "within_one"] == 0.5
     told = format_ranges(ranges.reset_index())
