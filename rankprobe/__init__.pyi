@@ -4,13 +4,14 @@ from .errors import RankprobeError, RunFailed, RunInterrupted
 from .evaluation import evaluate_runs, export_run, neighbors, predict, truncate
 from .reports import analyze, findings
 from .runs import Frames, Run, find_run, list_runs, load_runs, read_prompts
-from .studies import taskrank
+from .studies import Replication, replicate, taskrank
 from .training import StepRecord, probe, resume, train, train_cohort
 
 __version__: str
 __all__ = [
     "Frames",
     "RankprobeError",
+    "Replication",
     "Run",
     "RunConfig",
     "RunFailed",
@@ -29,6 +30,7 @@ __all__ = [
     "probe",
     "rank",
     "read_prompts",
+    "replicate",
     "reports",
     "resume",
     "studies",

@@ -82,6 +82,7 @@ def test_every_flag_in_the_readme_exists(capsys, monkeypatch):
         ["truncate"],
         ["calibrate"],
         ["taskrank"],
+        ["replicate"],
     ):
         with pytest.raises(SystemExit):
             main([*command, "--help"])
@@ -100,6 +101,7 @@ def test_every_flag_in_the_readme_exists(capsys, monkeypatch):
         "tests/README.md",
         "experiments/README.md",
         "docs/atlas.md",
+        "docs/related-work.md",
     ],
 )
 def test_every_link_leads_somewhere(page):

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rankprobe.cli import atlas, measure, sweep, table, task_rank, use
+from rankprobe.cli import atlas, calibrate, measure, replicate, sweep, table, task_rank, use
 from rankprobe.cli.options import RunList, RunsDir, SettingsCommand, build_config, option, with_settings
 from rankprobe.errors import RankprobeError
 from rankprobe.text import plain
@@ -147,7 +147,8 @@ app.command(rich_help_panel=MEASURE)(measure.truncate)
 app.command(cls=SettingsCommand, rich_help_panel=MEASURE)(
     with_settings(task_rank.taskrank, without=("seed", "report_split"), fixed={"method": "vanilla"})
 )
-app.command(rich_help_panel=MEASURE)(measure.calibrate)
+app.command(rich_help_panel=MEASURE)(replicate.replicate)
+app.command(rich_help_panel=MEASURE)(calibrate.calibrate)
 
 
 @app.command(rich_help_panel=SHOW)

@@ -47,6 +47,7 @@ from rankprobe.rank.relatedness import (
     shuffled_within_rows,
     subspace_overlaps,
 )
+from rankprobe.rank.reproducible import cv_gain, cv_rank, replicate_edge
 from rankprobe.rank.signflip import FLIPS, edge_of_flips, signflip_edge, signflipped
 from rankprobe.rank.spectra import NotConverged, gram_singular_values, singular_values
 from rankprobe.rank.subspaces import directions, phi, phi_random, principal_angles, similarities
@@ -79,6 +80,8 @@ __all__ = [
     "RelatedTest",
     "Verdict",
     "bisected_curve",
+    "cv_gain",
+    "cv_rank",
     "directions",
     "edge_of_flips",
     "energy_rank",
@@ -112,6 +115,7 @@ __all__ = [
     "principal_angles",
     "rank_rtol_1e2",
     "related_test",
+    "replicate_edge",
     "revived",
     "sensitivities",
     "share_interval",

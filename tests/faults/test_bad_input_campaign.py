@@ -434,6 +434,16 @@ REFUSED = [
     ("calibrate --steps 0", "error: Invalid value for '--steps'"),
     ("calibrate --output x.txt", "error: 'x.txt' has no known format"),
     ("calibrate --plot taken.png", "error: 'taken.png' exists; choose another name"),
+    ("calibrate --ranges x.csv", "error: --ranges needs --grid"),
+    ("calibrate --grid --ranges x.txt", "error: 'x.txt' has no known format"),
+    ("calibrate --grid --plot x.png", "error: --plot does not draw the grid; leave out --plot or --grid"),
+    ("probe --init-seed -1", "error: init_seed is -1; expected greater than or equal to 0"),
+    ("probe --train-half third", "error: train_half is 'third'; expected 'all', 'first' or 'second'"),
+    ("replicate", "error: Missing argument 'run'"),
+    ("replicate nun", "error: unknown run 'nun'"),
+    ("replicate right --pairs 1", "error: Invalid value for '--pairs'"),
+    ("replicate right --output x.txt", "error: 'x.txt' has no known format"),
+    ("replicate damaged/promptless/run", "error: run 'run' (finished) has no prompt.safetensors yet"),
 ]  # fmt: skip
 
 SYSTEM = [
