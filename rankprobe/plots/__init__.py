@@ -1,18 +1,23 @@
 """Draw figures from frames. Each function returns a matplotlib Figure; none trains or loads a model.
 
 Figures: averages (fig1, fig4), emergence (fig3, fig9), bottleneck (fig5, fig8), lengths (fig6, fig7),
-truncation, nulls (grid, controls), used (used, length), calibration, spectra.
+truncation, nulls (grid, controls), used (used, length), calibration, spectra, over_training (scores and spectra
+of a run).
 Shared parts: curves (from runs to points), groups (from runs to panels), scores and marks (what a panel
-draws), panels and legend (layout), style, save.
+draws), panels and legend (layout), style, save; alt (a figure in words), svg and inline (a figure in a page).
+of_run has the figures of one run, `run.plot`.
 """
 
 from rankprobe.plots.averages import fig1, fig4
 from rankprobe.plots.bottleneck import fig5, fig8
 from rankprobe.plots.calibration import calibration
-from rankprobe.plots.emergence import fig3, fig9
+from rankprobe.plots.emergence import fig3, fig9, ranks
 from rankprobe.plots.groups import Group, group_runs
+from rankprobe.plots.inline import InlineFigure, inline
 from rankprobe.plots.lengths import fig6, fig7
 from rankprobe.plots.nulls import controls, grid
+from rankprobe.plots.of_run import RunPlots
+from rankprobe.plots.over_training import scores, spectra_over_steps
 from rankprobe.plots.save import save, save_figure
 from rankprobe.plots.spectra import spectra
 from rankprobe.plots.style import LOOKS, style
@@ -51,6 +56,8 @@ __all__ = [
     "LOOKS",
     "OF_ONE_RUN",
     "Group",
+    "InlineFigure",
+    "RunPlots",
     "calibration",
     "controls",
     "fig1",
@@ -63,10 +70,14 @@ __all__ = [
     "fig9",
     "grid",
     "group_runs",
+    "inline",
     "length",
+    "ranks",
     "save",
     "save_figure",
+    "scores",
     "spectra",
+    "spectra_over_steps",
     "style",
     "truncation",
     "used",

@@ -2,17 +2,41 @@
 
 readings   every measure of prompt matrices, with its nulls: `analyze`
 findings   sentences about one run, or about runs that differ only in their seed
+compared   the readings of runs next to each null, with verdicts and calibration
 tables     the paper's tables from logged runs; `blocks` makes the rows of one model, `choose` selects runs
 used       a table of functional ranks
 render     a table as text: terminal, Markdown, LaTeX, CSV
 """
 
+from rankprobe.reports.compared import (
+    CALIBRATED,
+    calibrated_method,
+    calibration_text,
+    compared,
+    pooled_verdicts,
+)
 from rankprobe.reports.findings import findings
 from rankprobe.reports.readings import analyze, read_matrices
-from rankprobe.reports.render import FORMATS, render
+from rankprobe.reports.render import FORMATS, cell_text, is_number, render
 from rankprobe.reports.tables import PAPER_TABLES, SCORES, Table
 from rankprobe.reports.used import used
 
 TABLES = {**PAPER_TABLES, "used": used}
 
-__all__ = ["FORMATS", "SCORES", "TABLES", "Table", "analyze", "findings", "read_matrices", "render"]
+__all__ = [
+    "CALIBRATED",
+    "FORMATS",
+    "SCORES",
+    "TABLES",
+    "Table",
+    "analyze",
+    "calibrated_method",
+    "calibration_text",
+    "cell_text",
+    "compared",
+    "findings",
+    "is_number",
+    "pooled_verdicts",
+    "read_matrices",
+    "render",
+]

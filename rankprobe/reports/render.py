@@ -49,11 +49,11 @@ def _grid(table: Table, format: str) -> str:
     """The rows as aligned columns, with a heading above each group of rows."""
     columns = table.frame.drop(columns=list(table.heading))
     escape = ESCAPE[format]
-    cells = [[escape(_cell(value)) for value in row] for row in columns.astype(object).to_numpy().tolist()]
+    cells = [[escape(cell_text(value)) for value in row] for row in columns.astype(object).to_numpy().tolist()]
     headers = [escape(name) for name in columns]
     if format == "terminal":
         headers = [name.replace(" ", "\n") for name in headers]
-    align = ["right" if _is_number(column) else "left" for _, column in columns.items()]
+    align = ["right" if is_number(column) else "left" for _, column in columns.items()]
     lines = tabulate(cells, headers, STYLES[format], colalign=align, disable_numparse=True).split("\n")
     if format == "latex":
         for line, rule in BOOKTABS_RULES.items():
@@ -84,7 +84,8 @@ def _headings(table: Table, format: str, n_columns: int) -> dict[int, list[str]]
     return headings
 
 
-def _cell(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """A cell as text, not escaped: two decimals, `-` for a missing value."""
     if value is None or value is pd.NA or value != value:
         return "-"
     if isinstance(value, Integral):
@@ -92,6 +93,7 @@ def _cell(value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def _is_number(column: pd.Series) -> bool:
+def is_number(column: pd.Series) -> bool:
+    """Whether a column has numbers, and is aligned to the right."""
     # `trained` has text such as 77K in the paper's rows.
     return pd.api.types.is_numeric_dtype(column) or column.name == "trained"
