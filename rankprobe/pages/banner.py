@@ -7,7 +7,7 @@ from typing import Any
 
 from rankprobe.runs import Run
 
-MAX_LISTED = 6
+MAX_LISTED = 8
 """Values of one fact that are listed; the others are counted."""
 
 LIBRARIES = ("rankprobe", "torch", "transformers")
@@ -22,9 +22,11 @@ def facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
     days = sorted({str(manifest.get("started", ""))[:10] for manifest in manifests} - {""})
     versions = [manifest.get("versions", {}) for manifest in manifests]
     listed = {
-        "Runs": ", ".join(counted) if len(runs) > 1 else f"{runs[0].id} ({statuses[0]})",
+        "Runs" if len(runs) > 1 else "Run": ", ".join(counted)
+        if len(runs) > 1
+        else f"{runs[0].id} ({statuses[0]})",
         "Method": _some(config.get("method") for config in configs),
-        "Data": _some(_data(manifest["data"]) for manifest in manifests),
+        "Data": _data([manifest["data"] for manifest in manifests]),
         "Model": _some(manifest["backbone"]["label"] for manifest in manifests),
         "Prompt length": _some(config.get("prompt_length") for config in configs),
         "Seeds": _some(sorted({config["seed"] for config in configs})),
@@ -62,8 +64,12 @@ def warnings_of(runs: Sequence[Run]) -> list[str]:
     return sentences
 
 
-def _data(data: dict[str, Any]) -> str:
-    return f"{data['label']}, {data['n_train']} training and {data['n_validation']} dev rows"
+def _data(data: Sequence[dict[str, Any]]) -> str:
+    """The labels of the data; of a single label, also its numbers of rows."""
+    if len({each["label"] for each in data}) > 1:
+        return _some(each["label"] for each in data)
+    rows = _some(f"{each['n_train']} training and {each['n_validation']} dev rows" for each in data)
+    return f"{data[0]['label']}, {rows}"
 
 
 def _device(manifest: dict[str, Any]) -> str:
@@ -75,4 +81,5 @@ def _some(values: Iterable[Any]) -> str:
     """The distinct values as a list, at most `MAX_LISTED`."""
     distinct = list(dict.fromkeys(str(value) for value in values if value not in (None, "")))
     more = f"; and {len(distinct) - MAX_LISTED} more" if len(distinct) > MAX_LISTED else ""
-    return "; ".join(distinct[:MAX_LISTED]) + more
+    separator = "; " if any("," in value for value in distinct) else ", "
+    return separator.join(distinct[:MAX_LISTED]) + more

@@ -19,11 +19,13 @@ from rankprobe.pages.tables import PageTable, page_table
 from rankprobe.plots import InlineFigure, fig3, inline, ranks, scores, spectra_over_steps, truncation
 from rankprobe.rank import Verdict, signflip_edge
 from rankprobe.reports import (
+    CAVEAT,
     Table,
     analyze,
     calibrated_method,
     calibration_text,
     compared,
+    differences,
     findings,
 )
 from rankprobe.runs import PROMPT, Run, frames_of, setting_text
@@ -56,9 +58,9 @@ class Detail:
         title: method, data, model and seeds.
         findings: sentences.
         figures: heading and figure, by name.
-        tables: by name: `readings`, `measures`, `used`, `scores`, `words`, `settings`; those without data lack.
+        tables: by name: `readings`, `differences`, `measures`, `used`, `scores`, `words`, `settings`; those without data lack.
         commands: sentence and command for what is not measured.
-        log_columns: paths of the logs.
+        paths: the run folders.
     """
 
     id: str
@@ -70,7 +72,9 @@ class Detail:
     paths: list[str] = field(default_factory=list)
 
 
-def detail(runs: Sequence[Run], results: Mapping[str, Verdict], id: str, *, words: bool) -> Detail:
+def detail(
+    runs: Sequence[Run], results: Mapping[str, Verdict], id: str, *, words: bool, caveats: bool
+) -> Detail:
     """Everything about one group of seeds.
 
     Args:
@@ -78,9 +82,13 @@ def detail(runs: Sequence[Run], results: Mapping[str, Verdict], id: str, *, word
         results: their verdicts, from `pooled_verdicts`.
         id: letters, digits and hyphens, unique in the page.
         words: load the model to list the nearest words; own models are loaded in any case.
+        caveats: start the findings with what a reader must know; the banner has it if there is one group.
     """
     logged = [run for run in runs if run.readings()]
-    found = Detail(id, title_of(runs), _findings(logged, results), paths=[str(run.path) for run in runs])
+    sentences = findings(logged, results) if logged else ["No step is logged yet."]
+    if not caveats:
+        sentences = [sentence for sentence in sentences if not sentence.startswith(CAVEAT)]
+    found = Detail(id, title_of(runs), sentences, paths=[str(run.path) for run in runs])
     frames = frames_of(logged or runs)
     edges = _edges(runs)
     for name, (heading, draw) in FIGURES.items():
@@ -91,6 +99,7 @@ def detail(runs: Sequence[Run], results: Mapping[str, Verdict], id: str, *, word
         found.figures[name] = (heading, inline(figure, f"{id}-{name}"))
     tables = {
         "readings": compared(logged, results) if logged else None,
+        "differences": differences(logged),
         "measures": _measures(runs),
         "used": _used(runs),
         "scores": _scores(runs),
@@ -118,12 +127,6 @@ def title_of(runs: Sequence[Run]) -> str:
     method = manifest["config"].get("method")
     about = f"{method} on {manifest['data']['label']}, {manifest['backbone']['label']}"
     return f"{about}, seed{'s' if len(runs) > 1 else ''} {seeds}"
-
-
-def _findings(runs: Sequence[Run], results: Mapping[str, Verdict]) -> list[str]:
-    if not runs:
-        return ["No step is logged yet."]
-    return findings(runs, results)
 
 
 def _has_prompt(run: Run) -> bool:

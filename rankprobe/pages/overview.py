@@ -154,16 +154,17 @@ def _group_rows(
     by_id = rows.set_index("run_id")
     settings = [name for name in shared_settings(frames.settings) if name in rows]
     shown = ("method", "task", "data", "model", "dtype", "device")
-    differing = [
-        name for name in settings if name not in shown and rows[name].map(setting_text).nunique() > 1
-    ]
+    texts = rows[[name for name in settings if name not in shown]].map(setting_text)
+    alike = [rows[name] for name in ("method", "data_label", "model_label")]
+    differs = texts.groupby(alike).transform("nunique") > 1
+    differs.index = pd.Index(rows["run_id"])
     lines = []
     for runs, result in zip(found.groups, results, strict=True):
         own = by_id.reindex([run.id for run in runs])
         first = own.iloc[0]
         values = ", ".join(
             f"{name} {text}"
-            for name in differing
+            for name in differs.columns[differs.loc[runs[0].id]]
             if (text := setting_text(first[name])) != "unset" and name not in ("steps", "eval_every")
         )
         lines.append(
@@ -185,7 +186,7 @@ def _group_rows(
         )
     caption = (
         "Runs that differ only in their seed, as mean ± sample standard deviation over seeds. Scores in percent. "
-        "`settings` lists the settings in which these runs differ. Twins: from the lowest to the highest mean."
+        "Settings: those in which runs of the same method, data and model differ. Twins: from the lowest to the highest mean."
     )
     return Table(caption, pd.DataFrame(lines), [])
 

@@ -105,7 +105,7 @@ def _page(found: Subjects, command: str, words: bool, refresh: float | None) -> 
         facts=facts(found.runs),
         warnings=warnings_of(found.runs),
         overview=overview(found, results) if several else None,
-        details=[detail(runs, own, f"g{i}", words=words) for i, (runs, own) in pairs],
+        details=[detail(runs, own, f"g{i}", words=words, caveats=len(pairs) > 1) for i, (runs, own) in pairs],
         max_detailed=MAX_DETAILED,
         command=command,
         bibtex=BIBTEX % version("rankprobe"),

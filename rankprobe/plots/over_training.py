@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import FuncFormatter
 
 from rankprobe.errors import RankprobeError
 from rankprobe.plots.groups import all_run_ids, group_runs
@@ -111,7 +111,7 @@ def spectra_over_steps(
             steps = sorted(means[matrix].index.get_level_values("step").unique())
             chosen = [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, count).round().astype(int))]
             twins = {
-                kind: _positive(means[name][chosen[-1]])
+                kind: _floored(means[name][chosen[-1]])
                 for kind in kinds
                 if (name := f"{twin_prefix(kind)}{matrix}") in means
                 and chosen[-1] in means[name].index.get_level_values("step")
@@ -132,7 +132,9 @@ def spectra_over_steps(
             ):
                 axes.axhline(edge, color=colour, linestyle=line, linewidth=1, label=name)
             axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(LogFormatter())
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+            drawn = [_positive(means[matrix][step]) for step in chosen]
+            axes.set_ylim(bottom=0.7 * min((s.min() for s in drawn if len(s)), default=1))
             axes.set(title=MATRICES[matrix], xlabel="index i", ylabel="singular value s")
         finish_figure(figure, sizes, twins_note(kinds))
     return attach_run_ids(figure, frames.runs["run_id"])
@@ -141,3 +143,8 @@ def spectra_over_steps(
 def _positive(s: pd.Series) -> pd.Series:
     """The values that a logarithmic axis can show: those above the rounding of the largest."""
     return s[s > s.max() * 1e-7] if len(s) else s
+
+
+def _floored(s: pd.Series) -> pd.Series:
+    """The values, where those within rounding of zero get the value of this rounding, so that a log axis has them."""
+    return s.clip(lower=max(s.max() * 1e-7, 1e-30)) if len(s) else s

@@ -13,9 +13,10 @@ from rankprobe.reports.compared import (
     calibrated_method,
     calibration_text,
     compared,
+    differences,
     pooled_verdicts,
 )
-from rankprobe.reports.findings import findings
+from rankprobe.reports.findings import CAVEAT, findings
 from rankprobe.reports.readings import analyze, read_matrices
 from rankprobe.reports.render import FORMATS, cell_text, is_number, render
 from rankprobe.reports.tables import PAPER_TABLES, SCORES, Table
@@ -25,6 +26,7 @@ TABLES = {**PAPER_TABLES, "used": used}
 
 __all__ = [
     "CALIBRATED",
+    "CAVEAT",
     "FORMATS",
     "SCORES",
     "TABLES",
@@ -34,6 +36,7 @@ __all__ = [
     "calibration_text",
     "cell_text",
     "compared",
+    "differences",
     "findings",
     "is_number",
     "pooled_verdicts",

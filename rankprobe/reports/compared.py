@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,9 +39,12 @@ rank is within one of the planted rank there. Every other reading missed planted
 """
 
 CAPTION = (
-    "Readings at the last step. Mean over seeds, next to the mean of each null; difference = reading − null, "
-    "with its 99 % interval over seeds (paired by seed)."
+    "Readings at the last logged step next to the same readings at the start and of the noise twins (means over "
+    "seeds; ±: sample standard deviation). A verdict compares a reading with its twins. Calibration: whether the "
+    "reading recovers ranks that were planted."
 )
+
+DIFFERENCES = "Reading minus null, mean over seeds, with its 99 % interval (Student's t, paired by seed)."
 
 
 def pooled_verdicts(groups: Sequence[Sequence[Run]]) -> list[dict[str, Verdict]]:
@@ -66,7 +69,7 @@ def pooled_verdicts(groups: Sequence[Sequence[Run]]) -> list[dict[str, Verdict]]
 
 
 def compared(runs: Sequence[Run], results: Mapping[str, Verdict]) -> Table:
-    """A table of readings next to their nulls: the start of the run, and each noise twin.
+    """A table of readings next to their nulls: a row per reading, with its verdict and its calibration.
 
     Only the readings in `findings.COMPARED` are tested; more tests would make each of them weaker.
 
@@ -74,38 +77,54 @@ def compared(runs: Sequence[Run], results: Mapping[str, Verdict]) -> Table:
         runs: runs that differ only in their seed, each with a logged step.
         results: their verdicts, from `pooled_verdicts`.
     """
+    lines: list[dict[str, Any]] = []
+    for name, values, start, twins in _readings(runs):
+        count = int(np.isfinite(values).sum())
+        line: dict[str, Any] = {"reading": READINGS[name], "mean": float(np.nanmean(values))}
+        if len(runs) > 1:
+            line["±"] = float(np.nanstd(values, ddof=1)) if count > 1 else np.nan
+        line |= {"seeds": count, "at the start": _mean(start)}
+        line |= {TWINS[kind]: _mean(own) for kind, own in twins.items()}
+        line["verdict"] = results[name].words if name in results else "not tested"
+        lines.append(line | {"calibration": calibration_text(name)})
+    frame = pd.DataFrame(lines)
+    last = [name for name in ("verdict", "calibration") if name in frame]
+    return Table(CAPTION, frame[[*(name for name in frame if name not in last), *last]], [])
+
+
+def differences(runs: Sequence[Run]) -> Table | None:
+    """The readings minus each null, with intervals over seeds; None for fewer than two runs.
+
+    Args:
+        runs: runs that differ only in their seed, each with a logged step.
+    """
+    if len(runs) < 2:
+        return None
+    lines = []
+    for name, values, start, twins in _readings(runs):
+        nulls = {"at the start": start} | {TWINS[kind]: own for kind, own in twins.items()}
+        for null, found in verdicts({name: (values, nulls)})[name].differences.items():
+            if found.seeds:
+                row = {"reading": READINGS[name], "minus": null, "mean": found.mean}
+                lines.append(row | {"from": found.low, "to": found.high, "seeds": found.seeds})
+    return Table(DIFFERENCES, pd.DataFrame(lines), [], heading=("reading",))
+
+
+def _readings(
+    runs: Sequence[Run],
+) -> Iterator[tuple[str, list[float], list[float], dict[str, list[float]]]]:
+    """Yield name, values, values at the start, and values of each twin, one per run."""
     rows = [run.readings() for run in runs]
     starts = [_start(run) for run in runs]
-    lines: list[dict[str, Any]] = []
-    for name, words in READINGS.items():
+    for name in READINGS:
         values = values_of(rows, name)
-        if np.isnan(values).all():
-            continue
-        count = int(np.isfinite(values).sum())
-        spread = f" ± {np.nanstd(values, ddof=1):.1f}" if count > 1 else ""
-        about = f"{words}: {np.nanmean(values):.1f}{spread} ({count} seed{'s' if count > 1 else ''})"
-        verdict = results[name].words if name in results else "not tested"
-        about = f"{about}; {verdict}; {calibration_text(name)}"
-        nulls = {"at the start": values_of(starts, name)}
-        nulls |= {TWINS[kind]: own for kind, own in twin_values(rows, name).items()}
-        differences = verdicts({name: (values, nulls)})[name].differences
-        for null, own in nulls.items():
-            if np.isnan(own).all():
-                continue
-            difference = differences[null]
-            lines.append(
-                {
-                    "reading": about,
-                    "null": null,
-                    "mean of the null": float(np.nanmean(own)),
-                    "difference": difference.mean,
-                    "from": difference.low,
-                    "to": difference.high,
-                    "seeds": difference.seeds,
-                }
-            )
-    columns = ["reading", "null", "mean of the null", "difference", "from", "to", "seeds"]
-    return Table(CAPTION, pd.DataFrame(lines, columns=columns), [], heading=("reading",))
+        if not np.isnan(values).all():
+            yield name, values, values_of(starts, name), twin_values(rows, name)
+
+
+def _mean(values: Sequence[float]) -> float:
+    own = [value for value in values if value == value]
+    return float(np.mean(own)) if own else math.nan
 
 
 def calibration_text(reading: str, value: float = math.nan, method: str = "") -> str:

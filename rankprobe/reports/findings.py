@@ -20,6 +20,9 @@ SIGNS = ("positive", "negative", "zero")
 COMPARED = ("n_positive", "P_erank_rv")
 """The readings that have a verdict. The level of 1 % is for both together; see `rank.verdicts`."""
 
+CAVEAT = "Note that"
+"""Start of the sentence about random weights, miniature data and wrong labels."""
+
 Row = dict[str, Any]
 """The readings of one run at its last logged step, by column; or one row of its functional ranks."""
 
@@ -71,7 +74,7 @@ def _caveats(manifest: dict[str, Any]) -> str:
         caveats.append("the task is a miniature of ours, not SuperGLUE")
     if manifest["config"].get("control", "none") != "none":
         caveats.append("the training labels do not belong to the texts")
-    return f"Note that {'; '.join(caveats)}." if caveats else ""
+    return f"{CAVEAT} {'; '.join(caveats)}." if caveats else ""
 
 
 def _positive_entries(rows: Sequence[Row], result: Verdict) -> str:
