@@ -2,6 +2,7 @@ from . import plots, rank, reports, studies, sweeps
 from .config import RunConfig
 from .errors import RankprobeError, RunFailed, RunInterrupted
 from .evaluation import evaluate_runs, export_run, neighbors, predict, truncate
+from .pages import report
 from .reports import analyze, findings
 from .runs import Frames, Run, find_run, list_runs, load_runs, read_prompts
 from .training import StepRecord, probe, resume, train, train_cohort
@@ -28,6 +29,7 @@ __all__ = [
     "probe",
     "rank",
     "read_prompts",
+    "report",
     "reports",
     "resume",
     "studies",

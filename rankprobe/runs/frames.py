@@ -15,6 +15,7 @@ from jaxtyping import Int
 
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.runs.folder import LOGS, Run, list_runs
+from rankprobe.runs.html import frames_html
 from rankprobe.runs.scores import baseline_from_log
 
 SUMMARY = (
@@ -58,6 +59,10 @@ class Frames:
     evals: pd.DataFrame
     truncation: pd.DataFrame
     settings: list[str]
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the number of rows of each frame, and the first runs."""
+        return frames_html(self)
 
 
 def load_runs(runs_dir: str | Path = "runs", only: Sequence[str] | None = None) -> Frames:
