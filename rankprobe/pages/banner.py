@@ -1,4 +1,4 @@
-"""What a report is of: data, model, seeds, dates, versions, and what a reader must know before the numbers."""
+"""What a report is of: data, model, seeds, dates, versions, and caveats before the numbers."""
 
 from __future__ import annotations
 

@@ -37,13 +37,14 @@ FIGURES: dict[str, tuple[str, Callable[..., Figure]]] = {
     "signs": ("Signs of σ over training, with the noise twins", fig3),
     "ranks": ("Rank of P over training, with the noise twins", ranks),
     "spectra": ("Singular values of P and ΔP at some steps", spectra_over_steps),
-    "truncation": ("Dev score over the number of singular directions kept: the rank that is used", truncation),
+    "truncation": ("Dev score over the number of singular directions kept", truncation),
     "scores": ("Dev score over training, with the baseline and invalid answers", scores),
 }
 """Heading of each figure, and the function that draws it. A figure without data is left out."""
 
 NEXT = {
     "truncation": "The rank that is used is not measured yet. Measure it:",
+    "training": "Training stopped before its end. Continue it:",
     "words": "The words nearest to the prompt need the model. List them:",
 }
 """What is not measured, by name; the command follows."""
@@ -58,7 +59,8 @@ class Detail:
         title: method, data, model and seeds.
         findings: sentences.
         figures: heading and figure, by name.
-        tables: by name: `readings`, `differences`, `measures`, `used`, `scores`, `words`, `settings`; those without data lack.
+        tables: those with data of `readings`, `differences`, `measures`, `scores`, `words`, `settings`.
+        ranks: heading and table of the ranks in `RANKS` that were measured.
         commands: sentence and command for what is not measured.
         paths: the run folders.
     """
@@ -68,6 +70,7 @@ class Detail:
     findings: list[str]
     figures: dict[str, tuple[str, InlineFigure]] = field(default_factory=dict)
     tables: dict[str, PageTable] = field(default_factory=dict)
+    ranks: list[tuple[str, PageTable]] = field(default_factory=list)
     commands: list[tuple[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
 
@@ -101,7 +104,6 @@ def detail(
         "readings": compared(logged, results) if logged else None,
         "differences": differences(logged),
         "measures": _measures(runs),
-        "used": _used(runs),
         "scores": _scores(runs),
         "words": _words(runs[0], words),
         "settings": _settings(runs),
@@ -109,6 +111,10 @@ def detail(
     for name, table in tables.items():
         if table is not None and len(table.frame):
             found.tables[name] = page_table(table, f"{id}-{name}-table", latex=name != "words")
+    for heading, table_of in RANKS.items():
+        table = table_of(runs)
+        if table is not None:
+            found.ranks.append((heading, page_table(table, f"{id}-rank-{len(found.ranks)}")))
     unmeasured = [run for run in logged if run.truncation() is None and _has_prompt(run)]
     if unmeasured:
         found.commands.append((NEXT["truncation"], f"rankprobe truncate {quoted(unmeasured)}"))
@@ -116,7 +122,7 @@ def detail(
         found.commands.append((NEXT["words"], f"rankprobe neighbors {quoted(runs[:1])}"))
     unfinished = [run for run in runs if run.status in ("killed", "interrupted", "failed")]
     if unfinished:
-        found.commands.append(("Training stopped before its end. Continue it:", f"rankprobe resume {quoted(unfinished)}"))
+        found.commands.append((NEXT["training"], f"rankprobe resume {quoted(unfinished)}"))
     return found
 
 
@@ -164,7 +170,8 @@ def _measures(runs: Sequence[Run]) -> Table | None:
         return None
     rows = analyze([run.path for run in with_prompt])
     rows = rows[(rows["prompt"] == "final") & rows["matrix"].isin(["P", "dP"])]
-    numbers = [name for name in rows.columns[rows.columns.get_loc("value") :] if not str(name).endswith("_sd")]  # pyright: ignore[reportOperatorIssue]
+    columns = list(map(str, rows.columns))
+    numbers = [name for name in columns[columns.index("value") :] if not name.endswith("_sd")]
     means = rows.groupby(["matrix", "measure"], sort=False)[numbers].mean().reset_index()
     method = calibrated_method(runs[0].manifest["config"])
     means["calibration"] = [
@@ -172,12 +179,12 @@ def _measures(runs: Sequence[Run]) -> Table | None:
         for measure, value in zip(means["measure"], means["value"], strict=True)
     ]
     means["matrix"] = means["matrix"].replace({"dP": "ΔP"})
-    renamed = {name: str(name).replace("_", "-") for name in numbers if name not in ("value", "P0")}
-    count = len(with_prompt)
+    renamed = {name: name.replace("_", "-") for name in numbers if name not in ("value", "P0")}
+    seeds = f", means of {len(with_prompt)} seeds" if len(with_prompt) > 1 else ""
     caption = (
-        f"Measures of the final P and ΔP{f', means of {count} seeds' if count > 1 else ''}, next to P0, to 20 "
-        "copies with random signs (signflip), with shuffled entries (shuffled), to 20 Gaussian matrices (iid), "
-        "and to the twins. effect: distance from the copies with random signs, in their standard deviations."
+        f"Measures of the final P and ΔP{seeds}, next to P0, to 20 copies with random signs (signflip), with "
+        "shuffled entries (shuffled), to 20 Gaussian matrices (iid), and to the twins. effect: distance from "
+        "the copies with random signs, in their standard deviations."
     )
     return Table(caption, means.rename(columns=renamed), [], heading=("matrix",))
 
@@ -189,23 +196,31 @@ def _used(runs: Sequence[Run]) -> Table | None:
         config = run.manifest["config"]
         for row in (run.truncation() or {}).get("functional_rank", []):
             rank = row.get("functional_rank")
-            range_of = calibration_text("functional_rank", np.nan if rank is None else rank, calibrated_method(config))
+            method = calibrated_method(config)
             rows.append(
                 {
                     "seed": config["seed"],
                     "matrix": {"dP": "ΔP, added to P0"}.get(row["matrix"], row["matrix"]),
                     "functional rank": "undefined" if rank is None else rank,
-                    "from": row.get("low"),
-                    "to": row.get("high"),
-                    "calibration": "-" if rank is None else range_of,
+                    "from": _whole(row.get("low")),
+                    "to": _whole(row.get("high")),
+                    "calibration": "-" if rank is None else calibration_text("functional_rank", rank, method),
                 }
             )
     caption = (
-        "The rank that is used: the least number of singular directions from which on 95 % of the gain over the "
-        "baseline is kept, with its 95 % interval over dev examples. Undefined: the score does not exceed the "
-        "baseline."
+        "The functional rank: the least number of singular directions from which on 95 % of the gain over "
+        "the baseline is kept, with its 95 % interval over dev examples. Undefined: the score does not exceed "
+        "the baseline."
     )
     return Table(caption, pd.DataFrame(rows), []) if rows else None
+
+
+RANKS: dict[str, Callable[[Sequence[Run]], Table | None]] = {"The rank that is used": _used}
+"""Heading and table of each rank that a command measures after training; a new one is a line here."""
+
+
+def _whole(value: float | None) -> int | str:
+    return "-" if value is None else round(value)
 
 
 def _scores(runs: Sequence[Run]) -> Table | None:
@@ -235,14 +250,14 @@ def _scores(runs: Sequence[Run]) -> Table | None:
         }
         rows.append(row | {name: value for name, value in held_back.items() if value is not None})
     caption = (
-        "Dev scores in percent. The best step was selected on these rows, so `best` is biased upwards; `last` is "
+        "Dev scores in percent. The best step was selected on these rows, so best is biased upwards; last is "
         "not. Baseline: answers that ignore the texts. Invalid answers count as wrong."
     )
     return Table(caption, pd.DataFrame(rows), [])
 
 
 def _words(run: Run, load: bool) -> Table | None:
-    """The words nearest to each prompt token of a run, by cosine similarity; None if the model is not loaded."""
+    """The words nearest to each prompt token, by cosine; None if the model is not loaded."""
     if not _prompts([run]) or not (load or run.manifest["backbone"]["source"] == "bundled"):
         return None
     try:
@@ -254,7 +269,9 @@ def _words(run: Run, load: bool) -> Table | None:
     texts = rows["piece"] + rows["cosine"].map(" {:.2f}".format)
     table = rows.assign(text=texts).pivot(index="token", columns="place", values="text").reset_index()
     table.columns = ["prompt token", *(f"{place}" for place in range(1, WORDS + 1))]
-    caption = f"The {WORDS} vocabulary pieces nearest to each token of the final prompt of {run.id}, with their cosine."
+    caption = (
+        f"The {WORDS} vocabulary pieces nearest to each token of the final prompt of {run.id}, with cosine."
+    )
     return Table(caption, table, [])
 
 

@@ -1,9 +1,10 @@
-"""The sections about many runs: findings over all groups, tables of groups and runs, figures, Tables 1 to 4."""
+"""The sections about many runs: findings over all groups, tables of groups and runs, figures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from rankprobe.runs import (
     shared_settings,
 )
 from rankprobe.runs.selection import frames_for
-from rankprobe.twins import TWINS, twins_of
+from rankprobe.twins import twins_of
 
 READING_NAMES = {"n_positive": "the number of positive entries of σ", "P_erank_rv": "the effective rank of P"}
 
@@ -101,9 +102,7 @@ def overview(found: Subjects, results: Sequence[Mapping[str, Verdict]]) -> Overv
     )
 
 
-def _findings(
-    found: Subjects, rows: pd.DataFrame, results: Sequence[Mapping[str, Verdict]]
-) -> Iterable[str]:
+def _findings(found: Subjects, rows: pd.DataFrame, results: Sequence[Mapping[str, Verdict]]) -> Iterable[str]:
     """Counts of verdicts over all groups, of runs that learned, and of runs with a functional rank."""
     for name, words in READING_NAMES.items():
         with_null = [each[name] for each in results if each[name].null_means]
@@ -119,19 +118,28 @@ def _findings(
         too_few = f"; {_groups(untested)} too few seeds for a verdict" if untested else ""
         subject = f"{words[0].upper()}{words[1:]}"
         if tested:
-            yield f"{subject}: of {len(tested)} groups of seeds, {counts} (paired t tests at 1 %, false discovery rate controlled over this report){too_few}."
+            yield (
+                f"{subject}: of {len(tested)} groups of seeds, {counts} (paired t tests at 1 %, false "
+                f"discovery rate controlled over this report){too_few}."
+            )
         else:
             yield f"{subject}: no group has three seeds with noise twins, so there is no verdict."
     scored = rows[rows["reported_last"].notna() & (rows["status"] == "finished")]
     if len(scored):
         learned = int((scored["reported_last"] > scored["reported_baseline"]).sum())
-        yield f"{learned} of {len(scored)} finished runs end with a score above the baseline (answers that ignore the texts)."
+        yield (
+            f"{learned} of {len(scored)} finished runs end with a score above the baseline (answers that "
+            "ignore the texts)."
+        )
     truncated = [run.truncation() for run in found.runs]
     measured = sum(result is not None for result in truncated)
     ranks = pd.to_numeric(rows.get("functional_rank", pd.Series(dtype=float)), errors="coerce").dropna()
     if measured:
         spans = f"; from {ranks.min():.0f} to {ranks.max():.0f}" if len(ranks) else ""
-        yield f"The functional rank (the rank that is used) was measured on {measured} of {len(rows)} runs and is defined on {len(ranks)}{spans}."
+        yield (
+            f"The functional rank (the rank that is used) was measured on {measured} of {len(rows)} runs "
+            f"and is defined on {len(ranks)}{spans}."
+        )
     else:
         yield "The functional rank (the rank that is used) was measured on no run."
 
@@ -164,8 +172,10 @@ def _group_rows(
         first = own.iloc[0]
         values = ", ".join(
             f"{name} {text}"
-            for name in differs.columns[differs.loc[runs[0].id]]
-            if (text := setting_text(first[name])) != "unset" and name not in ("steps", "eval_every")
+            for name in differs
+            if bool(differs.at[runs[0].id, name])
+            and (text := setting_text(first[name])) != "unset"
+            and name not in ("steps", "eval_every")
         )
         lines.append(
             {
@@ -185,8 +195,9 @@ def _group_rows(
             }
         )
     caption = (
-        "Runs that differ only in their seed, as mean ± sample standard deviation over seeds. Scores in percent. "
-        "Settings: those in which runs of the same method, data and model differ. Twins: from the lowest to the highest mean."
+        "Runs that differ only in their seed, as mean ± sample standard deviation over seeds. Scores in "
+        "percent. Settings: those in which runs of the same method, data and model differ. Twins: from the "
+        "lowest to the highest mean."
     )
     return Table(caption, pd.DataFrame(lines), [])
 
@@ -194,7 +205,7 @@ def _group_rows(
 def _twins(own: pd.DataFrame, reading: str) -> str:
     """The mean of the twins of a group, or the range of the means of several kinds."""
     columns = twins_of(map(str, own.columns), reading)
-    means = [float(own[name].mean()) for kind, name in columns.items() if kind in TWINS and own[name].notna().any()]
+    means = [float(own[name].mean()) for name in columns.values() if own[name].notna().any()]
     if not means:
         return "-"
     return f"{means[0]:.1f}" if len(means) == 1 else f"{min(means):.1f} to {max(means):.1f}"
@@ -250,7 +261,7 @@ def _figures_and_tables(
                     left_out.append((TITLES[name], str(error)))
         for name in TABLES:
             if name in planned or not planned:
-                _add_table(tables, left_out, name, end, lambda name=name, folder=folder: _frames(name, folder))
+                _add_table(tables, left_out, name, end, partial(_frames, name, folder))
     if not found.folders:
         for name in TABLES:
             _add_table(tables, left_out, name, "", lambda: frames)
@@ -286,7 +297,8 @@ def _failures(found: Subjects) -> PageTable | None:
     rows += [{"run": path, "status": "damaged", "reason": problem} for path, problem in found.damaged]
     if not rows:
         return None
-    return page_table(Table("Runs that did not finish or cannot be read.", pd.DataFrame(rows), []), "failures", latex=False)
+    caption = "Runs that did not finish or cannot be read."
+    return page_table(Table(caption, pd.DataFrame(rows), []), "failures", latex=False)
 
 
 def _commands(found: Subjects) -> Iterable[tuple[str, str]]:
@@ -294,4 +306,5 @@ def _commands(found: Subjects) -> Iterable[tuple[str, str]]:
         yield f"{title}: {count} planned run{'s are' if count > 1 else ' is'} missing. Train:", command
     stopped: list[Run] = [run for run in found.runs if run.status in ("failed", "killed", "interrupted")]
     if stopped:
-        yield f"{len(stopped)} run{'s' if len(stopped) > 1 else ''} stopped before the end. Continue:", f"rankprobe resume {quoted(stopped)}"
+        count = f"{len(stopped)} run{'s' if len(stopped) > 1 else ''}"
+        yield f"{count} stopped before the end. Continue:", f"rankprobe resume {quoted(stopped)}"

@@ -1,4 +1,4 @@
-"""Make the file: template, style and script, with a Content-Security-Policy that allows these two and nothing else."""
+"""Make the file: template, style, script, and a Content-Security-Policy that allows only these."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _environment() -> Environment:
 
 
 def _visible(value: Any) -> Any:
-    """Replace invisible characters of a text by their escapes; line breaks stay, as some texts have several."""
+    """Replace invisible characters of a text by their escapes; line breaks stay."""
     return plain_lines(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 

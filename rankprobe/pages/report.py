@@ -18,7 +18,7 @@ from rankprobe.reports import pooled_verdicts
 from rankprobe.runs.files import write_atomically
 
 MAX_DETAILED = 6
-"""Groups of seeds that have sections of their own; a report of more has tables and the figures of experiments."""
+"""Groups of seeds that have sections of their own; a report of more groups has tables and figures only."""
 
 BIBTEX = """@inproceedings{xiao2023decomposed,
   title     = {Decomposed Prompt Tuning via Low-Rank Reparameterization},

@@ -22,7 +22,7 @@ class Subjects:
         groups: runs that differ only in their seed.
         damaged: folder and problem of each run that cannot be read.
         folders: the folders that were given as a whole.
-        missing: name of an experiment, number of its runs that are not there, and the command that trains them.
+        missing: name of an experiment, number of its missing runs, and the command that trains them.
     """
 
     groups: list[list[Run]]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
 import pandas as pd
 
-from rankprobe.reports import Table, cell_text, is_number, render
+from rankprobe.reports import Table, cell_text, render
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,12 @@ def page_table(table: Table, id: str, *, sortable: bool = False, latex: bool = T
         if not groups or groups[-1][0] != heading:
             groups.append((heading, []))
         groups[-1][1].append([Cell(cell_text(value), _number(value)) for value in row])
-    names = [(str(name), bool(is_number(column))) for name, column in columns.items()]
+    numeric = [
+        _all_numbers(cells) for cells in zip(*(row for _, rows in groups for row in rows), strict=True)
+    ]
+    names = [
+        (str(name), right) for name, right in zip(columns, numeric or [False] * len(columns.T), strict=True)
+    ]
     source = render(table, "latex") if latex and len(table.frame) else ""
     return PageTable(id, table.caption, names, groups, table.notes, source, sortable)
 
@@ -74,6 +80,11 @@ def data_table(frame: pd.DataFrame, id: str, caption: str) -> PageTable:
     rows = [[Cell(_short(value)) for value in row] for row in frame.astype(object).to_numpy().tolist()]
     columns = [(str(name), i > 0) for i, name in enumerate(frame)]
     return PageTable(id, caption, columns, [("", rows)])
+
+
+def _all_numbers(cells: Sequence[Cell]) -> bool:
+    """Whether all cells of a column start with a number, as `57.3 ± 4.0` does; they are not wrapped."""
+    return all(cell.text == "-" or cell.text.lstrip("-−")[:1].isdigit() for cell in cells)
 
 
 def _short(value: Any) -> str:

@@ -1,8 +1,8 @@
 """Draw figures from frames. Each function returns a matplotlib Figure; none trains or loads a model.
 
 Figures: averages (fig1, fig4), emergence (fig3, fig9), bottleneck (fig5, fig8), lengths (fig6, fig7),
-truncation, nulls (grid, controls), used (used, length), calibration, spectra, over_training (scores and spectra
-of a run).
+truncation, nulls (grid, controls), used (used, length), calibration, spectra,
+over_training (scores, spectra).
 Shared parts: curves (from runs to points), groups (from runs to panels), scores and marks (what a panel
 draws), panels and legend (layout), style, save; alt (a figure in words), svg and inline (a figure in a page).
 of_run has the figures of one run, `run.plot`.

@@ -41,7 +41,7 @@ def colour_of(artist: Line2D | Collection) -> str | None:
 
 
 def alt_text(figure: Figure) -> tuple[str, str]:
-    """A title and a description of a figure: what is drawn over what, the panels, the entries of the legend."""
+    """A title and a description: what is drawn over what, the panels, the entries of the legend."""
     panels = drawn_panels(figure)
     if not panels:
         return "empty figure", "No panels."

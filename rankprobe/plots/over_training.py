@@ -146,5 +146,5 @@ def _positive(s: pd.Series) -> pd.Series:
 
 
 def _floored(s: pd.Series) -> pd.Series:
-    """The values, where those within rounding of zero get the value of this rounding, so that a log axis has them."""
+    """The values, at least that of their rounding, so that a logarithmic axis can show all."""
     return s.clip(lower=max(s.max() * 1e-7, 1e-30)) if len(s) else s

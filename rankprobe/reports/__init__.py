@@ -18,7 +18,7 @@ from rankprobe.reports.compared import (
 )
 from rankprobe.reports.findings import CAVEAT, findings
 from rankprobe.reports.readings import analyze, read_matrices
-from rankprobe.reports.render import FORMATS, cell_text, is_number, render
+from rankprobe.reports.render import FORMATS, cell_text, render
 from rankprobe.reports.tables import PAPER_TABLES, SCORES, Table
 from rankprobe.reports.used import used
 
@@ -38,7 +38,6 @@ __all__ = [
     "compared",
     "differences",
     "findings",
-    "is_number",
     "pooled_verdicts",
     "read_matrices",
     "render",

@@ -1,4 +1,4 @@
-"""The readings of runs next to each of their nulls, with verdicts and the range in which they were calibrated."""
+"""The readings of runs next to each of their nulls, with verdicts and calibrated ranges."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ rank is within one of the planted rank there. Every other reading missed planted
 """
 
 CAPTION = (
-    "Readings at the last logged step next to the same readings at the start and of the noise twins (means over "
-    "seeds; ±: sample standard deviation). A verdict compares a reading with its twins. Calibration: whether the "
-    "reading recovers ranks that were planted."
+    "Readings at the last logged step next to the same readings at the start and of the noise twins (means "
+    "over seeds; ±: sample standard deviation). A verdict compares a reading with its twins. Calibration: "
+    "whether the reading recovers ranks that were planted."
 )
 
 DIFFERENCES = "Reading minus null, mean over seeds, with its 99 % interval (Student's t, paired by seed)."

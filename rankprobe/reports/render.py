@@ -49,11 +49,12 @@ def _grid(table: Table, format: str) -> str:
     """The rows as aligned columns, with a heading above each group of rows."""
     columns = table.frame.drop(columns=list(table.heading))
     escape = ESCAPE[format]
-    cells = [[escape(cell_text(value)) for value in row] for row in columns.astype(object).to_numpy().tolist()]
+    values = columns.astype(object).to_numpy().tolist()
+    cells = [[escape(cell_text(value)) for value in row] for row in values]
     headers = [escape(name) for name in columns]
     if format == "terminal":
         headers = [name.replace(" ", "\n") for name in headers]
-    align = ["right" if is_number(column) else "left" for _, column in columns.items()]
+    align = ["right" if _is_number(column) else "left" for _, column in columns.items()]
     lines = tabulate(cells, headers, STYLES[format], colalign=align, disable_numparse=True).split("\n")
     if format == "latex":
         for line, rule in BOOKTABS_RULES.items():
@@ -93,7 +94,6 @@ def cell_text(value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def is_number(column: pd.Series) -> bool:
-    """Whether a column has numbers, and is aligned to the right."""
+def _is_number(column: pd.Series) -> bool:
     # `trained` has text such as 77K in the paper's rows.
     return pd.api.types.is_numeric_dtype(column) or column.name == "trained"

@@ -19,8 +19,8 @@ from rankprobe.lfs import check_lfs
 from rankprobe.runs.checksums import checked_metadata, read_checked_json, write_checked_json
 from rankprobe.runs.contract import Manifest, current_name, truncation_tables, upgraded, with_current_names
 from rankprobe.runs.files import temporary
-from rankprobe.runs.lock import is_being_written, writing
 from rankprobe.runs.html import run_html
+from rankprobe.runs.lock import is_being_written, writing
 from rankprobe.runs.logs import last_row, read_log, read_parquet
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class Run:
 
     @property
     def plot(self) -> rankprobe.plots.RunPlots:
-        """The figures of the run: `run.plot.emergence()`, `signs`, `ranks`, `spectra`, `scores`, `truncation`."""
+        """The figures of the run, such as `run.plot.emergence()`; see `rankprobe.plots.RunPlots`."""
         import rankprobe  # its names are loaded on first use, so this room does not import the figures
 
         return rankprobe.plots.RunPlots(self)

@@ -22,14 +22,14 @@ READINGS = {
     "P_erank_rv": "effective rank of P",
 }
 
-RUN_COLUMNS = ("run_id", "status", "method", "data_label", "model_label", "seed", "step", "last", "best", "baseline")
+RUN_COLUMNS = tuple("run_id status method data_label model_label seed step last best baseline".split())
 
 MAX_ROWS = 20
 """Runs of frames that a notebook shows."""
 
 
 def run_html(run: Run) -> str:
-    """A table of a run: what it is of, its status, its scores next to the baseline, its readings next to twins.
+    """A table of a run: what it is of, status, scores next to the baseline, readings next to twins.
 
     A run that cannot be read gives the reason.
     """
@@ -48,7 +48,9 @@ def run_html(run: Run) -> str:
         f"dev {progress.get('metric', 'score')} (%)": _scores(progress),
     }
     rows |= {words: _reading(last, name) for name, words in READINGS.items() if last.get(name) is not None}
-    cells = "".join(f"<tr><th scope='row'>{html(name)}</th><td>{html(text)}</td></tr>" for name, text in rows.items())
+    cells = "".join(
+        f"<tr><th scope='row'>{html(name)}</th><td>{html(text)}</td></tr>" for name, text in rows.items()
+    )
     return f"<table><tbody>{cells}</tbody></table><p><code>{html(run.path)}</code></p>"
 
 
@@ -82,7 +84,8 @@ def frame_html(frame: pd.DataFrame, columns: tuple[str, ...] | None = None) -> s
 
 def _scores(progress: Mapping[str, Any]) -> str:
     numbers = ((name, progress.get(name)) for name in ("last", "best", "baseline"))
-    return ", ".join(f"{name} {value:.1f}" for name, value in numbers if value is not None) or "not evaluated yet"
+    known = [f"{name} {value:.1f}" for name, value in numbers if value is not None]
+    return ", ".join(known) or "not evaluated yet"
 
 
 def _reading(last: Mapping[str, Any], name: str) -> str:
