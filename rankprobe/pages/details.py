@@ -209,8 +209,8 @@ def _used(runs: Sequence[Run]) -> Table | None:
             )
     caption = (
         "The functional rank: the least number of singular directions from which on 95 % of the gain over "
-        "the baseline is kept, with its 95 % interval over dev examples. Undefined: the score does not exceed "
-        "the baseline."
+        "the baseline is kept, with its 95 % interval over dev examples. Undefined: the score does not "
+        "exceed the baseline."
     )
     return Table(caption, pd.DataFrame(rows), []) if rows else None
 

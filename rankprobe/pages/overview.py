@@ -164,16 +164,15 @@ def _group_rows(
     shown = ("method", "task", "data", "model", "dtype", "device")
     texts = rows[[name for name in settings if name not in shown]].map(setting_text)
     alike = [rows[name] for name in ("method", "data_label", "model_label")]
-    differs = texts.groupby(alike).transform("nunique") > 1
-    differs.index = pd.Index(rows["run_id"])
+    differs = (texts.groupby(alike).transform("nunique") > 1).set_axis(rows["run_id"].tolist())
     lines = []
     for runs, result in zip(found.groups, results, strict=True):
         own = by_id.reindex([run.id for run in runs])
         first = own.iloc[0]
         values = ", ".join(
             f"{name} {text}"
-            for name in differs
-            if bool(differs.at[runs[0].id, name])
+            for name, is_different in differs.loc[runs[0].id].items()
+            if is_different
             and (text := setting_text(first[name])) != "unset"
             and name not in ("steps", "eval_every")
         )

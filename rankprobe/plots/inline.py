@@ -96,10 +96,10 @@ def _places(count: int, most: int) -> np.ndarray:
 
 def _edges(area: PolyCollection) -> pd.DataFrame | None:
     """x, lower and upper edge of an area that `fill_between` drew in one piece; otherwise None."""
-    paths = area.get_paths()
-    if len(paths) != 1 or len(paths[0].vertices) < 5:
+    paths = [np.asarray(path.vertices) for path in area.get_paths()]
+    if len(paths) != 1 or len(paths[0]) < 5:
         return None
-    vertices = np.asarray(paths[0].vertices)
+    (vertices,) = paths
     count = (len(vertices) - 3) // 2  # start, one edge, turn, the other edge backwards, end
     one, other = vertices[1 : count + 1], vertices[count + 2 : 2 * count + 2][::-1]
     if len(one) != len(other) or not np.allclose(one[:, 0], other[:, 0]):

@@ -35,12 +35,12 @@ SIGN_COLUMNS = ["n_positive", "n_negative", "n_zero"]
 
 DOTS: dict[str, dict[str, str]] = {
     "none": {"label": "true labels", "color": "#0b3c6f", "marker": "o"},
-    "shuffle-labels": {"label": "labels of other rows", "color": "#c2571a", "marker": "s"},
-    "random-labels": {"label": "random labels", "color": "#e8b54a", "marker": "D"},
+    "shuffle-labels": {"label": "labels of other rows", "color": "#ba5113", "marker": "s"},
+    "random-labels": {"label": "random labels", "color": "#b98b1d", "marker": "D"},
 }
 """Label, colour and marker in `controls`, of runs by their setting `control`."""
 
-TWIN_COLOUR, TWIN_MARKERS = "#9a9a9a", dict(zip(TWINS, "^v<>", strict=True))
+TWIN_COLOUR, TWIN_MARKERS = "#929292", dict(zip(TWINS, "^v<>", strict=True))
 """Colour and markers in `controls`, of noise twins by kind."""
 
 LABEL_LETTERS = 36

@@ -27,7 +27,7 @@ SCORE_COLOUR, INVALID_LINE = "#0b3c6f", {"color": "#b5480b", "linestyle": (0, (1
 MATRICES = {"P": "P", "dP": "ΔP"}
 """The matrices of a spectrum, by their name in the log, and their symbol."""
 
-STEP_COLOURS = ("#8c8c8c", "#6f8fb3", "#3f6ea3", "#0b3c6f")
+STEP_COLOURS = ("#8c8c8c", "#6f8fb3", "#5769a3", "#0b3c6f")
 """From the first to the last step of a spectrum."""
 
 Edges = Mapping[str, Mapping[str, float]]
