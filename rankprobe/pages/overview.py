@@ -15,6 +15,7 @@ from rankprobe.errors import RankprobeError
 from rankprobe.pages.subjects import Subjects, quoted
 from rankprobe.pages.tables import PageTable, page_table
 from rankprobe.plots import FIGURES, InlineFigure, inline
+from rankprobe.plots.curves import SYMBOLS
 from rankprobe.rank import Verdict
 from rankprobe.reports import TABLES, Table
 from rankprobe.runs import (
@@ -170,7 +171,7 @@ def _group_rows(
         own = by_id.reindex([run.id for run in runs])
         first = own.iloc[0]
         values = ", ".join(
-            f"{name} {text}"
+            f"{SYMBOLS.get(str(name), name)} = {text}"
             for name, is_different in differs.loc[runs[0].id].items()
             if is_different
             and (text := setting_text(first[name])) != "unset"
