@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rankprobe.plots.alt import alt_text, colour_of, drawn_panels, one_line, series_of
+from rankprobe.plots.style import LOOKS
 from rankprobe.plots.svg import SERIES, svg_text
 
 MAX_POINTS = 500
@@ -34,6 +35,7 @@ class InlineFigure:
         switches: number and label of each entry of its legend; the number is `data-series` in the SVG.
         tables: title of a panel, and its data: a row per x.
         thinned: the tables leave out points.
+        narrow: it has one column of panels, so that it can shrink to the width of a phone.
     """
 
     prefix: str
@@ -43,6 +45,7 @@ class InlineFigure:
     switches: list[tuple[int, str]]
     tables: list[tuple[str, pd.DataFrame]]
     thinned: bool
+    narrow: bool
 
 
 def inline(figure: Figure, prefix: str, look: str = "screen") -> InlineFigure:
@@ -71,7 +74,8 @@ def inline(figure: Figure, prefix: str, look: str = "screen") -> InlineFigure:
     title, description = alt_text(figure)
     switches = [(i, label) for i, label in enumerate(series.values()) if i in present]
     svg = svg_text(figure, prefix, look)
-    return InlineFigure(prefix, svg, title, description, switches, tables, thinned)
+    narrow = figure.get_figwidth() <= LOOKS[look].widths[0]
+    return InlineFigure(prefix, svg, title, description, switches, tables, thinned, narrow)
 
 
 def _thin(artist: Any) -> None:

@@ -20,8 +20,8 @@ TWIN_LINE = {"linestyle": (0, (4, 2)), "linewidth": 1.2}
 COLOURS = {
     "n_positive": ("#0b3c6f", "#6c96be"),
     "n_negative": ("#963800", "#b88863"),
-    "P_numerical_rank": ("#1f1f1f", "#8a949c"),
-    "P_erank_rv": ("#1b5f47", "#959387"),
+    "P_numerical_rank": ("#1f1f1f", "#8b93a2"),
+    "P_erank_rv": ("#1b5f47", "#669d89"),
 }
 """Colours of each quantity: (run, twin). A twin is lighter, for greyscale print, and 3 : 1 against white."""
 

@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 
 from rankprobe.paper import method_order
 from rankprobe.plots.calibration import READING_STYLES
-from rankprobe.plots.nulls import DOTS, TWIN_COLOUR
+from rankprobe.plots.nulls import DOTS, TWIN_COLOUR, VARIANT_STYLES
 from rankprobe.plots.over_training import INVALID_LINE, SCORE_COLOUR, STEP_COLOURS
 from rankprobe.plots.spectra import EDGE_LINES
 from rankprobe.plots.style import BASELINE_LINE, COLOURS, contrast, method_style
@@ -19,7 +19,9 @@ from rankprobe.prompts import METHODS
 
 PALETTES = {
     "methods": [method_style(position)["color"] for position, _ in enumerate(method_order(METHODS))],
-    "readings and their twins": [colour for pair in COLOURS.values() for colour in pair],
+    "signs and their twins": [*COLOURS["n_positive"], *COLOURS["n_negative"]],
+    "ranks and their twins": [*COLOURS["P_numerical_rank"], *COLOURS["P_erank_rv"]],
+    "grid": [colour for pair, _ in VARIANT_STYLES for colour in pair],
     "controls": [*(dots["color"] for dots in DOTS.values()), TWIN_COLOUR],
     "truncation": [colour for _, colour, _ in CURVES.values()],
     "spectra": [*STEP_COLOURS, *(colour for colour, _ in EDGE_LINES)],
