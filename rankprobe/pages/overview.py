@@ -165,16 +165,17 @@ def _group_rows(
     shown = ("method", "task", "data", "model", "dtype", "device")
     texts = rows[[name for name in settings if name not in shown]].map(setting_text)
     alike = [rows[name] for name in ("method", "data_label", "model_label")]
-    differs = (texts.groupby(alike).transform("nunique") > 1).set_axis(rows["run_id"].tolist())
+    varying = texts.groupby(alike).transform("nunique").to_dict("records")
+    differs = dict(zip(rows["run_id"], varying, strict=True))
     lines = []
     for runs, result in zip(found.groups, results, strict=True):
         own = by_id.reindex([run.id for run in runs])
         first = own.iloc[0]
         values = ", ".join(
             f"{SYMBOLS.get(str(name), name)} = {text}"
-            for name, is_different in differs.loc[runs[0].id].items()
-            if is_different
-            and (text := setting_text(first[name])) != "unset"
+            for name, n_values in differs[runs[0].id].items()
+            if n_values > 1
+            and (text := setting_text(first[str(name)])) != "unset"
             and name not in ("steps", "eval_every")
         )
         lines.append(
