@@ -2,6 +2,7 @@ from . import plots, rank, reports, studies, sweeps
 from .config import RunConfig
 from .errors import RankprobeError, RunFailed, RunInterrupted
 from .evaluation import evaluate_runs, export_run, neighbors, predict, truncate
+from .pages import report
 from .reports import analyze, findings
 from .runs import Frames, Run, find_run, list_runs, load_runs, read_prompts
 from .studies import Replication, replicate, taskrank
@@ -31,6 +32,7 @@ __all__ = [
     "rank",
     "read_prompts",
     "replicate",
+    "report",
     "reports",
     "resume",
     "studies",

@@ -72,6 +72,7 @@ def test_every_flag_in_the_readme_exists(capsys, monkeypatch):
         ["plot"],
         ["sweep"],
         ["table"],
+        ["report"],
         ["resume"],
         ["data", "fetch"],
         ["tasks", "show"],

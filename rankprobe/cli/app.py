@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rankprobe.cli import atlas, calibrate, measure, replicate, sweep, table, task_rank, use
+from rankprobe.cli import atlas, calibrate, measure, replicate, report, sweep, table, task_rank, use
 from rankprobe.cli.options import RunList, RunsDir, SettingsCommand, build_config, option, with_settings
 from rankprobe.errors import RankprobeError
 from rankprobe.text import plain
@@ -207,6 +207,7 @@ def plot(
 
 
 app.command(rich_help_panel=SHOW)(table.table)
+app.command(rich_help_panel=SHOW)(report.report)
 
 
 @app.command(rich_help_panel=INFORM)
