@@ -1,5 +1,6 @@
 # make demo     train the probe with its default settings and draw the figures
 # make test     run all checks
+# make browser  open reports in chromium, with the accessibility rules of axe-core (needs chromium and npm)
 # make figures  train and draw the gallery, an hour and a half on two cores; run it again to continue
 # make redraw   draw the gallery from its saved logs, without training
 # make faults   run the fault campaign, an hour and a half; SOAK=5: a soak of 5 minutes instead of 60
@@ -18,7 +19,9 @@ TOKENIZER ?=
 QUICK ?=
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test figures redraw faults paper-check bench clean
+.PHONY: demo test browser figures redraw faults paper-check bench clean
+
+AXE := axe-core-4.14.1
 
 demo: $(VENV)/core
 	$(BIN)/rankprobe probe --resume
@@ -31,6 +34,10 @@ test: $(VENV)/dev
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pyright
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+
+browser: $(VENV)/dev
+	cd $(VENV) && npm pack --silent $(subst axe-core-,axe-core@,$(AXE)) && tar -xzf $(AXE).tgz package/axe.min.js
+	RANKPROBE_AXE=$(VENV)/package/axe.min.js $(BIN)/pytest tests/pages/test_browser.py
 
 # Jobs of one thread each do more on small models than one job of many threads; dumb, so that two progress
 # tables do not fight for one terminal.

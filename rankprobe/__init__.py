@@ -15,6 +15,7 @@ The subpackages, in the order in which data flows:
     studies     questions that need many runs: planted ranks, distillation, capacity
     reports     readings next to their nulls, tables, findings in words
     plots       figures from frames
+    pages       a report of runs as one HTML file
     cli         the command line
 
 Quick start:

@@ -2,14 +2,17 @@ from . import plots, rank, reports, studies, sweeps
 from .config import RunConfig
 from .errors import RankprobeError, RunFailed, RunInterrupted
 from .evaluation import evaluate_runs, export_run, neighbors, predict, truncate
+from .pages import report
 from .reports import analyze, findings
 from .runs import Frames, Run, find_run, list_runs, load_runs, read_prompts
+from .studies import Replication, replicate, taskrank
 from .training import StepRecord, probe, resume, train, train_cohort
 
 __version__: str
 __all__ = [
     "Frames",
     "RankprobeError",
+    "Replication",
     "Run",
     "RunConfig",
     "RunFailed",
@@ -28,10 +31,13 @@ __all__ = [
     "probe",
     "rank",
     "read_prompts",
+    "replicate",
+    "report",
     "reports",
     "resume",
     "studies",
     "sweeps",
+    "taskrank",
     "train",
     "train_cohort",
     "truncate",

@@ -1,10 +1,11 @@
 """Escape text that users choose (run ids, labels, file names, task names) so that it is shown literally.
 
-One function per output format: `plain` for terminals and figures, `markdown`, `latex`.
+One function per output format: `plain` for terminals and figures, `markdown`, `latex`, `html`.
 """
 
 from __future__ import annotations
 
+import html as html_module
 import re
 import unicodedata
 
@@ -62,6 +63,15 @@ def latex(text: object) -> str:
     """
     escaped = "".join(LATEX.get(c) or _greek(c) for c in plain(text))
     return re.sub(r"([-'])(?=\1)", r"\1{}", escaped)  # LaTeX turns -- into a dash and '' into a quote
+
+
+def html(text: object) -> str:
+    """Escape `text` for HTML, including attributes.
+
+    >>> html("<b> & 'c'")
+    '&lt;b&gt; &amp; &#x27;c&#x27;'
+    """
+    return html_module.escape(plain(text))
 
 
 def _is_hidden(character: str) -> bool:

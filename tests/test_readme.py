@@ -72,6 +72,7 @@ def test_every_flag_in_the_readme_exists(capsys, monkeypatch):
         ["plot"],
         ["sweep"],
         ["table"],
+        ["report"],
         ["resume"],
         ["data", "fetch"],
         ["tasks", "show"],
@@ -81,6 +82,8 @@ def test_every_flag_in_the_readme_exists(capsys, monkeypatch):
         ["atlas"],
         ["truncate"],
         ["calibrate"],
+        ["taskrank"],
+        ["replicate"],
     ):
         with pytest.raises(SystemExit):
             main([*command, "--help"])
@@ -99,6 +102,7 @@ def test_every_flag_in_the_readme_exists(capsys, monkeypatch):
         "tests/README.md",
         "experiments/README.md",
         "docs/atlas.md",
+        "docs/related-work.md",
     ],
 )
 def test_every_link_leads_somewhere(page):

@@ -57,6 +57,7 @@ def test_it_is_small_and_complete(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     bundled = [p for p in (ROOT / "rankprobe" / "bundled").rglob("*") if p.is_file() and p.suffix != ".pyc"]
     assert {str(p.relative_to(ROOT)) for p in bundled} <= names
+    assert {f"rankprobe/pages/page.{ending}" for ending in ("html.jinja", "css", "js")} <= names
     assert not [
         name for name in names if name.split("/")[0] not in ("rankprobe", "rankprobe-0.1.0.dist-info")
     ]

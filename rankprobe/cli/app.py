@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rankprobe import __version__
-from rankprobe.cli import atlas, measure, sweep, table, use
+from rankprobe.cli import atlas, calibrate, measure, replicate, report, sweep, table, task_rank, use
 from rankprobe.cli.machine import Result, with_json
 from rankprobe.cli.options import RunList, RunsDir, SettingsCommand, build_config, option, with_settings
 from rankprobe.errors import RankprobeError
@@ -158,7 +158,11 @@ app.command(rich_help_panel=USE)(use.export)
 app.command(rich_help_panel=MEASURE)(measure.analyze)
 app.command(rich_help_panel=MEASURE)(atlas.atlas)
 app.command(rich_help_panel=MEASURE)(measure.truncate)
-app.command(rich_help_panel=MEASURE)(measure.calibrate)
+app.command(cls=SettingsCommand, rich_help_panel=MEASURE)(
+    with_settings(task_rank.taskrank, without=("seed", "report_split"), fixed={"method": "vanilla"})
+)
+app.command(rich_help_panel=MEASURE)(replicate.replicate)
+app.command(rich_help_panel=MEASURE)(calibrate.calibrate)
 
 
 @app.command(rich_help_panel=SHOW)
@@ -221,6 +225,7 @@ def plot(
 
 
 app.command(rich_help_panel=SHOW)(table.table)
+app.command(rich_help_panel=SHOW)(report.report)
 
 
 @app.command(rich_help_panel=INFORM)

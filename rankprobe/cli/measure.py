@@ -1,4 +1,4 @@
-"""Commands that measure prompts: analyze, truncate, calibrate."""
+"""Commands that measure prompts: analyze, truncate."""
 
 from __future__ import annotations
 
@@ -36,19 +36,6 @@ COLUMNS = {
 }
 """Measures that `analyze` prints, with their column titles; `--output` writes all measures."""
 
-CALIBRATION_COLUMNS = {
-    "n_positive": "positive σ",
-    "n_positive_minus_twin": "minus twin",
-    "P_functional": "functional",
-    "P_signflip_edge": "sign-flip",
-    "P_gavish_donoho": "G.-Donoho",
-    "P_permutation_edge": "permutation",
-    "P_erank_rv": "effective",
-    "P_energy_95": "energy-95",
-    "P_numerical_rank": "numerical",
-}
-"""Readings that `calibrate` prints, with their column titles."""
-
 Output = Annotated[
     Path | None, option("--output", "Write all readings: .csv, .parquet or .json", metavar="FILE")
 ]
@@ -85,8 +72,8 @@ def analyze(
     from rankprobe.runs.replicates import runs_by_replicate
 
     places = _without_duplicates(place for text in prompt for place in _resolve(text, runs_dir))
-    _check_output(output, TABLE_FORMATS)
-    _check_output(plot, PICTURE_FORMATS)
+    check_output(output, TABLE_FORMATS)
+    check_output(plot, PICTURE_FORMATS)
     table = measure_places(places, seed)
     compared = _similarities(places, directions) if directions else None
     files = [path for path in (output, plot) if path]
@@ -107,7 +94,7 @@ def analyze(
             typer.echo(plain(path))
 
     if output:
-        _write(table, output)
+        _save_table(table, output)
     if plot:
         _plot_spectra(places, plot)
     document = {"readings": table, "similarities": compared, "findings": found, "files": files}
@@ -149,83 +136,6 @@ def truncate(
         typer.echo(format_truncation(trained, result))
         rows.append(truncation_row(trained, result))
     return Result({"truncations": rows})
-
-
-def calibrate(
-    seed: Annotated[
-        list[int] | None, option("--seed", "Random seed; repeatable", default="0 1 2", metavar="INT", min=0)
-    ] = None,
-    noise: Annotated[
-        float,
-        option(
-            "--noise",
-            "Gradient noise, relative to the size of the gradient at P = 0",
-            default=5.0,
-            metavar="NUM",
-            min=0.001,
-        ),
-    ] = 5.0,
-    learning_rate: Annotated[
-        float, option("--learning-rate", "Peak learning rate", default=0.3, metavar="NUM", min=0)
-    ] = 0.3,
-    steps: Annotated[int, option("--steps", "Optimizer updates", default=1000, metavar="INT", min=1)] = 1000,
-    output: Output = None,
-    plot: Annotated[
-        Path | None,
-        option(
-            "--plot", "Draw vanilla and the probe with and without ReLU: .png, .svg or .pdf", metavar="FILE"
-        ),
-    ] = None,
-) -> None:
-    """Test which readings recover a known rank.
-
-    Trains prompts (100 × 128) towards matrices of known rank, and on noise alone.
-    Uses no language model: the loss is the squared error, with noise added to its gradient.
-    Uses the optimizer of runs, and all noise twins that need no model. Takes some minutes on one core.
-    """
-    import pandas as pd
-    from threadpoolctl import threadpool_limits
-
-    from rankprobe.studies.calibration import METHODS, summary
-    from rankprobe.studies.calibration import calibrate as calibrate_methods
-
-    _check_output(output, TABLE_FORMATS)
-    _check_output(plot, PICTURE_FORMATS)
-    frames = []
-    with threadpool_limits(1):
-        for method in METHODS:
-            frame = calibrate_methods(
-                methods=[method],
-                seeds=seed or (0, 1, 2),
-                noise=[noise],
-                learning_rates=[learning_rate],
-                steps=steps,
-            )
-            frames.append(frame)
-            typer.echo(f"{_format_recovered(summary(frame))}\n")
-    table = pd.concat(frames, ignore_index=True)
-    if output:
-        _write(table, output)
-        typer.echo(plain(output))
-    if plot:
-        from rankprobe.plots import calibration, save_figure
-
-        drawn = table[(table["method"] == "vanilla") | table["gate"].isin(("relu", "none"))]
-        save_figure(calibration(drawn), plot)
-        typer.echo(plain(plot))
-
-
-def _format_recovered(means: pd.DataFrame) -> str:
-    """Format the means over seeds of one method: a row per planted rank, then the verdict on noise alone."""
-    first = means.iloc[0]
-    name = f"{first['method']}, gate {first['gate']}" if first["gate"] else str(first["method"])
-    columns = {k: title for k, title in CALIBRATION_COLUMNS.items() if k in set(means["reading"])}
-    rows = means[means["reading"].isin(list(columns))]
-    wide = rows.pivot(index="planted", columns="reading", values="recovered")[list(columns)]
-    table = wide.rename(columns=columns).to_string(float_format="{:.1f}".format, na_rep="-")
-    verdicts = rows.loc[(rows["planted"] == 0) & (rows["reading"] == "n_positive"), "verdict"]
-    null = f"\ncount on noise alone: {verdicts.iloc[0]}" if len(verdicts) else ""
-    return f"{name}, {first['seeds']} seeds, signal-to-noise {1 / first['noise']:.2g}\n{table}{null}"
 
 
 def _resolve(text: str, runs_dir: Path) -> list[Path]:
@@ -346,7 +256,13 @@ def _plot_spectra(places: list[Path], plot: Path) -> None:
     save_figure(spectra(panels), plot)
 
 
-def _write(table: pd.DataFrame, path: Path) -> None:
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table in the format of the suffix of `path`, and print the path."""
+    _save_table(table, path)
+    typer.echo(plain(path))
+
+
+def _save_table(table: pd.DataFrame, path: Path) -> None:
     from rankprobe.runs.files import write_atomically
 
     if path.suffix == ".parquet":
@@ -359,7 +275,7 @@ def _write(table: pd.DataFrame, path: Path) -> None:
     write_atomically(path, content)
 
 
-def _check_output(path: Path | None, formats: tuple[str, ...]) -> None:
+def check_output(path: Path | None, formats: tuple[str, ...]) -> None:
     """Raise an error if `path` exists or has an unknown format; called before the work starts."""
     if path is not None and path.exists():
         raise RankprobeError(f"'{path}' exists; choose another name")

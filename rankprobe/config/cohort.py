@@ -11,9 +11,12 @@ SCHEDULE = ("batch_size", "epochs", "steps", "stop_after", "batching", "eval_eve
 
 
 def cohort_key(config: RunConfig) -> dict[str, Any]:
-    """The settings that the members of a cohort share; a run that trains its backbone shares with none."""
+    """The settings that the members of a cohort share; a run that trains its backbone shares with none.
+
+    Members may train on different halves of the rows, as these are of one size.
+    """
     return {
-        **config.section(TaskConfig),
+        **{name: value for name, value in config.section(TaskConfig).items() if name != "train_half"},
         **config.section(BackboneConfig),
         "prompt_length": config.method.prompt_length,
         **{name: getattr(config, name) for name in SCHEDULE},

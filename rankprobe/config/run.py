@@ -113,6 +113,11 @@ class RunConfig(TaskConfig, BackboneConfig, TrainingConfig, LoggingConfig):
         return {name: getattr(self, name) for name in section.model_fields}
 
     @property
+    def start_seed(self) -> int:
+        """The seed of the initial factors."""
+        return self.seed if self.init_seed is None else self.init_seed
+
+    @property
     def run_id(self) -> str:
         """`<task>-<method>-<model>-s<seed>-<hash>`; the hash is that of `identity`."""
         digest = hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()

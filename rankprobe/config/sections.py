@@ -62,6 +62,9 @@ class TaskConfig(Settings):
         default="none",
         description="Train on labels of other rows, or on random labels: a null of every reading",
     )
+    train_half: Literal["all", "first", "second"] = Field(
+        default="all", description="Train on one of two random halves of the rows, or on all"
+    )
     report_split: Literal["all", "half"] = Field(
         default="all",
         description="all (paper), or half: choose best on one half of dev, report on the other",
@@ -169,6 +172,9 @@ class TrainingConfig(Settings):
     clip_norm: PositiveFloat = Field(default=1.0, description="Gradient clipping, per run (authors' code)")
     batching: Literal["length", "random"] = Field(
         default="length", description="Batches of similar length, or random (authors' code)"
+    )
+    init_seed: int | None = Field(
+        default=None, ge=0, description="Seed of the initial factors; unset: that of the run"
     )
     batch_order: Literal["shared", "own"] = Field(
         default="shared",

@@ -14,24 +14,31 @@ from rankprobe.tasks import Example
 
 
 def training_rows(examples: Sequence[Example], task: TaskConfig, seed: int) -> list[int]:
-    """The numbers of a run's training examples, ascending: all, or `shots` of them.
+    """The numbers of a run's training examples, ascending: all, a half, or `shots` of either.
 
     The draw depends only on the seed, so every method gets the same examples at the same seed (paper,
     section 5.2: 8, 16 or 32 in total, not balanced). With `balanced`, labels are as equally frequent as
-    `shots` allows.
+    `shots` allows. The halves are the same for all seeds and have no example in common; they are of one size,
+    so an example may be in neither.
 
     Raises:
         RankprobeError: `shots` is larger than the number of examples (with `balanced`: than a label's
-            examples allow), or `balanced` and fewer than two labels.
+            examples allow), `balanced` and fewer than two labels, or a half of a single question.
     """
+    rows = list(range(len(examples)))
+    if task.train_half != "all":
+        problem = f"train_half is {task.train_half}, but the training rows have"
+        first, second = _halves(examples, problem)
+        size = min(len(first), len(second))
+        rows = sorted((first if task.train_half == "first" else second)[:size])
     if task.shots is None:
-        return list(range(len(examples)))
-    order = numpy_generator(seed, "shots").permutation(len(examples)).tolist()
+        return rows
+    order = [rows[i] for i in numpy_generator(seed, "shots").permutation(len(rows))]
     if not task.balanced:
-        if task.shots > len(examples):
-            raise RankprobeError(f"shots is {task.shots}, but there are {len(examples)} training examples")
+        if task.shots > len(rows):
+            raise RankprobeError(f"shots is {task.shots}, but there are {len(rows)} training examples")
         return sorted(order[: task.shots])
-    if len({example.label for example in examples}) < 2:
+    if len({examples[row].label for row in rows}) < 2:
         raise RankprobeError("--balanced needs two or more labels in the training rows")
     by_label: dict[int, list[int]] = {}
     for row in order:
@@ -86,15 +93,22 @@ def dev_parts(examples: Sequence[Example], report_split: str) -> dict[str, list[
     """
     if report_split == "all":
         return {"validation": list(range(len(examples)))}
+    first, second = _halves(examples, "report_split is half, but dev has")
+    return {"selection": sorted(first), "report": sorted(second)}
+
+
+def _halves(examples: Sequence[Example], problem: str) -> list[list[int]]:
+    """Two random halves of the questions, the same in every run; the answers to one question stay together.
+
+    Raises:
+        RankprobeError: there is a single question; the message begins with `problem`.
+    """
     groups: dict[object, list[int]] = {}
     for row, example in enumerate(examples):
         groups.setdefault(example.group or row, []).append(row)
     if len(groups) < 2:
-        raise RankprobeError("report_split is half, but dev has a single question; use all")
+        raise RankprobeError(f"{problem} a single question; use all")
     order = np.random.default_rng(0).permutation(len(groups)).tolist()
     questions = list(groups.values())
     half = (len(questions) + 1) // 2
-    return {
-        name: sorted(row for i in part for row in questions[i])
-        for name, part in (("selection", order[:half]), ("report", order[half:]))
-    }
+    return [[row for i in part for row in questions[i]] for part in (order[:half], order[half:])]

@@ -121,7 +121,7 @@ def _eval_config(run: Run, settings: Mapping[str, Any]) -> RunConfig:
         if name not in TaskConfig.model_fields:
             raise unknown("setting", name, TaskConfig.model_fields)
     given = {name: value for name, value in settings.items() if value is not None}
-    given |= {"shots": None, "balanced": False}  # they choose training rows
+    given |= {"shots": None, "balanced": False, "train_half": "all"}  # they choose training rows
     if given.get("task", config.task) != config.task and given["task"] not in TASKS:
         given.setdefault("data", None)  # another task of the user's own names its own files
     return RunConfig.parse(config.flat() | given)

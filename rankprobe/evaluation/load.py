@@ -94,7 +94,7 @@ def load_prompt(run: Run, backbone: Backbone, which: Which) -> PromptInput:
     if isinstance(method, StartConfig):  # the saved factors replace it
         method = method.model_copy(update={"init": "vocabulary", "init_text": None, "init_from": None})
     sources = init_sources(method, backbone, task_of(config).answer_set(config.targets))
-    module = build(method, sources, torch_generator(config.seed, "init"))
+    module = build(method, sources, torch_generator(config.start_seed, "init"))
     with torch.no_grad():
         for name, parameter in module.trainable(backbone.model).items():
             parameter.copy_(torch.from_numpy(tensors[FACTORS[which] + name]))

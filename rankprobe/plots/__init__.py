@@ -1,22 +1,28 @@
 """Draw figures from frames. Each function returns a matplotlib Figure; none trains or loads a model.
 
 Figures: averages (fig1, fig4), emergence (fig3, fig9), bottleneck (fig5, fig8), lengths (fig6, fig7),
-truncation, nulls (grid, controls), used (used, length), calibration, spectra, atlas.
+truncation, task_rank, nulls (grid, controls), used (used, length), calibration, spectra, atlas,
+over_training (scores, spectra).
 Shared parts: curves (from runs to points), groups (from runs to panels), scores and marks (what a panel
-draws), panels and legend (layout), style, save.
+draws), panels and legend (layout), style, save; alt (a figure in words), svg and inline (a figure in a page).
+of_run has the figures of one run, `run.plot`.
 """
 
 from rankprobe.plots.atlas import atlas
 from rankprobe.plots.averages import fig1, fig4
 from rankprobe.plots.bottleneck import fig5, fig8
 from rankprobe.plots.calibration import calibration
-from rankprobe.plots.emergence import fig3, fig9
+from rankprobe.plots.emergence import fig3, fig9, ranks
 from rankprobe.plots.groups import Group, group_runs
+from rankprobe.plots.inline import InlineFigure, inline
 from rankprobe.plots.lengths import fig6, fig7
 from rankprobe.plots.nulls import controls, grid
+from rankprobe.plots.of_run import RunPlots
+from rankprobe.plots.over_training import scores, spectra_over_steps
 from rankprobe.plots.save import save, save_figure
 from rankprobe.plots.spectra import spectra
 from rankprobe.plots.style import LOOKS, style
+from rankprobe.plots.task_rank import taskrank
 from rankprobe.plots.truncation import truncation
 from rankprobe.plots.used import length, used
 
@@ -34,6 +40,7 @@ FIGURES = {
     "controls": controls,
     "used": used,
     "length": length,
+    "taskrank": taskrank,
 }
 """The figures that `rankprobe plot` draws from logged runs; fig1 to fig9 are numbered as in the paper.
 
@@ -52,6 +59,8 @@ __all__ = [
     "LOOKS",
     "OF_ONE_RUN",
     "Group",
+    "InlineFigure",
+    "RunPlots",
     "atlas",
     "calibration",
     "controls",
@@ -65,11 +74,16 @@ __all__ = [
     "fig9",
     "grid",
     "group_runs",
+    "inline",
     "length",
+    "ranks",
     "save",
     "save_figure",
+    "scores",
     "spectra",
+    "spectra_over_steps",
     "style",
+    "taskrank",
     "truncation",
     "used",
 ]

@@ -72,6 +72,25 @@ def fig9(frames: Frames, *, look: str = "screen") -> Figure:
     return attach_run_ids(figure, all_run_ids(groups))
 
 
+def ranks(frames: Frames, *, look: str = "screen") -> Figure:
+    """Numerical and effective rank of P over training, with noise twins: a panel per group of runs.
+
+    It is the lower row of `fig9`.
+
+    Raises:
+        RankprobeError: no run has logged a step.
+    """
+    groups = group_runs(frames)
+    with style(look) as sizes:
+        figure, all_axes = panels(len(groups), sizes)
+        for axes, group in zip(all_axes, groups, strict=True):
+            axes.set_title(group.title)
+            _draw_columns(axes, group, RANKS)
+            axes.set_ylabel("rank of P")
+        _finish(figure, sizes, groups, RANKS)
+    return attach_run_ids(figure, all_run_ids(groups))
+
+
 def _has_diagonal(group: Group) -> bool:
     return not group.band("n_positive").empty
 

@@ -21,26 +21,31 @@ from rankprobe.plots.marks import draw_curve, draw_dots, each_curve, log_axis, s
 from rankprobe.plots.panels import fit_row_labels, panels
 from rankprobe.plots.save import attach_run_ids
 from rankprobe.plots.scores import panel_title, require_runs, runs_by_panel
-from rankprobe.plots.style import BASELINE_LINE, COLOURS, RUN_LINE, TWIN_LINE, style
+from rankprobe.plots.style import BASELINE_LINE, RUN_LINE, TWIN_LINE, style
 from rankprobe.plots.twins import draw_envelope, twin_columns, twin_label, twins_note
 from rankprobe.runs import Frames
 from rankprobe.twins import TWINS
 
 COUNT_LABEL = "positive entries of σ, last step"
 
-VARIANT_STYLES = list(zip(COLOURS.values(), ("o", "s", "^", "D"), strict=True))
+VARIANT_STYLES = [
+    (("#0b3c6f", "#6c96be"), "o"),
+    (("#963800", "#b88863"), "s"),
+    (("#1f1f1f", "#8a949c"), "^"),
+    (("#1b5f47", "#959387"), "D"),
+]
 """((colour of the run, colour of the twin), marker) of the curves in `grid`, repeated after the last."""
 
 SIGN_COLUMNS = ["n_positive", "n_negative", "n_zero"]
 
 DOTS: dict[str, dict[str, str]] = {
     "none": {"label": "true labels", "color": "#0b3c6f", "marker": "o"},
-    "shuffle-labels": {"label": "labels of other rows", "color": "#c2571a", "marker": "s"},
-    "random-labels": {"label": "random labels", "color": "#e8b54a", "marker": "D"},
+    "shuffle-labels": {"label": "labels of other rows", "color": "#ba5113", "marker": "s"},
+    "random-labels": {"label": "random labels", "color": "#b98b1d", "marker": "D"},
 }
 """Label, colour and marker in `controls`, of runs by their setting `control`."""
 
-TWIN_COLOUR, TWIN_MARKERS = "#9a9a9a", dict(zip(TWINS, "^v<>", strict=True))
+TWIN_COLOUR, TWIN_MARKERS = "#929292", dict(zip(TWINS, "^v<>", strict=True))
 """Colour and markers in `controls`, of noise twins by kind."""
 
 LABEL_LETTERS = 36

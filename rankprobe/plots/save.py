@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -10,10 +11,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from rankprobe.plots.style import style
+from rankprobe.plots.svg import svg_text
 from rankprobe.runs import Frames
 from rankprobe.runs.files import write_atomically, write_json
 
-_NO_DATE: dict[str, dict[str, str | None]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+_NO_DATE: dict[str, dict[str, str | None]] = {".pdf": {"CreationDate": None}}
 """Metadata without a date, so that the same runs give the same bytes."""
 
 _RUN_COLUMNS = ["run_id", "status", "seed", "method", "data_label", "model_label", "step", "total_steps"]
@@ -54,8 +56,14 @@ def save(figure: Figure, name: str, frames: Frames, folder: str | Path, look: st
 
 
 def save_figure(figure: Figure, path: Path, look: str = "screen") -> None:
-    """Write a figure to `path` atomically; the ending of `path` gives the format."""
+    """Write a figure to `path` atomically; the ending of `path` gives the format.
+
+    An SVG has a title and a description for readers who do not see it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".svg":
+        write_atomically(path, svg_text(figure, re.sub(r"[^a-z0-9]+", "-", path.stem.lower()), look).encode())
+        return
     content = io.BytesIO()
     with style(look):
         figure.savefig(content, format=path.suffix[1:], metadata=_NO_DATE.get(path.suffix, {}))

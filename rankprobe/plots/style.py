@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import matplotlib as mpl
@@ -17,29 +18,37 @@ TWIN_LINE = {"linestyle": (0, (4, 2)), "linewidth": 1.2}
 """A run is solid; its noise twin is dashed, in a lighter shade of the run's colour."""
 
 COLOURS = {
-    "n_positive": ("#0b3c6f", "#7fa8d1"),
-    "n_negative": ("#c2571a", "#e9b48f"),
-    "P_numerical_rank": ("#1f1f1f", "#9a9a9a"),
-    "P_erank_rv": ("#2a7f62", "#94cdb8"),
+    "n_positive": ("#0b3c6f", "#6c96be"),
+    "n_negative": ("#963800", "#b88863"),
+    "P_numerical_rank": ("#1f1f1f", "#8b93a2"),
+    "P_erank_rv": ("#1b5f47", "#669d89"),
 }
-"""Colours of each quantity: (run, twin). Their lightness differs, so that greyscale print stays readable."""
+"""Colours of each quantity: (run, twin). A twin is lighter, for greyscale print, and 3 : 1 against white."""
 
 METHOD_STYLES: tuple[dict[str, Any], ...] = (
-    {"color": "#1a1a1a", "marker": "h", "linestyle": (0, (8, 1.5))},
-    {"color": "#5b9bd5", "marker": "s", "linestyle": (0, (4, 1.5))},
-    {"color": "#1d6b4f", "marker": "^", "linestyle": (0, (6, 1.5, 1, 1.5))},
-    {"color": "#c2571a", "marker": "D", "linestyle": "-"},
-    {"color": "#0b3c6f", "marker": "o", "linestyle": "-"},
-    {"color": "#c8588f", "marker": "X", "linestyle": (0, (3, 1, 1, 1, 1, 1))},
-    {"color": "#b48fd6", "marker": "P", "linestyle": (0, (2, 1))},
-    {"color": "#e8b54a", "marker": "v", "linestyle": (0, (1, 1))},
+    {"color": "#191a1a", "marker": "h", "linestyle": (0, (8, 1.5))},
+    {"color": "#1f99d9", "marker": "s", "linestyle": (0, (4, 1.5))},
+    {"color": "#2f795c", "marker": "^", "linestyle": (0, (6, 1.5, 1, 1.5))},
+    {"color": "#a23c00", "marker": "D", "linestyle": "-"},
+    {"color": "#103c6f", "marker": "o", "linestyle": "-"},
+    {"color": "#dd6ba2", "marker": "X", "linestyle": (0, (3, 1, 1, 1, 1, 1))},
+    {"color": "#7e5c9f", "marker": "P", "linestyle": (0, (2, 1))},
+    {"color": "#b28817", "marker": "v", "linestyle": (0, (1, 1))},
 )
-"""Styles of methods, in the order of `paper.method_order`. Any two differ in lightness by at least 0.04."""
+"""Styles of methods, in the order of `paper.method_order`.
+
+Any two differ in lightness by at least 0.04, and by ΔE 2000 ≥ 10 to normal vision and with protanopia,
+deuteranopia and tritanopia (simulated as Machado et al. 2009); each is at least 3 : 1 against white
+(`tests/plots/test_colours.py`).
+"""
 
 BASELINE_LINE = {"color": "#555555", "linestyle": (0, (1, 2)), "linewidth": 1}
 
 MAX_WHITE = 0.6
 """Upper bound on the share of white in the colours of a method's curves from the second on."""
+
+MIN_CONTRAST = 3.05
+"""Least contrast of a curve against white: 3 : 1 of WCAG 2.2 (success criterion 1.4.11), with a margin."""
 
 COMMON_SETTINGS: dict[str, Any] = {
     "axes.spines.top": False,
@@ -146,7 +155,29 @@ def method_style(position: int, variant: int = 0) -> dict[str, Any]:
             and have open markers.
     """
     base = METHOD_STYLES[position % len(METHOD_STYLES)]
-    white = MAX_WHITE * (1 - 0.5**variant)
-    red, green, blue = (part + (1 - part) * white for part in to_rgb(base["color"]))
-    colour = to_hex((red, green, blue))
+    white = _most_white(base["color"]) * (1 - 0.5**variant)
+    colour = to_hex(_with_white(base["color"], white))
     return base | {"color": colour, "markerfacecolor": "white" if variant else colour}
+
+
+def contrast(colour: str, ground: str = "#ffffff") -> float:
+    """The contrast ratio of two colours, from 1 to 21. Source: WCAG 2.2, relative luminance."""
+    one, other = sorted((_luminance(to_rgb(colour)), _luminance(to_rgb(ground))))
+    return (other + 0.05) / (one + 0.05)
+
+
+def _luminance(rgb: tuple[float, float, float]) -> float:
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in rgb]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _with_white(colour: str, share: float) -> tuple[float, float, float]:
+    red, green, blue = to_rgb(colour)
+    return red + (1 - red) * share, green + (1 - green) * share, blue + (1 - blue) * share
+
+
+@cache
+def _most_white(colour: str) -> float:
+    """The largest share of white, at most `MAX_WHITE`, with which a colour keeps `MIN_CONTRAST`."""
+    shares = [i / 100 for i in range(int(100 * MAX_WHITE), -1, -1)]
+    return next((w for w in shares if contrast(to_hex(_with_white(colour, w))) >= MIN_CONTRAST), 0.0)

@@ -20,7 +20,7 @@ from rankprobe.runs import Frames, over_seeds, setting_text
 CURVES = {
     ("P", "top"): ("largest of P", "#0b3c6f", "-"),
     ("dP", "top"): ("P0 + largest of ΔP", "#2a7f62", "-"),
-    ("P", "random"): ("random of P", "#9a9a9a", "--"),
+    ("P", "random"): ("random of P", "#929292", "--"),
     ("P", "bottom"): ("smallest of P", "#c2571a", "--"),
 }
 """Label, colour and line of each curve, by the columns `matrix` and `kept` of `Frames.truncation`."""

@@ -20,6 +20,14 @@ from rankprobe.rank.measures import (
     rank_rtol_1e2,
     stable_rank,
 )
+from rankprobe.rank.needed import (
+    CONFIDENCE,
+    KEPT_SHARE,
+    Bound,
+    kept_margin,
+    least_certified_k,
+    lower_bound,
+)
 from rankprobe.rank.neighbors import nearest
 from rankprobe.rank.nulls import (
     QUANTILE,
@@ -39,6 +47,7 @@ from rankprobe.rank.relatedness import (
     shuffled_within_rows,
     subspace_overlaps,
 )
+from rankprobe.rank.reproducible import cv_gain, cv_rank, replicate_edge
 from rankprobe.rank.signflip import FLIPS, edge_of_flips, signflip_edge, signflipped
 from rankprobe.rank.spectra import NotConverged, gram_singular_values, singular_values
 from rankprobe.rank.subspaces import directions, phi, phi_random, principal_angles, similarities
@@ -55,19 +64,24 @@ from rankprobe.rank.truncation import (
 from rankprobe.rank.verdict import Place, Verdict, place, verdict, verdicts
 
 __all__ = [
+    "CONFIDENCE",
     "EDGES",
     "FLIPS",
     "KEEP_CHOICES",
+    "KEPT_SHARE",
     "LOGGED",
     "MEASURES",
     "ORDER_CHOICES",
     "QUANTILE",
     "SHUFFLES",
+    "Bound",
     "NotConverged",
     "Place",
     "RelatedTest",
     "Verdict",
     "bisected_curve",
+    "cv_gain",
+    "cv_rank",
     "directions",
     "edge_of_flips",
     "energy_rank",
@@ -77,9 +91,12 @@ __all__ = [
     "gavish_donoho",
     "gram_singular_values",
     "haar_like",
+    "kept_margin",
     "leading_directions",
+    "least_certified_k",
     "least_sufficient_k",
     "log_spaced_ks",
+    "lower_bound",
     "mean_interval",
     "measure",
     "measure_spectrum",
@@ -98,6 +115,7 @@ __all__ = [
     "principal_angles",
     "rank_rtol_1e2",
     "related_test",
+    "replicate_edge",
     "revived",
     "sensitivities",
     "share_interval",

@@ -2,6 +2,7 @@
 
 readings   every measure of prompt matrices, with its nulls: `analyze`
 findings   sentences about one run, or about runs that differ only in their seed
+compared   the readings of runs next to each null, with verdicts and calibration
 tables     the paper's tables from logged runs; `blocks` makes the rows of one model, `choose` selects runs
 draws      the place of one run among many twins of it
 used       a table of functional ranks
@@ -11,9 +12,17 @@ render     a table as text: terminal, Markdown, LaTeX, CSV
 """
 
 from rankprobe.reports.atlas import Atlas, atlas, atlas_table
-from rankprobe.reports.findings import findings
+from rankprobe.reports.compared import (
+    CALIBRATED,
+    calibrated_method,
+    calibration_text,
+    compared,
+    differences,
+    pooled_verdicts,
+)
+from rankprobe.reports.findings import CAVEAT, findings
 from rankprobe.reports.readings import analyze, read_matrices
-from rankprobe.reports.render import FORMATS, render
+from rankprobe.reports.render import FORMATS, cell_text, render
 from rankprobe.reports.sources import load_sources
 from rankprobe.reports.tables import PAPER_TABLES, SCORES, Table
 from rankprobe.reports.used import used
@@ -21,6 +30,8 @@ from rankprobe.reports.used import used
 TABLES = {**PAPER_TABLES, "used": used}
 
 __all__ = [
+    "CALIBRATED",
+    "CAVEAT",
     "FORMATS",
     "SCORES",
     "TABLES",
@@ -29,8 +40,14 @@ __all__ = [
     "analyze",
     "atlas",
     "atlas_table",
+    "calibrated_method",
+    "calibration_text",
+    "cell_text",
+    "compared",
+    "differences",
     "findings",
     "load_sources",
+    "pooled_verdicts",
     "read_matrices",
     "render",
 ]

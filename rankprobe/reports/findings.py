@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,14 @@ SIGNS = ("positive", "negative", "zero")
 COMPARED = ("n_positive", "P_erank_rv")
 """The readings that have a verdict. The level of 1 % is for both together; see `rank.verdicts`."""
 
+CAVEAT = "Note that"
+"""Start of the sentence about random weights, miniature data and wrong labels."""
+
 Row = dict[str, Any]
 """The readings of one run at its last logged step, by column; or one row of its functional ranks."""
 
 
-def findings(runs: Sequence[Run]) -> list[str]:
+def findings(runs: Sequence[Run], results: Mapping[str, Verdict] | None = None) -> list[str]:
     """Sentences about one run, or about runs that differ only in their seed.
 
     The rules:
@@ -41,13 +44,19 @@ def findings(runs: Sequence[Run]) -> list[str]:
       only if the score exceeds the baseline. Seeds that learned are counted, not averaged with the others.
     - If some seeds lack a number, the sentence says how many seeds have it.
 
+    Args:
+        runs: the runs.
+        results: their verdicts by reading, if other groups share the report (`pooled_verdicts`); None: they
+            are computed for these runs alone.
+
     Raises:
         RankprobeError: a run has not logged a step.
     """
     rows = [run.readings() for run in runs]
     if not rows or not all(rows):
         raise RankprobeError("a run without a logged step has nothing to report")
-    results = verdicts({name: (_values(rows, name), _twin_values(rows, name)) for name in COMPARED})
+    if results is None:
+        results = verdicts({name: (values_of(rows, name), twin_values(rows, name)) for name in COMPARED})
     ranked = {name: places(runs[0], rows[0], name) if len(runs) == 1 else [] for name in COMPARED}
     sentences = (
         _caveats(runs[0].manifest),
@@ -68,7 +77,7 @@ def _caveats(manifest: dict[str, Any]) -> str:
         caveats.append("the task is a miniature of ours, not SuperGLUE")
     if manifest["config"].get("control", "none") != "none":
         caveats.append("the training labels do not belong to the texts")
-    return f"Note that {'; '.join(caveats)}." if caveats else ""
+    return f"{CAVEAT} {'; '.join(caveats)}." if caveats else ""
 
 
 def _positive_entries(rows: Sequence[Row], result: Verdict, ranked: Sequence[str]) -> str:
@@ -252,7 +261,7 @@ def _with_seed_count(values: Sequence[float], rows: Sequence[Any]) -> str:
     return _mean_sd(values) + (f" ({_seed_count(values, rows)})" if len(values) < len(rows) else "")
 
 
-def _values(rows: Sequence[Row], name: str) -> list[float]:
+def values_of(rows: Sequence[Row], name: str) -> list[float]:
     """The values of a column, one per run; NaN where it is missing."""
     return [math.nan if row.get(name) is None else float(row[name]) for row in rows]
 
@@ -262,8 +271,9 @@ def _twin_columns(rows: Sequence[Row], name: str) -> dict[str, str]:
     return twins_of({column for row in rows for column in row}, name)
 
 
-def _twin_values(rows: Sequence[Row], name: str) -> dict[str, list[float]]:
-    return {kind: _values(rows, column) for kind, column in _twin_columns(rows, name).items()}
+def twin_values(rows: Sequence[Row], name: str) -> dict[str, list[float]]:
+    """The values of the reading `name` of each kind of twin; NaN where it is missing."""
+    return {kind: values_of(rows, column) for kind, column in _twin_columns(rows, name).items()}
 
 
 def _mean(values: Any) -> str:

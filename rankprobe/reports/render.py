@@ -49,7 +49,8 @@ def _grid(table: Table, format: str) -> str:
     """The rows as aligned columns, with a heading above each group of rows."""
     columns = table.frame.drop(columns=list(table.heading))
     escape = ESCAPE[format]
-    cells = [[escape(_cell(value)) for value in row] for row in columns.astype(object).to_numpy().tolist()]
+    values = columns.astype(object).to_numpy().tolist()
+    cells = [[escape(cell_text(value)) for value in row] for row in values]
     headers = [escape(name) for name in columns]
     if format == "terminal":
         headers = [name.replace(" ", "\n") for name in headers]
@@ -84,7 +85,8 @@ def _headings(table: Table, format: str, n_columns: int) -> dict[int, list[str]]
     return headings
 
 
-def _cell(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """A cell as text, not escaped: two decimals, `-` for a missing value."""
     if value is None or value is pd.NA or value != value:
         return "-"
     if isinstance(value, Integral):

@@ -13,7 +13,9 @@ from rankprobe.paper import TASKS as PAPER_TASKS
 from rankprobe.reports.blocks import DATA_NAMES, Block, TableSpec
 from rankprobe.reports.choose import select_runs
 from rankprobe.runs import HALF, Frames, is_half, reported, reported_baseline, shared_settings
+from rankprobe.runs.html import frame_html
 from rankprobe.tasks import TASKS
+from rankprobe.text import html
 
 Where = Mapping[str, Sequence[str]]
 
@@ -49,6 +51,11 @@ class Table:
     frame: pd.DataFrame
     notes: list[str]
     heading: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """For notebooks: caption, rows and notes."""
+        notes = "".join(f"<li>{html(note)}</li>" for note in self.notes)
+        return f"<p>{html(self.caption)}</p>{frame_html(self.frame)}" + (f"<ul>{notes}</ul>" if notes else "")
 
 
 def table1(frames: Frames, score: str = "last", where: Where | None = None) -> Table:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,8 +19,12 @@ from rankprobe.lfs import check_lfs
 from rankprobe.runs.checksums import checked_metadata, read_checked_json, write_checked_json
 from rankprobe.runs.contract import Manifest, current_name, truncation_tables, upgraded, with_current_names
 from rankprobe.runs.files import temporary
+from rankprobe.runs.html import run_html
 from rankprobe.runs.lock import is_being_written, writing
 from rankprobe.runs.logs import last_row, read_log, read_parquet
+
+if TYPE_CHECKING:
+    import rankprobe
 
 MANIFEST = "manifest.json"
 PROMPT = "prompt.safetensors"
@@ -158,6 +162,23 @@ class Run:
         except (OSError, SafetensorError, ValueError) as error:
             check_lfs(self.path / PROMPT)
             raise RankprobeError(f"{self.path / PROMPT} cannot be read ({error})") from None
+
+    @property
+    def plot(self) -> rankprobe.plots.RunPlots:
+        """The figures of the run, such as `run.plot.emergence()`; see `rankprobe.plots.RunPlots`."""
+        import rankprobe  # its names are loaded on first use, so this room does not import the figures
+
+        return rankprobe.plots.RunPlots(self)
+
+    def report(self, output: str | Path = "report.html", **options: Any) -> Path:
+        """Write a report of this run as one HTML file; see `rankprobe.report` for options and errors."""
+        import rankprobe
+
+        return rankprobe.report(self, output, **options)
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks: what the run is of, its status, scores and readings."""
+        return run_html(self)
 
     def prompt(self, which: str = "final") -> Float[np.ndarray, "n d"]:
         """Return a soft prompt of the run: `final`, `best` (at the step with the best dev score) or `P0`.

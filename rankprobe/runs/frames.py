@@ -15,6 +15,7 @@ from jaxtyping import Int
 
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.runs.folder import LOGS, Run, list_runs
+from rankprobe.runs.html import frames_html
 from rankprobe.runs.scores import baseline_from_log
 
 SUMMARY = (
@@ -59,6 +60,10 @@ class Frames:
     truncation: pd.DataFrame
     settings: list[str]
 
+    def _repr_html_(self) -> str:
+        """For notebooks: the number of rows of each frame, and the first runs."""
+        return frames_html(self)
+
 
 def load_runs(runs_dir: str | Path = "runs", only: Sequence[str] | None = None) -> Frames:
     """Read all runs in `runs_dir`, finished or not. A damaged run or log is left out with a warning.
@@ -70,14 +75,19 @@ def load_runs(runs_dir: str | Path = "runs", only: Sequence[str] | None = None) 
     Raises:
         RankprobeError: `runs_dir` does not exist, or does not contain a run of `only`.
     """
-    loaded = _load(runs_dir, only)
-    runs = pd.DataFrame([run.summary for run in loaded])
+    return frames_of(_selected(runs_dir, only))
+
+
+def frames_of(runs: Sequence[Run]) -> Frames:
+    """Read these runs, finished or not, as `load_runs` does. A damaged run is left out with a warning."""
+    loaded = _load(runs)
+    table = pd.DataFrame([run.summary for run in loaded])
     settings = list(dict.fromkeys(name for run in loaded for name in run.config))
-    config = runs.reindex(columns=settings)
+    config = table.reindex(columns=settings)
     reserved = {"run_id", *settings} - SETTINGS_IN_LOGS
-    logs = {name: _joined([_log(run.run, name, reserved) for run in loaded], runs, config) for name in LOGS}
-    logs["truncation"] = _joined([_truncation(run.run) for run in loaded], runs, config)
-    return Frames(runs=runs, **logs, settings=settings)
+    logs = {name: _joined([_log(run.run, name, reserved) for run in loaded], table, config) for name in LOGS}
+    logs["truncation"] = _joined([_truncation(run.run) for run in loaded], table, config)
+    return Frames(runs=table, **logs, settings=settings)
 
 
 def list_frame(runs_dir: str | Path = "runs") -> pd.DataFrame:
@@ -87,7 +97,7 @@ def list_frame(runs_dir: str | Path = "runs") -> pd.DataFrame:
 
 def list_rows(runs_dir: str | Path = "runs") -> list[dict[str, Any]]:
     """Return the rows of `list_frame` with the types of the manifests: integers and None stay as they are."""
-    return [run.summary for run in _load(runs_dir, None)]
+    return [run.summary for run in _load(_selected(runs_dir, None))]
 
 
 @dataclass(frozen=True)
@@ -99,15 +109,20 @@ class _LoadedRun:
     summary: dict[str, Any]
 
 
-def _load(runs_dir: str | Path, only: Sequence[str] | None) -> list[_LoadedRun]:
+def _selected(runs_dir: str | Path, only: Sequence[str] | None) -> list[Run]:
+    """The runs in a folder, or those with the ids `only`."""
     if not Path(runs_dir).is_dir():
         raise RankprobeError(f"no folder '{runs_dir}' with runs; train one first: rankprobe probe")
     runs = list_runs(runs_dir)
-    if only is not None:
-        missing = sorted(set(only) - {run.id for run in runs})
-        if missing:
-            raise unknown("run", missing[0], [run.id for run in runs])
-        runs = [run for run in runs if run.id in only]
+    if only is None:
+        return runs
+    missing = sorted(set(only) - {run.id for run in runs})
+    if missing:
+        raise unknown("run", missing[0], [run.id for run in runs])
+    return [run for run in runs if run.id in only]
+
+
+def _load(runs: Sequence[Run]) -> list[_LoadedRun]:
     loaded = []
     for run in runs:
         try:

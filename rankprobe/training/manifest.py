@@ -41,6 +41,7 @@ def new_manifest(config: RunConfig, session: Session, optimization: Optimization
     backbone, train, validation = session.backbone, session.train, session.eval_set.data
     n, d = config.method.prompt_length, backbone.d_model
     rows = training_rows(train.examples, config, config.seed)
+    trains_on_all = config.shots is None and config.train_half == "all"
     return {
         "format": FORMAT,
         "status": "running",
@@ -65,7 +66,7 @@ def new_manifest(config: RunConfig, session: Session, optimization: Optimization
             "fingerprint": session.data_fingerprint,
             "tokens_fingerprint": session.tokens_fingerprint,
             "n_train": len(rows),
-            "train_rows": None if config.shots is None else [train.rows[row] for row in rows],
+            "train_rows": None if trains_on_all else [train.rows[row] for row in rows],
             "n_validation": len(validation),
             "n_shortened": train.n_shortened + validation.n_shortened,
             "n_cut": train.n_cut + validation.n_cut,

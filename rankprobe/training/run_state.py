@@ -38,7 +38,7 @@ def new_optimization(config: RunConfig, session: Session) -> Optimization:
     backbone = session.backbone
     labels = session.task.answer_set(session.eval_set.targets)
     sources = init_sources(config.method, backbone, labels)
-    method = build(config.method, sources, torch_generator(config.seed, "init"))
+    method = build(config.method, sources, torch_generator(config.start_seed, "init"))
     return Optimization(method.to(backbone.device), backbone.model, config, session.schedule_steps)
 
 

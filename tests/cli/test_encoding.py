@@ -47,6 +47,7 @@ COMMANDS = [
     ["runs"],
     ["analyze", "σ-run"],
     ["table", "table2"],
+    ["report", "σ-run"],
     ["neighbors", "σ-run"],
     ["eval", "σ-run"],
     [

@@ -25,7 +25,7 @@ def test_defaults_are_the_papers_protocol():
     assert config.section(TrainingConfig) == {
         "learning_rate": 0.3, "weight_decay": 1e-5, "batch_size": 16, "epochs": 100, "steps": None,
         "warmup_ratio": 0.1, "clip_norm": 1.0, "batching": "length", "batch_order": "shared",
-        "stop_after": None, "patience": None,
+        "stop_after": None, "patience": None, "init_seed": None,
     }  # fmt: skip
     assert (config.max_source_length, config.targets, config.seed) == (256, "digits", 42)
     assert not config.dropout
@@ -135,7 +135,7 @@ def test_a_manifest_without_a_setting_means_what_was_done_before_there_was_one(m
 
     before, since = (
         {"seed": 1, "steps": 3, "method": "dpt"},
-        {"stop_after": None, "patience": None, "twin_draws": 1},
+        {"stop_after": None, "patience": None, "twin_draws": 1, "init_seed": None, "train_half": "all"},
     )
     assert read(**before) == {
         **before, **since, "batch_order": "own", "label_smoothing": 0.0, "dropout_rate": 0.5
@@ -158,7 +158,7 @@ def test_manifests_of_earlier_formats_are_read_in_the_words_of_this_one(format):
     assert found["config"] == {
         "seed": 1, "task": "cb", "template": "authors", "scoring": "rank", "method": "vanilla",
         "init_vocab_size": 12, "warmup_ratio": 0.2, "batch_order": "own", "stop_after": None, "patience": None,
-        "twin_draws": 1,
+        "twin_draws": 1, "init_seed": None, "train_half": "all",
     }  # fmt: skip
     assert found["progress"] == {"baseline": 41.0, "report_baseline": 40.0}
     assert upgraded(found) == found

@@ -449,6 +449,7 @@ def _runs(here: Path) -> None:
         "cutkind": {
             "truncation.json": '{"functional_rank": [{"matrix": "P", "functional_rank": 1, "order": 3}]}'
         },
+        "needed": {"taskrank.json": "{}"},
         "lost": {"manifest.json": changed(status="interrupted"), "evals.parquet": None},
         "changed": {
             "manifest.json": changed(status="interrupted"),

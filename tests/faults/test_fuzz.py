@@ -26,6 +26,7 @@ from rankprobe.cli.options import build_config
 from rankprobe.errors import RankprobeError
 from rankprobe.reports import findings
 from rankprobe.runs import Run, load_runs, read_prompts
+from rankprobe.runs.task_rank import read_task_rank
 from rankprobe.sweeps import configs_of, load_spec
 from rankprobe.tasks import TASKS, load_split, load_task
 
@@ -75,6 +76,16 @@ TRUNCATION = {
     "functional_rank": [CUT | {"functional_rank": 2.0} | LEAST | {"defined": 1.0, "resampled": [2.0, None]}],
     "profile": [CUT | {"share": 0.5, "k": 2.0} | LEAST],
 }
+NEEDED = {
+    "model": "tiny", "data": "CB", "metric": "accuracy", "seeds": [1], "n_rows": 28, "n_units": 28, "max_k": 8,
+    "share": 0.95, "confidence": 0.95, "baseline": 50.0, "vanilla": 90.0, "gain": 40.0, "gain_lower": 30.0,
+    "needed_rank": 2,
+    "functional": [{"seed": 1, "run_id": "right", "functional_rank": 3.0, "low": None, "high": 4.0}],
+    "decisions": [{"k": 2, "score": 90.0, "margin": 2.0, "lower": 0.5, "certified": True, "tries": 1, "reached": 1,
+                   "rate_low": 0.025, "rate_high": 1.0}],
+    "tries": [{"k": 2, "kind": "healed", "seed": 1, "learning_rate": 0.1, "start": None, "run_id": "x",
+               "selection": 90.0, "report": None, "reached": True, "chosen": True}],
+}  # fmt: skip
 CLASSES = ClassLabel(names=list(TASKS["cb"].labels))
 
 
@@ -156,6 +167,11 @@ READERS = {
         lambda folder: (load_runs(folder / "run"), findings([Run(folder / "run/right")] * 2)),
         "run/right/truncation.json",
         json.dumps(TRUNCATION).encode(),
+    ),
+    "needed": Reader(
+        lambda folder: read_task_rank(Run(folder / "run/right")),
+        "run/right/taskrank.json",
+        json.dumps(NEEDED).encode(),
     ),
 }
 

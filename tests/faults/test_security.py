@@ -417,6 +417,7 @@ def test_hostile_names_in_a_manifest_are_text(copied, here, canary, capfd):
         ["export", "one", "drawn/adapter"],
         ["table", "table2", "--format", "latex"],
         ["table", "table1"],
+        ["report", "one", "--output", "drawn/report.html"],
         ["resume", "one"],
     ):
         with pytest.raises(SystemExit):
@@ -444,7 +445,11 @@ def test_a_hostile_plan_is_shown_and_not_followed(copied, here, canary, capfd):
     assert f"runs are missing; train them with: touch {canary}" in capfd.readouterr().err
     assert not stop.value.code
     assert {path.name for path in (here / "drawn").iterdir()} >= {"fig3.png", "fig3.json"}
-    for command in (["table", "table1"], ["plot", "../../out"]):
+    for command in (
+        ["table", "table1"],
+        ["plot", "../../out"],
+        ["report", "runs", "--output", "drawn/r.html"],
+    ):
         with pytest.raises(SystemExit):
             main(command)
     assert not canary.exists()

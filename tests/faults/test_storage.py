@@ -78,12 +78,13 @@ def test_a_disk_that_fills_up_loses_nothing(disk, capsys, undisturbed, kilobytes
     assert_equal_runs(rp.find_run("run", disk / "runs"), undisturbed)
 
 
-@pytest.mark.parametrize("name", ["plot", "table", "export"])
+@pytest.mark.parametrize("name", ["plot", "table", "export", "report"])
 def test_a_full_disk_leaves_no_partial_result(disk, capsys, undisturbed, name):
     output, runs_dir = disk / "out", str(undisturbed.path.parent)
     command = {
         "plot": ["plot", "fig3", "--output", str(output), "--runs-dir", runs_dir],
         "table": ["table", "table2", "--output", str(output / "t.md"), "--runs-dir", runs_dir],
+        "report": ["report", "run", "--output", str(output / "r.html"), "--runs-dir", runs_dir],
         "export": ["export", "run", str(output / "p.npy"), "--to", "npy", "--runs-dir", runs_dir],
     }[name]
     output.mkdir()
@@ -225,6 +226,7 @@ def test_every_command_accepts_paths_with_spaces_and_unicode(tmp_path, capsys, u
         ["plot", "fig3", "--output", str(out)],
         ["table", "table2", "--output", str(out / "tä.md")],
         ["analyze", "run"],
+        ["report", "run", "--output", str(out / "bericht ü.html")],
         ["truncate", "run", "--k", "2"],
         ["neighbors", "run"],
         ["eval", "run"],

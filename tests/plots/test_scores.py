@@ -8,6 +8,7 @@ from fake_runs import frames, grid, legend, lines, run
 from rankprobe.errors import RankprobeError
 from rankprobe.paper import paper_scores
 from rankprobe.plots import ALIASES, FIGURES, fig1, fig4, fig5, fig6, fig7, fig8
+from rankprobe.plots.style import method_style
 
 SEEDS = [1, 2, 3]
 THREE = ["vanilla", "residual", "dpt"]
@@ -137,8 +138,8 @@ def test_fig5_shows_the_papers_numbers():
         line for line in axes.get_lines() if line.get_label() == "paper, Table 1" and line.get_marker() != "*"
     ]
     assert {(line.get_color(), line.get_ydata()[0]) for line in across} == {
-        ("#5b9bd5", printed("T5-Large", "vanilla", "rte")),
-        ("#1d6b4f", printed("T5-Large", "residual", "rte")),
+        (method_style(1)["color"], printed("T5-Large", "vanilla", "rte")),
+        (method_style(2)["color"], printed("T5-Large", "residual", "rte")),
     }
 
 
@@ -191,7 +192,7 @@ def test_different_settings_are_separate_named_curves():
         ["dpt, learning_rate = 0.01", "dpt, learning_rate = 0.3", "baseline"],
     )
     marks = [line.get_markerfacecolor() for line in figure.axes[0].get_lines()[:2]]
-    assert marks == ["#c2571a", "white"]
+    assert marks == [method_style(3)["color"], "white"]
 
 
 @pytest.mark.parametrize(

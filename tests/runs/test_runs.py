@@ -37,6 +37,8 @@ MANIFEST = {
         "stop_after": None,
         "patience": None,
         "twin_draws": 1,
+        "init_seed": None,
+        "train_half": "all",
     },
     "data": {"label": "miniature CB", "source": "bundled", "n_train": 250, "n_validation": 56},
     "backbone": {"label": "random:tiny (random weights)", "random_weights": True},

@@ -1,0 +1,106 @@
+"""The outcome of `rankprobe taskrank` in a run folder: a file of plain data."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from rankprobe.errors import RankprobeError
+from rankprobe.runs.checksums import read_checked_json, write_checked_json
+from rankprobe.runs.contract import check_unicode
+from rankprobe.runs.folder import Run
+from rankprobe.settings import Settings
+
+TASK_RANK = "taskrank.json"
+
+KINDS = ("cut", "healed", "scratch")
+"""Prompts of rank k: a trained prompt cut to k, the same trained on, and DPT from random factors."""
+
+
+class TryRow(Settings, extra="ignore"):
+    """A prompt of rank k that was tried; scores are in percent, None if its training failed."""
+
+    k: int = Field(ge=1, lt=2**31)
+    kind: Literal["cut", "healed", "scratch"]
+    seed: int
+    learning_rate: float | None
+    start: int | None
+    run_id: str | None
+    selection: float | None
+    report: float | None
+    reached: bool
+    chosen: bool
+
+
+class DecisionRow(Settings, extra="ignore"):
+    """The decision at one k; margins are in percent points."""
+
+    k: int = Field(ge=1, lt=2**31)
+    score: float
+    margin: float
+    lower: float
+    certified: bool
+    tries: int
+    reached: int
+    rate_low: float
+    rate_high: float
+
+
+class FunctionalRow(Settings, extra="ignore"):
+    """The functional rank of the vanilla prompt of one seed, as in its truncation file."""
+
+    seed: int
+    run_id: str
+    functional_rank: float | None
+    low: float | None
+    high: float | None
+
+
+class TaskRankFile(Settings, extra="ignore"):
+    """What `studies.task_rank.TaskRank` holds."""
+
+    model: str
+    data: str
+    metric: str
+    seeds: tuple[int, ...] = Field(min_length=1)
+    n_rows: int
+    n_units: int
+    max_k: int = Field(ge=1, lt=2**31)
+    share: float
+    confidence: float
+    baseline: float
+    vanilla: float
+    gain: float
+    gain_lower: float
+    needed_rank: int = Field(ge=1, lt=2**31)
+    functional: tuple[FunctionalRow, ...] = ()
+    decisions: tuple[DecisionRow, ...]
+    tries: tuple[TryRow, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_unicode(cls, values: Any) -> Any:
+        return check_unicode(values)
+
+
+def save_task_rank(run: Run, outcome: TaskRankFile) -> None:
+    """Write an outcome into a run folder; an earlier one is replaced."""
+    write_checked_json(run.path / TASK_RANK, json.loads(outcome.model_dump_json()))
+
+
+def read_task_rank(run: Run) -> TaskRankFile | None:
+    """The outcome in a run folder, or None if there is none.
+
+    Raises:
+        RankprobeError: the file is damaged.
+    """
+    path = run.path / TASK_RANK
+    if not path.exists():
+        return None
+    try:
+        return TaskRankFile.parse(read_checked_json(path))
+    except RankprobeError as error:
+        name = "" if str(path) in str(error) else f"{path}: "
+        raise RankprobeError(f"{name}{error}; run rankprobe taskrank again") from None

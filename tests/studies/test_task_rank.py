@@ -1,0 +1,211 @@
+"""The needed rank of a task: choice, decision, search, refusal, and runs that are trained once."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import QUICK, quick
+
+import rankprobe as rp
+from rankprobe.errors import RankprobeError, RunFailed
+from rankprobe.runs.task_rank import TASK_RANK, read_task_rank
+from rankprobe.studies import needed_search
+from rankprobe.studies import task_rank as room
+from rankprobe.studies.needed_search import Reference, Try, checked_gain, decide, search
+
+ROWS, SEEDS = 250, (1, 2, 3)
+
+
+def rows(rate: float, seed: int = 0) -> np.ndarray:
+    """Scores of rows, right on a share of them; rows that are hard for one are hard for all."""
+    hard = np.random.default_rng(0).random(ROWS)
+    flipped = np.random.default_rng(seed).random(ROWS) < 0.004
+    return ((hard < rate) ^ flipped).astype(float)
+
+
+@pytest.fixture
+def reference():
+    """Vanilla prompts that are right on 97 % of the rows; the baseline is right on half of them."""
+    return Reference(SEEDS, np.stack([rows(0.97, s) for s in SEEDS]), (np.arange(ROWS) % 2).astype(float))
+
+
+def planted(truth: int, missing: float = 0.2):
+    """Tries whose scores are those of vanilla from rank `truth` on; the first one is bad and looks bad."""
+
+    def tries_of(k: int) -> list[Try]:
+        rate = 0.97 if k >= truth else 0.97 - missing
+        return [
+            each
+            for s in SEEDS
+            for each in (
+                Try(k, "cut", s, 0.5, rows(0.5, s)),
+                Try(k, "healed", s, rate, rows(rate, s + 10), learning_rate=0.1),
+            )
+        ]
+
+    return tries_of
+
+
+@pytest.mark.parametrize("truth", [1, 2, 5, 10, 20])
+def test_a_planted_rank_is_found(reference, truth):
+    found = search(planted(truth), reference, max_k=100)
+    assert found.needed_rank == truth
+    assert [row.k for row in found.decisions] == sorted(row.k for row in found.decisions)
+    for row in found.decisions:
+        assert row.certified == (row.k >= truth)
+        assert row.tries == 6
+        assert row.reached == (3 if row.k >= truth else 0)
+        assert row.rate_low <= row.reached / 6 <= row.rate_high
+    assert all(row.chosen == (row.kind == "healed") for row in found.tries)
+
+
+def test_a_small_loss_of_the_gain_is_not_certified(reference):
+    """A tenth of the gain is missing below the truth: twice what the level allows."""
+    assert search(planted(7, missing=0.05), reference, max_k=100).needed_rank == 7
+
+
+def test_where_nothing_is_enough_the_prompt_itself_is_the_bound(reference):
+    found = search(planted(1000), reference, max_k=30)
+    assert found.needed_rank == 30
+    assert not any(row.certified for row in found.decisions)
+
+
+def test_the_choice_does_not_see_the_report_half(reference):
+    """The try that is best on the selection half counts, also where another is better on the report half."""
+    good, bad = rows(0.97, 20), rows(0.6, 21)
+    tries = [each for s in SEEDS for each in (Try(4, "cut", s, 0.8, good), Try(4, "scratch", s, 0.9, bad))]
+    row, tried = decide(4, tries, reference)
+    assert not row.certified
+    assert [one.kind for one in tried if one.chosen] == ["scratch"] * 3
+    assert row.reached == 3
+
+
+def test_of_equal_tries_the_first_is_chosen(reference):
+    tries = [Try(4, kind, s, 0.9, rows(0.97, s)) for s in SEEDS for kind in ("cut", "healed")]
+    assert [one.kind for one in decide(4, tries, reference)[1] if one.chosen] == ["cut"] * 3
+
+
+def test_a_failed_try_is_never_chosen_and_reaches_nothing(reference):
+    tries = [
+        each
+        for s in SEEDS
+        for each in (Try(4, "scratch", s, np.nan, rows(0.97, s)), Try(4, "cut", s, 0.0, rows(0.5, s)))
+    ]
+    row, tried = decide(4, tries, reference)
+    assert row.reached == 0
+    assert {one.kind for one in tried if one.chosen} == {"cut"}
+    assert [one.report is None for one in tried if one.kind == "scratch"] == [True] * 3
+
+
+def test_questions_not_rows_are_counted(reference):
+    """Copies of the same rows do not certify more."""
+    few = Reference(
+        SEEDS, np.repeat(reference.vanilla[:, :50], 5, axis=1), np.repeat(reference.baseline[:50], 5)
+    )
+    grouped = replace(few, groups=[row // 5 for row in range(ROWS)])
+    tries = [Try(2, "cut", s, 1.0, own) for s, own in zip(SEEDS, few.vanilla, strict=True)]
+    assert decide(2, tries, few)[0].certified
+    assert not decide(2, tries, grouped)[0].certified
+
+
+def test_vanilla_without_a_gain_is_refused(reference):
+    with pytest.raises(RankprobeError) as refused:
+        checked_gain(replace(reference, vanilla=np.stack([rows(0.52, s) for s in SEEDS])))
+    assert "vanilla does not gain over the baseline (" in str(refused.value)
+    assert "250 rows, 3 seeds" in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+    assert checked_gain(reference).mean == pytest.approx(0.47, abs=0.02)
+
+
+SETTINGS = {**QUICK, "task": "cb", "prompt_length": 4, "steps": 1}
+
+
+@pytest.fixture
+def by_rank(monkeypatch):
+    """Prompts of at least the given rank are right on all rows, others give one label; nothing is decoded."""
+
+    def install(least: int) -> None:
+        def answers(eval_set, backbone, prompts, batch_size):
+            task, examples = eval_set.task, eval_set.data.examples
+            right = [task.target(example, eval_set.targets) for example in examples]
+            wrong = right[:1] * len(right)
+            ranks = [np.linalg.matrix_rank(P.astype(float), rtol=1e-5) for P in prompts]
+            return [right if rank >= least else wrong for rank in ranks]
+
+        monkeypatch.setattr(room, "answers", answers)
+        # The 28 report rows of CB are too few for the level; here they count as 20 times as many.
+        bound = needed_search.lower_bound
+        many = lambda x, groups: bound(np.tile(x, (1, 20)), groups)  # noqa: E731
+        monkeypatch.setattr(needed_search, "lower_bound", many)
+        few = functools.partial(room.truncate, ks=[1])
+        monkeypatch.setattr(room, "truncate", few)
+
+    return install
+
+
+def test_runs_are_trained_once_and_the_outcome_is_plain_data(tmp_path, by_rank):
+    by_rank(2)
+    steps = []
+    ask = {"seeds": [1, 2], "restarts": 1, "rates": [0.1], "runs_dir": tmp_path, "hooks": [steps.append]}
+    first = rp.taskrank(**ask, **SETTINGS)
+    assert first.needed_rank == 2
+    assert [row.k for row in first.decisions] == [1, 2]
+    runs = rp.load_runs(tmp_path).runs
+    assert set(runs["report_split"]) == {"half"}
+    assert len(runs) == 2 + 2 * (2 + 2)
+    assert {row.run_id for row in first.tries} == {None, *runs.loc[runs["method"] == "dpt", "run_id"]}
+    healed = runs[(runs["method"] == "dpt") & (runs["init"] == "saved")]
+    assert sorted(healed["bottleneck"]) == [1, 1, 2, 2]
+    for row in healed.to_dict("records"):
+        cut = rp.rank.truncated(rp.read_prompts(row["init_from"])["final"], [int(row["bottleneck"])], "top")[
+            0
+        ]
+        np.testing.assert_allclose(rp.Run(tmp_path / row["run_id"]).prompt("P0"), cut, atol=1e-5)
+    trained = len(steps)
+    assert trained > 0
+    assert rp.taskrank(**ask, **SETTINGS) == first
+    assert len(steps) == trained
+    (place,) = tmp_path.glob(f"*/{TASK_RANK}")
+    assert read_task_rank(rp.Run(place.parent)) == first
+    assert json.loads(place.read_text())["needed_rank"] == 2
+
+
+def test_a_probe_run_is_cut_and_healed_for_its_seed(tmp_path, by_rank):
+    by_rank(2)
+    probe = rp.train(quick(**SETTINGS | {"seed": 5}), runs_dir=tmp_path)
+    out = rp.taskrank(probe, seeds=[5], restarts=1, rates=[0.1], runs_dir=tmp_path)
+    assert [row.kind for row in out.tries if row.k == 2] == ["cut", "cut", "healed", "healed", "scratch"]
+    assert (probe.path / TASK_RANK).exists()
+    assert out.needed_rank == 2
+
+
+def test_a_vanilla_run_is_its_own_reference_and_a_try_that_fails_is_a_try(tmp_path, by_rank, monkeypatch):
+    by_rank(1)
+    whole = room.train_cohort
+
+    def failing(configs, **given):
+        runs = whole([config for config in configs if config.learning_rate != 0.7], **given)
+        if len(runs) < len(configs):
+            raise RunFailed("the loss is nan")
+        return runs
+
+    monkeypatch.setattr(room, "train_cohort", failing)
+    own = rp.train(quick(**SETTINGS | {"seed": 5, "method": "vanilla"}), runs_dir=tmp_path, name="mine")
+    out = rp.taskrank(own, seeds=[5], restarts=1, rates=[0.1, 0.7], runs_dir=tmp_path)
+    assert out.needed_rank == 1
+    assert [path.name for path in tmp_path.glob("*vanilla*")] == []
+    assert {row.run_id for row in out.functional} == {"mine"}
+    assert [row.report is None for row in out.tries if row.learning_rate == 0.7] == [True] * 4
+    with pytest.raises(RunFailed, match="the loss is nan"):
+        rp.taskrank(own, seeds=[5], restarts=1, rates=[0.7], runs_dir=tmp_path)
+
+
+def test_wrong_labels_are_refused(tmp_path, by_rank):
+    by_rank(1000)
+    with pytest.raises(RankprobeError, match="vanilla does not gain over the baseline"):
+        rp.taskrank(seeds=[1, 2], runs_dir=tmp_path, **SETTINGS | {"control": "shuffle-labels"})
+    assert len(list(tmp_path.glob("cb-vanilla-*"))) == len(list(tmp_path.iterdir())) == 2
