@@ -96,6 +96,7 @@ def test_every_flag_in_the_readme_exists(capsys, monkeypatch):
     "page",
     [
         "README.md",
+        "CHANGELOG.md",
         "CONTRIBUTING.md",
         "figures/README.md",
         "benchmarks/README.md",
