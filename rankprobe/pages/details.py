@@ -29,6 +29,9 @@ from rankprobe.reports import (
     findings,
 )
 from rankprobe.runs import PROMPT, Run, frames_of, setting_text
+from rankprobe.runs.replication import read_replication
+from rankprobe.runs.task_rank import read_task_rank
+from rankprobe.studies.grid import known_ranges, least_agreement
 
 WORDS = 5
 """Nearest words per prompt token."""
@@ -215,7 +218,65 @@ def _used(runs: Sequence[Run]) -> Table | None:
     return Table(caption, pd.DataFrame(rows), []) if rows else None
 
 
-RANKS: dict[str, Callable[[Sequence[Run]], Table | None]] = {"The rank that is used": _used}
+def _reproducible(runs: Sequence[Run]) -> Table | None:
+    """The reproducible rank of each seed that has replicates, by kind of pairs."""
+    rows, least = [], least_agreement(known_ranges())
+    for run in runs:
+        outcome = read_replication(run)
+        for kind in outcome.kinds if outcome else ():
+            rows.append(
+                {
+                    "seed": run.manifest["config"]["seed"],
+                    "pairs": kind.kind,
+                    "reproducible rank": round(kind.cv_rank, 1),
+                    "from": round(kind.low, 1),
+                    "to": round(kind.high, 1),
+                    "agreement": round(kind.agreement, 2),
+                    "calibration": "inside" if kind.agreement >= least else "outside",
+                    "number of pairs": kind.pairs,
+                }
+            )
+    caption = (
+        "The reproducible rank of ΔP (cv_rank): the number of directions of one training that best predict "
+        "another, with its 95 % interval over pairs. A reproducible direction can still be drift: compare "
+        f"with shuffled labels. The reading is inside its calibration from an agreement of {least:.2f} on."
+    )
+    return Table(caption, pd.DataFrame(rows), []) if rows else None
+
+
+def _needed(runs: Sequence[Run]) -> Table | None:
+    """The needed rank, with the decision at each k that was tried."""
+    for run in runs:
+        outcome = read_task_rank(run)
+        if outcome is None:
+            continue
+        rows = [
+            {
+                "k": decision.k,
+                "certified": "yes" if decision.certified else "no",
+                "score": round(decision.score, 1),
+                "margin": round(decision.margin, 1),
+                "lower bound": round(decision.lower, 1),
+                "tries": decision.tries,
+                "reached the level": decision.reached,
+            }
+            for decision in sorted(outcome.decisions, key=lambda each: each.k)
+        ]
+        caption = (
+            f"The task needs at most rank {outcome.needed_rank} (certified on {outcome.n_rows} rows and "
+            f"{len(outcome.seeds)} seeds; vanilla {outcome.vanilla:.1f}, baseline {outcome.baseline:.1f}). "
+            "A k is certified where the lower bound of the margin over 95 % of the gain is above 0. That a "
+            "smaller k was not found is no proof that there is none."
+        )
+        return Table(caption, pd.DataFrame(rows), [])
+    return None
+
+
+RANKS: dict[str, Callable[[Sequence[Run]], Table | None]] = {
+    "The rank that is used": _used,
+    "The rank that is reproducible": _reproducible,
+    "The rank that the task needs": _needed,
+}
 """Heading and table of each rank that a command measures after training; a new one is a line here."""
 
 

@@ -16,6 +16,7 @@ from rankprobe.config import RunConfig
 from rankprobe.config.folders import config_of
 from rankprobe.errors import RankprobeError
 from rankprobe.runs import Run
+from rankprobe.runs.replication import ReplicationFile, save_replication
 from rankprobe.runs.step_record import Hook
 from rankprobe.training.api import train_cohort
 
@@ -65,6 +66,7 @@ def replicate(run: Run, *, pairs: int = 3, disjoint: bool = False, hooks: Sequen
 
     Replicates have the settings of the run, without twins. They are ordinary run folders in the folder
     `replicates` of the run, trained in two cohorts. Finished replicates are kept, and stopped ones continue.
+    The outcome is also written to `replication.json` in the run folder.
 
     Args:
         run: a finished run with a prompt.
@@ -100,7 +102,9 @@ def replicate(run: Run, *, pairs: int = 3, disjoint: bool = False, hooks: Sequen
     )
     own, null = (table.loc[table["kind"] == kind, "cv_rank"].tolist() for kind in (SAME, SHUFFLED))
     words = rank.verdict(own, {SHUFFLED: null}).words.replace("seeds", "pairs")
-    return Replication(table, summary_of(table, min(run.prompt().shape)), words, [*true, *shuffled])
+    outcome = Replication(table, summary_of(table, min(run.prompt().shape)), words, [*true, *shuffled])
+    save_replication(run, _plain(outcome, disjoint))
+    return outcome
 
 
 def check_run(run: Run, pairs: int) -> None:
@@ -167,6 +171,25 @@ def summary_of(pairs: pd.DataFrame, most: int) -> pd.DataFrame:
             limits = {"low": max(0.0, mean - half), "high": min(float(most), mean + half)}
             rows.append({"kind": kind, "reading": reading, "pairs": len(values), "mean": mean} | limits)
     return pd.DataFrame(rows)
+
+
+def _plain(found: Replication, disjoint: bool) -> ReplicationFile:
+    """The outcome as it is written to the run folder."""
+    agreement = found.pairs.groupby("kind")["agreement"].mean()
+    of = {(row["kind"], row["reading"]): row for row in found.summary.to_dict("records")}
+    rows = [
+        {
+            "kind": kind,
+            "pairs": of[kind, "cv_rank"]["pairs"],
+            "cv_rank": of[kind, "cv_rank"]["mean"],
+            "low": of[kind, "cv_rank"]["low"],
+            "high": of[kind, "cv_rank"]["high"],
+            "replicate_edge": of[kind, "replicate_edge"]["mean"],
+            "agreement": float(agreement[kind]),
+        }
+        for kind in KINDS
+    ]
+    return ReplicationFile.parse({"disjoint": disjoint, "kinds": rows, "verdict": found.verdict})
 
 
 def _check_same_subject(run: Run, replica: Run) -> None:

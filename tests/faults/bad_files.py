@@ -450,6 +450,7 @@ def _runs(here: Path) -> None:
             "truncation.json": '{"functional_rank": [{"matrix": "P", "functional_rank": 1, "order": 3}]}'
         },
         "needed": {"taskrank.json": "{}"},
+        "replicated": {"replication.json": '{"disjoint": false, "kinds": [], "verdict": ""}'},
         "lost": {"manifest.json": changed(status="interrupted"), "evals.parquet": None},
         "changed": {
             "manifest.json": changed(status="interrupted"),

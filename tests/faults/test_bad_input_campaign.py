@@ -438,6 +438,7 @@ REFUSED = [
     ("taskrank --task cb --seed -1", "error: seed is -1; expected greater than or equal to 0"),
     ("taskrank --task cb --seed 1 --seed 1001", "error: seeds are [1, 1001]: start j of a seed is trained with seed + 1000"),
     ("plot taskrank", "error: no needed ranks to draw; find one first: rankprobe taskrank --task TASK"),
+    ("report damaged/replicated --output page.html", "replication.json: kinds is []"),
     ("plot taskrank --runs-dir damaged/needed", "taskrank.json: model is missing"),
     ("calibrate --seed -1", "error: Invalid value for '--seed'"),
     ("calibrate --noise 0", "error: Invalid value for '--noise'"),

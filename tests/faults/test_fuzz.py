@@ -26,6 +26,7 @@ from rankprobe.cli.options import build_config
 from rankprobe.errors import RankprobeError
 from rankprobe.reports import findings
 from rankprobe.runs import Run, load_runs, read_prompts
+from rankprobe.runs.replication import read_replication
 from rankprobe.runs.task_rank import read_task_rank
 from rankprobe.sweeps import configs_of, load_spec
 from rankprobe.tasks import TASKS, load_split, load_task
@@ -76,6 +77,22 @@ TRUNCATION = {
     "functional_rank": [CUT | {"functional_rank": 2.0} | LEAST | {"defined": 1.0, "resampled": [2.0, None]}],
     "profile": [CUT | {"share": 0.5, "k": 2.0} | LEAST],
 }
+REPLICATED = {
+    "disjoint": False,
+    "kinds": [
+        {
+            "kind": "same start",
+            "pairs": 3,
+            "cv_rank": 2.0,
+            "low": 1.0,
+            "high": 3.0,
+            "replicate_edge": 2.0,
+            "agreement": 0.9,
+        }
+    ],
+    "verdict": "above",
+}
+
 NEEDED = {
     "model": "tiny", "data": "CB", "metric": "accuracy", "seeds": [1], "n_rows": 28, "n_units": 28, "max_k": 8,
     "share": 0.95, "confidence": 0.95, "baseline": 50.0, "vanilla": 90.0, "gain": 40.0, "gain_lower": 30.0,
@@ -167,6 +184,11 @@ READERS = {
         lambda folder: (load_runs(folder / "run"), findings([Run(folder / "run/right")] * 2)),
         "run/right/truncation.json",
         json.dumps(TRUNCATION).encode(),
+    ),
+    "replication": Reader(
+        lambda folder: read_replication(Run(folder / "run/right")),
+        "run/right/replication.json",
+        json.dumps(REPLICATED).encode(),
     ),
     "needed": Reader(
         lambda folder: read_task_rank(Run(folder / "run/right")),

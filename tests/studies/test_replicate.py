@@ -10,6 +10,7 @@ import rankprobe as rp
 from rankprobe.cli import main
 from rankprobe.config.folders import config_of
 from rankprobe.errors import RankprobeError
+from rankprobe.runs.replication import read_replication
 from rankprobe.studies import replicate as replicate_runs
 from rankprobe.studies.replicate import (
     CAUTION,
@@ -57,6 +58,20 @@ def test_all_replicates_have_seeds_of_their_own_and_each_shuffle_is_another(done
     assert [each.start_seed for each in true] == [each.start_seed for each in shuffled] == [5, 5, 6, 6]
     assert {each.control for each in true} == {"none"}
     assert {each.control for each in shuffled} == {"shuffle-labels"}
+
+
+def test_the_outcome_is_in_the_run_folder_and_on_its_page(done, tmp_path):
+    run, result = done
+    outcome = read_replication(run)
+    assert [row.kind for row in outcome.kinds] == [SAME, DIFFERENT, SHUFFLED]
+    summary = result.summary.set_index(["kind", "reading"])
+    for row in outcome.kinds:
+        expected = summary.loc[(row.kind, "cv_rank")]
+        assert (row.cv_rank, row.low, row.high) == tuple(expected[["mean", "low", "high"]])
+        assert row.replicate_edge == summary.loc[(row.kind, "replicate_edge"), "mean"]
+    page = rp.report([run], tmp_path / "page.html").read_text()
+    assert "The rank that is reproducible" in page
+    assert "shuffled labels" in page
 
 
 def test_readings_are_those_of_the_updates(done):
