@@ -89,13 +89,15 @@ def test_every_flag_in_the_readme_exists(capsys, monkeypatch):
             main([*command, "--help"])
         told += capsys.readouterr().out
     flags = r"(?<![\w-])--[a-z][a-z-]+"
-    assert set(re.findall(flags, README)) <= set(re.findall(flags, told))
+    ours = re.sub(r"`pip install [^`]+`", "", README)  # pip has flags of its own
+    assert set(re.findall(flags, ours)) <= set(re.findall(flags, told))
 
 
 @pytest.mark.parametrize(
     "page",
     [
         "README.md",
+        "CHANGELOG.md",
         "CONTRIBUTING.md",
         "figures/README.md",
         "benchmarks/README.md",
