@@ -197,6 +197,10 @@ def task_summary(console: Console, task: TaskDescription) -> None:
         if unknown := split.n_unrepresentable:
             share = f"{unknown:,} rows ({unknown / n:.0%})"
             lines.append(("", f"{share} with text that the tokenizer cannot represent"))
+    if task.answers:
+        counts = ((text, len(tokens)) for text, tokens in task.answers.items())
+        texts = (f"{text} ({n} token{'s' if n > 1 else ''})" for text, n in counts)
+        lines.append(("label texts", ", ".join(texts)))
     lines += [("note", note) for note in task.notes]
     scores = ", ".join(f"{metric} {value:.1f}" for metric, value in task.baselines.items())
     lines.append(("baseline", f"{scores} (validation, without reading the texts)"))

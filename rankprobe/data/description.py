@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,7 @@ class TaskDescription:
         name: the task as it was given.
         label: its name in outputs, such as `miniature CB`.
         splits: a description of each split.
+        answers: the tokens of each label text, as they are after a space; empty for a task without labels.
         notes: remarks on the answers.
         baselines: score in percent by metric, on validation, of the best answers that ignore the texts.
         examples: the first pairs of source and target text in the training rows.
@@ -54,6 +56,7 @@ class TaskDescription:
     name: str
     label: str
     splits: Sequence[SplitDescription]
+    answers: Mapping[str, Sequence[str]]
     notes: Sequence[str]
     baselines: Mapping[str, float]
     examples: Sequence[Mapping[str, str]]
@@ -92,16 +95,36 @@ def describe_task(name: str, data: str, targets: str, tokenizer: str | None = No
                 n_unrepresentable=sum(lost or unknown_id(tok) in ids for ids, lost in pairs),
             )
         )
+    answers = {text: _tokens(tok, text) for text in task.answer_set(targets)}
     rows = splits["train"].examples
     shown = islice((example for row in rows for example in task.training_examples(row)), EXAMPLES)
     return TaskDescription(
         name=name,
         label=splits["train"].label,
         splits=described,
-        notes=list(task.targets_note(targets)),
+        answers=answers,
+        notes=[*task.targets_note(targets), *_shared_start(answers)],
         baselines=baseline_scores(task, splits["validation"].examples, targets),
         examples=[
             {"source": task.source(example.fields), "target": task.target(example, targets)}
             for example in shown
         ],
     )
+
+
+def _tokens(tokenizer: Any, text: str) -> list[str]:
+    ids = tokenizer(f" {text}", add_special_tokens=False).input_ids
+    return [tokenizer.decode([each]).strip() for each in ids]
+
+
+def _shared_start(answers: Mapping[str, Sequence[str]]) -> list[str]:
+    """A note on label texts that begin with the same token: a model cannot decide at the first token."""
+    by_first: dict[str, list[str]] = {}
+    for text, tokens in answers.items():
+        by_first.setdefault(tokens[0] if tokens else "", []).append(text)
+    return [
+        f"the label texts {' and '.join(repr(text) for text in texts)} begin with the same token; words that "
+        "differ at once, such as --targets yes,no, are easier to learn"
+        for texts in by_first.values()
+        if len(texts) > 1
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -20,6 +21,7 @@ from rankprobe.backbone.load import load_tokenizer
 from rankprobe.backbone.tokenizers import unknown_id
 from rankprobe.cli import main
 from rankprobe.cli.use import _read_requests
+from rankprobe.data.description import describe_task
 from rankprobe.errors import RankprobeError
 from rankprobe.settings import read_toml
 from rankprobe.tasks import TASKS, get_task, load_split
@@ -360,3 +362,16 @@ def test_text_that_the_tokenizer_cannot_represent_is_said(tmp_path, capsys):
     (tmp_path / "train.jsonl").write_text(json.dumps({"source": "he ran", "target": "away"}) + "\n")
     run = rp.train(quick(task=str(tmp_path), tokenizer=tokenizer, steps=1), runs_dir=tmp_path / "again")
     assert run.manifest["data"]["unknown_share"]["train"] == 1.0  # a target counts, too
+
+
+def test_label_texts_are_shown_with_their_tokens(capsys):
+    """Words that begin with the same token are pointed out; after a space, as decoder-only models write them."""
+    with pytest.raises(SystemExit):
+        main(["tasks", "show", "cb", "--targets", "yes,no,maybe"])
+    assert re.search(r"label texts +yes \(\d+ tokens?\), no \(\d+ tokens?\), maybe", capsys.readouterr().out)
+    described = describe_task("cb", "bundled", "digits")
+    assert described.answers == {"0": ["0"], "1": ["1"], "2": ["2"]}
+    assert not any("same token" in note for note in described.notes)
+    same = describe_task("cb", "bundled", "no,not,not so")
+    (note,) = [note for note in same.notes if "begin with the same token" in note]
+    assert "'not' and 'not so'" in note
