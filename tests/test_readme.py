@@ -149,6 +149,7 @@ def test_the_readme_is_short_and_the_index_names_all_pages():
     "page",
     [
         *DOCS,
+        "CHANGELOG.md",
         "CONTRIBUTING.md",
         "figures/README.md",
         "benchmarks/README.md",

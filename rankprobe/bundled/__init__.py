@@ -1,6 +1,7 @@
 """Package data: the miniature tasks, in the layout of the official release, and small pretrained backbones.
 
-MODEL_CARD.md in this folder describes how they were made and what they score.
+MODEL_CARD.md in this folder describes how they were made and what they score. output.schema.json describes
+the documents of `--json`.
 """
 
 from pathlib import Path

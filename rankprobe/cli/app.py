@@ -9,7 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from rankprobe import __version__
 from rankprobe.cli import atlas, calibrate, measure, replicate, report, sweep, table, task_rank, use
+from rankprobe.cli.machine import Result, with_json
 from rankprobe.cli.options import RunList, RunsDir, SettingsCommand, build_config, option, with_settings
 from rankprobe.errors import RankprobeError
 from rankprobe.text import plain
@@ -45,13 +47,25 @@ DEMO = {"stop_after": 50}
 """Settings of `rankprobe probe` without settings: after epoch 50 no entry of the run changes its sign."""
 
 
+def _print_version(given: bool) -> None:
+    if given:
+        typer.echo(f"rankprobe {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def debug(
+def declare(
     debug: Annotated[
         bool, option("--debug", "Show the traceback of an error; works with every command", metavar="")
     ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version", metavar="", is_eager=True, callback=_print_version
+        ),
+    ] = False,
 ) -> None:
-    """Declare --debug, so that the help lists it; `main` handles it."""
+    """Declare the options of all commands. The help then lists --debug, which `main` handles."""
 
 
 def train(
@@ -152,12 +166,16 @@ app.command(rich_help_panel=MEASURE)(calibrate.calibrate)
 
 
 @app.command(rich_help_panel=SHOW)
-def runs(runs_dir: RunsDir = Path("runs")) -> None:
+@with_json("runs")
+def runs(runs_dir: RunsDir = Path("runs")) -> Result:
     """List runs with their scores and ranks."""
-    from rankprobe.cli.show import runs_table
-    from rankprobe.runs import list_frame
+    import pandas as pd
 
-    typer.echo(runs_table(list_frame(runs_dir)))
+    from rankprobe.cli.show import runs_document, runs_table
+    from rankprobe.runs import list_rows
+
+    rows = list_rows(runs_dir)
+    return Result({"runs": runs_document(rows)}, lambda: typer.echo(runs_table(pd.DataFrame(rows))))
 
 
 @app.command(rich_help_panel=SHOW)
@@ -211,17 +229,22 @@ app.command(rich_help_panel=SHOW)(report.report)
 
 
 @app.command(rich_help_panel=INFORM)
-def methods() -> None:
+@with_json("methods")
+def methods() -> Result:
     """List methods and how many parameters each trains."""
     from rankprobe.prompts import METHODS
     from rankprobe.studies.parameters import BACKBONES, trainable_parameters
 
     table = Table("method", "n", *BACKBONES, "what it trains", box=None, header_style="bold", pad_edge=False)
+    rows = []
     for name, (config, _) in METHODS.items():
-        counts = [f"{trainable_parameters(name, shape):,}" for shape in BACKBONES.values()]
-        n = str(config.model_fields["prompt_length"].default)
-        table.add_row(name, n, *counts, (config.__doc__ or "").splitlines()[0].rstrip("."))
-    Console(width=max(Console().width, 120)).print(table, highlight=False)
+        counts = {title: trainable_parameters(name, shape) for title, shape in BACKBONES.items()}
+        n = config.model_fields["prompt_length"].default
+        about = (config.__doc__ or "").splitlines()[0].rstrip(".")
+        rows.append({"method": name, "prompt_length": n, "trainable_parameters": counts, "trains": about})
+        table.add_row(name, str(n), *(f"{count:,}" for count in counts.values()), about)
+    console = Console(width=max(Console().width, 120))
+    return Result({"methods": rows}, lambda: console.print(table, highlight=False))
 
 
 tasks_app = typer.Typer(help="List tasks, or show one.")
@@ -231,24 +254,35 @@ app.add_typer(data_app, name="data", rich_help_panel=INFORM)
 
 
 @tasks_app.callback(invoke_without_command=True)
-def tasks(context: typer.Context) -> None:
+@with_json("tasks")
+def tasks(context: typer.Context) -> Result | None:
     """List tasks with their labels and metrics, or show one task."""
     from rankprobe.tasks import TASKS
 
     if context.invoked_subcommand:
-        return
-    table = Table("task", "labels", "metrics", box=None, header_style="bold", pad_edge=False)
-    for task in TASKS.values():
-        labels = ", ".join(task.answer_set("words")) or "text of the row"
-        table.add_row(task.name, labels, ", ".join(task.metrics))
-    console = Console()
-    console.print(table)
-    console.print("\n--data is bundled (our miniature), hub, or a folder with the official release")
-    console.print("a task of your own: --task FILE.toml or --task FOLDER")
-    console.print("show one task: rankprobe tasks show cb")
+        return None
+    rows = [
+        {"task": task.name, "labels": task.answer_set("words"), "metrics": task.metrics}
+        for task in TASKS.values()
+    ]
+
+    def show() -> None:
+        table = Table("task", "labels", "metrics", box=None, header_style="bold", pad_edge=False)
+        for task in rows:
+            table.add_row(
+                task["task"], ", ".join(task["labels"]) or "text of the row", ", ".join(task["metrics"])
+            )
+        console = Console()
+        console.print(table)
+        console.print("\n--data is bundled (our miniature), hub, or a folder with the official release")
+        console.print("a task of your own: --task FILE.toml or --task FOLDER")
+        console.print("show one task: rankprobe tasks show cb")
+
+    return Result({"tasks": rows}, show)
 
 
 @tasks_app.command()
+@with_json("tasks show")
 def show(
     task: Annotated[str, typer.Argument(help="A task, or a TOML file or folder of your own")],
     data: Annotated[
@@ -260,11 +294,13 @@ def show(
     tokenizer: Annotated[
         str | None, option("--tokenizer", "Hub id or folder; unset: the tokenizer of tiny")
     ] = None,
-) -> None:
+) -> Result:
     """Print a task's counts, label balance, baseline, text lengths and two examples."""
     from rankprobe.cli.show import task_summary
+    from rankprobe.data.description import describe_task
 
-    task_summary(Console(), task, data, targets, tokenizer)
+    description = describe_task(task, data, targets, tokenizer)
+    return Result({"task": description}, lambda: task_summary(Console(), description))
 
 
 @data_app.command()
@@ -280,18 +316,17 @@ def fetch(
 
 
 @app.command(rich_help_panel=INFORM)
-def env() -> None:
+@with_json("env")
+def env() -> Result:
     """Print versions and hardware, for bug reports."""
-    from rankprobe.runs.provenance import machine, versions
+    from rankprobe.runs.provenance import accelerators, machine, versions
 
+    installed, found = versions(), accelerators()
+    hardware = machine("cpu")
     table = Table.grid(padding=(0, 3))
-    for name, value in {**versions(), **machine("cpu"), **_accelerators()}.items():
+    shown = {"cuda": ", ".join(found["cuda"]) or "none", "mps": found["mps"]}
+    for name, value in {**installed, **hardware, **shown}.items():
         table.add_row(name, str(value))
-    Console().print(table, highlight=False)
-
-
-def _accelerators() -> dict[str, object]:
-    import torch
-
-    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {"cuda": ", ".join(names) or "none", "mps": torch.backends.mps.is_available()}
+    of_cpu = {name: value for name, value in hardware.items() if name not in ("device", "cuda", "tf32")}
+    document = {"versions": installed, "machine": of_cpu, "accelerators": found}
+    return Result(document, lambda: Console().print(table, highlight=False))

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterable
 from glob import glob
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rankprobe.cli.machine import Result, with_json
 from rankprobe.cli.options import Device, RunList, RunsDir, Which, option
 from rankprobe.cli.use import checked_which
 from rankprobe.errors import RankprobeError
@@ -40,6 +41,7 @@ Output = Annotated[
 ]
 
 
+@with_json("analyze")
 def analyze(
     prompt: Annotated[
         list[str],
@@ -58,7 +60,7 @@ def analyze(
     ] = None,
     seed: Annotated[int, option("--seed", "Random seed of the nulls", default=0, metavar="INT", min=0)] = 0,
     runs_dir: RunsDir = Path("runs"),
-) -> None:
+) -> Result:
     """Measure the rank of prompts, and explain the readings of runs.
 
     The value in brackets is the null: the mean over 20 copies of the matrix with random signs.
@@ -73,19 +75,33 @@ def analyze(
     check_output(output, TABLE_FORMATS)
     check_output(plot, PICTURE_FORMATS)
     table = measure_places(places, seed)
-    typer.echo(_format_readings(table))
-    if directions:
-        typer.echo(f"\n{_format_similarities(places, directions)}")
-    for runs in runs_by_replicate(places):
-        typer.echo(f"\n{', '.join(plain(run.id) for run in runs)}")
-        for sentence in findings(runs):
-            typer.echo(f"  {plain(sentence)}")
+    compared = _similarities(places, directions) if directions else None
+    files = [path for path in (output, plot) if path]
+    found = [
+        {"runs": [run.id for run in runs], "sentences": findings(runs)} for runs in runs_by_replicate(places)
+    ]
+
+    def show() -> None:
+        typer.echo(_format_readings(table))
+        if compared is not None:
+            shown = compared.to_string(index=False, float_format="{:.3g}".format)
+            typer.echo(f"\n{plain_lines(shown)}")
+        for group in found:
+            typer.echo(f"\n{', '.join(map(plain, group['runs']))}")
+            for sentence in group["sentences"]:
+                typer.echo(f"  {plain(sentence)}")
+        for path in files:
+            typer.echo(plain(path))
+
     if output:
-        write_table(table, output)
+        _save_table(table, output)
     if plot:
         _plot_spectra(places, plot)
+    document = {"readings": table, "similarities": compared, "findings": found, "files": files}
+    return Result(document, show)
 
 
+@with_json("truncate")
 def truncate(
     run: RunList,
     k: Annotated[
@@ -101,50 +117,25 @@ def truncate(
     which: Which = "final",
     device: Device = None,
     runs_dir: RunsDir = Path("runs"),
-) -> None:
+) -> Result:
     """Score a trained prompt with only k of its singular directions.
 
     The curves show which rank the prompt uses. They are saved in the run folder.
     Without --k, bisection makes the functional rank exact.
     Draw the curves with: rankprobe plot truncation
     """
+    from rankprobe.cli.truncation import format_truncation, truncation_row
     from rankprobe.evaluation.truncation import save_truncation
     from rankprobe.evaluation.truncation import truncate as truncate_run
     from rankprobe.runs import find_run
 
+    rows = []
     for trained in [find_run(name, runs_dir) for name in run]:
         result = truncate_run(trained, ks=k, which=checked_which(which), device=device, order=order)
         save_truncation(trained, result)
-        metric = result.curves["metric"].iloc[0]
-        curves = result.curves[result.curves["metric"] == metric]
-        name = curves["kept"].str.cat(curves["matrix"], sep=" of ")
-        wide = curves.assign(curve=name).pivot(index="k", columns="curve", values="value")
-        first = curves.iloc[0]
-        kept = "k singular directions" + (", most sensitive first" if order == "sensitivity" else "")
-        title = f"{trained.id}: {first['split']} {metric} with {kept}, {first['data']}"
-        typer.echo(plain(title))
-        typer.echo(wide[list(dict.fromkeys(name))].to_string(float_format="{:.1f}".format, na_rep=""))
-        typer.echo(f"baseline {first['baseline']:.1f}")
-        for row in result.functional_rank.to_dict("records"):
-            typer.echo(_format_functional_rank(row))
-        for matrix, rows in result.profile.dropna(subset="k").groupby("matrix", sort=False):
-            ks = [f"{row['share']:.0%}: {_up_to(row['below'], row['k'])}" for row in rows.to_dict("records")]
-            typer.echo(f"least k of {matrix} by share of the gain: {', '.join(ks)}")
-
-
-def _format_functional_rank(row: dict[Any, Any]) -> str:
-    if row["functional_rank"] != row["functional_rank"]:
-        return f"functional rank of {row['matrix']}: undefined, the score is not above the baseline"
-    unsure = f", undefined in {1 - row['defined']:.0%} of resamples" if row["defined"] < 1 else ""
-    return (
-        f"functional rank of {row['matrix']}: {_up_to(row['below'], row['functional_rank'])} "
-        f"({row['low']:.0f}–{row['high']:.0f}{unsure}), the least k that keeps 95 % of the gain over baseline"
-    )
-
-
-def _up_to(below: float, k: float) -> str:
-    """A least k that is known to be above `below` and at most `k`: one number if it is exact."""
-    return f"{k:.0f}" if k - below == 1 else f"{below + 1:.0f} to {k:.0f}"
+        typer.echo(format_truncation(trained, result))
+        rows.append(truncation_row(trained, result))
+    return Result({"truncations": rows})
 
 
 def _resolve(text: str, runs_dir: Path) -> list[Path]:
@@ -218,8 +209,8 @@ def _format_null(value: float) -> str:
     return "-" if value != value else f"{value:.3g}"
 
 
-def _format_similarities(places: list[Path], directions: int) -> str:
-    """Format φ and the principal angles between prompts, next to those of random subspaces."""
+def _similarities(places: list[Path], directions: int) -> pd.DataFrame:
+    """φ and the principal angles between prompts, next to those of random subspaces."""
     from rankprobe.rank import similarities
     from rankprobe.reports import read_matrices
 
@@ -228,8 +219,7 @@ def _format_similarities(places: list[Path], directions: int) -> str:
     prompts = {titles[matrix.place, matrix.prompt]: matrix.values for matrix in read}
     if len(prompts) < 2:
         raise RankprobeError("--directions compares prompts, but there is only one; give more")
-    table = similarities(prompts, directions)
-    return plain_lines(table.to_string(index=False, float_format="{:.3g}".format))
+    return similarities(prompts, directions)
 
 
 def _titles(prompts: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
@@ -264,10 +254,15 @@ def _plot_spectra(places: list[Path], plot: Path) -> None:
     titles = _titles((matrix.place, matrix.prompt) for matrix in read)
     panels = [(f"{titles[matrix.place, matrix.prompt]}, {matrix.matrix}", matrix.values) for matrix in read]
     save_figure(spectra(panels), plot)
-    typer.echo(plain(plot))
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table in the format of the suffix of `path`, and print the path."""
+    _save_table(table, path)
+    typer.echo(plain(path))
+
+
+def _save_table(table: pd.DataFrame, path: Path) -> None:
     from rankprobe.runs.files import write_atomically
 
     if path.suffix == ".parquet":
@@ -278,7 +273,6 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
         content = table.to_csv(index=False).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, content)
-    typer.echo(plain(path))
 
 
 def check_output(path: Path | None, formats: tuple[str, ...]) -> None:

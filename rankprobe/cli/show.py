@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
-from collections.abc import Mapping
-from itertools import islice
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 from rich.console import Console
 
@@ -26,6 +23,9 @@ from rankprobe.runs import (
 )
 from rankprobe.text import plain_lines
 from rankprobe.twins import TWINS, twin_prefix, twins_of
+
+if TYPE_CHECKING:
+    from rankprobe.data.description import TaskDescription
 
 READINGS = {
     "n_positive": "positive entries of σ",
@@ -152,6 +152,23 @@ def runs_table(runs: pd.DataFrame) -> str:
     return plain_lines(pd.DataFrame(rows).to_string(index=False))
 
 
+def runs_document(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of the frame `runs`, each with its scores to report, their rows and their baseline."""
+    if not rows:
+        return []
+    runs = pd.DataFrame(rows)
+    scores = {
+        "data": scored_data_labels(runs),
+        "best": reported(runs, "best"),
+        "last": reported(runs, "last"),
+        "baseline": reported_baseline(runs),
+    }
+    return [
+        row | {"reported": report}
+        for row, report in zip(rows, pd.DataFrame(scores).to_dict("records"), strict=True)
+    ]
+
+
 def _with_twins(last: Mapping[Any, Any], column: str) -> str:
     """Return a reading with that of its noise twin, or the range of several, in parentheses."""
     if pd.isna(last.get(column)):
@@ -166,42 +183,25 @@ def _with_twins(last: Mapping[Any, Any], column: str) -> str:
     return number(last[column]) + (f" ({number_range(twins)})" if twins else "")
 
 
-def task_summary(console: Console, name: str, data: str, targets: str, tokenizer: str | None) -> None:
+def task_summary(console: Console, task: TaskDescription) -> None:
     """Print a task as a run would use it: counts, label balance, text lengths, baseline and two examples."""
-    from rankprobe.backbone.load import load_tokenizer
-    from rankprobe.backbone.tokenizers import loses_characters, unknown_id
-    from rankprobe.tasks import SPLITS, baseline_scores, get_task, load_split
-
-    task = get_task(name)
-    task.check_targets(targets)
-    tok = load_tokenizer(tokenizer or "tiny")
-    splits = {name: load_split(task, name, data) for name in SPLITS}
     lines: list[tuple[str, str]] = []
-    for split_name, split in splits.items():
-        examples = split.examples
-        lines.append((split_name, f"{len(examples):,} examples, {split.origin}"))
-        if task.labels:
-            counts = Counter(task.labels[example.label] for example in examples)
-            balance = (
-                f"{name} {counts[name]:,} ({counts[name] / len(examples):.0%})" for name in task.labels
-            )
+    for split in task.splits:
+        n = split.n_examples
+        lines.append((split.split, f"{n:,} examples, {split.origin}"))
+        if split.labels:
+            balance = (f"{label} {count:,} ({count / n:.0%})" for label, count in split.labels.items())
             lines.append(("", ", ".join(balance)))
-        texts = [task.source(example.fields) for example in examples]
-        ids_per_text = tok(texts).input_ids
-        lengths = np.array([len(ids) for ids in ids_per_text])
-        quantiles = np.quantile(lengths, (0, 0.5, 0.95, 1)).round().astype(int).tolist()
-        lines.append(("  source tokens", "min {}, median {}, 95th percentile {}, max {}".format(*quantiles)))
-        pairs = zip(ids_per_text, loses_characters(tok, texts), strict=True)
-        if unknown := sum(lost or unknown_id(tok) in ids for ids, lost in pairs):
-            share = f"{unknown:,} rows ({unknown / len(examples):.0%})"
+        lengths = "min {min}, median {median}, 95th percentile {p95}, max {max}"
+        lines.append(("  source tokens", lengths.format(**split.source_tokens)))
+        if unknown := split.n_unrepresentable:
+            share = f"{unknown:,} rows ({unknown / n:.0%})"
             lines.append(("", f"{share} with text that the tokenizer cannot represent"))
-    lines += [("note", note) for note in task.targets_note(targets)]
-    baselines = baseline_scores(task, splits["validation"].examples, targets)
-    scores = ", ".join(f"{metric} {value:.1f}" for metric, value in baselines.items())
+    lines += [("note", note) for note in task.notes]
+    scores = ", ".join(f"{metric} {value:.1f}" for metric, value in task.baselines.items())
     lines.append(("baseline", f"{scores} (validation, without reading the texts)"))
-    rows = splits["train"].examples
-    for example in islice((e for row in rows for e in task.training_examples(row)), 2):
-        lines += [("source", task.source(example.fields)), ("target", task.target(example, targets))]
-    print_line(console, splits["train"].label, style="bold")
+    for example in task.examples:
+        lines += list(example.items())
+    print_line(console, task.label, style="bold")
     for label, value in lines:
         print_line(console, f"  {label:<16} {value}".rstrip())

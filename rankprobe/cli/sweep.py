@@ -11,17 +11,19 @@ import typer
 from rich.console import Console
 
 from rankprobe.cli.lines import print_line
+from rankprobe.cli.machine import Result, with_json
 from rankprobe.cli.options import RunsDir, option
 from rankprobe.errors import RankprobeError, RunFailed, unknown
 from rankprobe.text import plain
 
 if TYPE_CHECKING:
     from rankprobe.config.run import RunConfig
-    from rankprobe.sweeps import Cohort, Engine
+    from rankprobe.sweeps import Cohort, Engine, Outcome
 
 ENGINES = ("local", "ray")
 
 
+@with_json("sweep")
 def sweep(
     spec: Annotated[list[Path], typer.Argument(help="Experiments: TOML files, such as experiments/*.toml")],
     scale: Annotated[
@@ -54,7 +56,7 @@ def sweep(
     gpus: Annotated[
         float | None, option("--gpus", "GPUs per cohort, with Ray; unset: 1 if any", metavar="NUM", min=0)
     ] = None,
-) -> None:
+) -> Result:
     """Train all runs of experiments; give the command again to continue.
 
     Finished runs are kept, interrupted and killed runs continue, failed runs are tried again once.
@@ -77,8 +79,10 @@ def sweep(
     }
     console = Console()
     if dry_run:
-        _print_plan(console, experiments, cohorts, runs_dir)
-        return
+        return Result(
+            {"dry_run": True, "runs": _run_states(cohorts, runs_dir)},
+            lambda: _print_plan(console, experiments, cohorts, runs_dir),
+        )
     for path, one in specs.items():
         _write_plan(path, one, scale, change or [], experiments[path.stem], runs_dir)
     trainer = _engine(engine, address, cpus, gpus, all_configs)
@@ -95,9 +99,32 @@ def sweep(
     elsewhere = len(outcome.problems) - len(outcome.failed)
     if elsewhere:
         typer.echo(f"{elsewhere} are being trained by another process")
-    if outcome.failed:
-        reasons = "\n".join(dict.fromkeys(outcome.failed.values()))
-        raise RunFailed(f"{len(outcome.failed)} of {count} runs failed in two attempts:\n{reasons}")
+    document = {"dry_run": False, "runs": _run_states(cohorts, runs_dir, outcome)}
+    if not outcome.failed:
+        return Result(document)
+    reasons = "\n".join(dict.fromkeys(outcome.failed.values()))
+    error = RunFailed(f"{len(outcome.failed)} of {count} runs failed in two attempts:\n{reasons}")
+    return Result(document, error=error)
+
+
+def _run_states(
+    cohorts: list[Cohort], runs_dir: Path, outcome: Outcome | None = None
+) -> list[dict[str, Any]]:
+    """Return a row per run: `finished`, `failed`, `elsewhere` (another process trains it) or `unfinished`."""
+    from rankprobe.config.folders import run_folder
+    from rankprobe.sweeps import is_finished
+
+    failed, problems = (outcome.failed, outcome.problems) if outcome else ({}, {})
+    rows = []
+    for config in (config for cohort in cohorts for config in cohort):
+        path = run_folder(config, runs_dir)
+        if config.run_id in problems:
+            state = "failed" if config.run_id in failed else "elsewhere"
+        else:
+            state = "finished" if is_finished(path) else "unfinished"
+        reason = problems.get(config.run_id)
+        rows.append({"run_id": path.name, "path": path, "state": state, "reason": reason})
+    return rows
 
 
 def _engine(

@@ -10,12 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
+from rankprobe.cli.machine import Result, with_json
 from rankprobe.cli.options import Device, Run, RunList, RunsDir, Which, option
 from rankprobe.errors import RankprobeError
 from rankprobe.lfs import POINTER
 from rankprobe.text import plain, plain_lines
 
 
+@with_json("eval")
 def evaluate(
     run: RunList,
     task: Annotated[str | None, option("--task", "Another task; unset: the task of the run")] = None,
@@ -29,7 +31,7 @@ def evaluate(
     ] = False,
     device: Device = None,
     runs_dir: RunsDir = Path("runs"),
-) -> None:
+) -> Result:
     """Score trained prompts on their own task or another one."""
     from rankprobe.evaluation.evaluate import evaluate_runs
     from rankprobe.runs import find_run
@@ -45,7 +47,8 @@ def evaluate(
         data=data,
         scoring=scoring,
     )
-    typer.echo(plain_lines(scores.to_string(index=False, float_format="{:.1f}".format)))
+    table = plain_lines(scores.to_string(index=False, float_format="{:.1f}".format))
+    return Result({"scores": scores}, lambda: typer.echo(table))
 
 
 def predict(

@@ -6,6 +6,7 @@ The modules:
     batching      the rows of each batch; padding
     subsets       few-shot rows, control targets, halves of dev
     eval_set      the rows that prompts are scored on
+    description   counts, text lengths, baseline and examples of a task
     checks        whether model and tokenizer fit the rows
     init_sources  embeddings that prompts are initialised from
     seeding       random numbers as a function of seed, stream and step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -90,8 +91,9 @@ def _notes(runs: pd.DataFrame) -> list[str]:
     lines = [f"mean of {count} seeds, band: least to greatest"] if count > 1 else []
     unfinished = runs[runs["status"] != "finished"]
     if len(unfinished):
-        steps = ", ".join(f"{row.status} at {row.step}/{row.total_steps}" for row in unfinished.itertuples())
-        lines.append(f"not finished: {steps}")
+        places = Counter(f"{row.status} at {row.step}/{row.total_steps}" for row in unfinished.itertuples())
+        told = ", ".join(place if n == 1 else f"{n} runs {place}" for place, n in places.items())
+        lines.append(f"not finished: {told}")
     for kind, column in twin_columns(runs, "lost").items():
         lost = runs[column].dropna()
         steps = ", ".join(f"{step:.0f}" for step in lost)

@@ -13,7 +13,7 @@ from rankprobe.runs.folder import (
     list_runs,
     new_run,
 )
-from rankprobe.runs.frames import SUMMARY, Frames, frames_of, list_frame, load_runs
+from rankprobe.runs.frames import SUMMARY, Frames, frames_of, list_frame, list_rows, load_runs
 from rankprobe.runs.plans import PLANS, Plan, read_plans, write_plan
 from rankprobe.runs.replicates import over_seeds, replicates, replicates_of, setting_text, shared_settings
 from rankprobe.runs.scores import HALF, is_half, reported, reported_baseline, scored_data_labels
@@ -35,6 +35,7 @@ __all__ = [
     "frames_of",
     "is_half",
     "list_frame",
+    "list_rows",
     "list_runs",
     "load_runs",
     "new_run",

@@ -92,7 +92,12 @@ def frames_of(runs: Sequence[Run]) -> Frames:
 
 def list_frame(runs_dir: str | Path = "runs") -> pd.DataFrame:
     """Return the frame `runs` of `load_runs`. It reads no logs, so a thousand runs take one second."""
-    return pd.DataFrame([run.summary for run in _load(_selected(runs_dir, None))])
+    return pd.DataFrame(list_rows(runs_dir))
+
+
+def list_rows(runs_dir: str | Path = "runs") -> list[dict[str, Any]]:
+    """Return the rows of `list_frame` with the types of the manifests: integers and None stay as they are."""
+    return [run.summary for run in _load(_selected(runs_dir, None))]
 
 
 @dataclass(frozen=True)

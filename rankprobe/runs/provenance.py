@@ -55,6 +55,14 @@ def machine(device: str) -> dict[str, Any]:
     }
 
 
+def accelerators() -> dict[str, Any]:
+    """Return the names of the CUDA devices, and whether there is Apple's MPS."""
+    import torch
+
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {"cuda": names, "mps": torch.backends.mps.is_available()}
+
+
 def process() -> dict[str, Any]:
     """Return the id and the host of this process, which writes the run folder."""
     return {"pid": os.getpid(), "host": os.uname().nodename}

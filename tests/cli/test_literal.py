@@ -12,6 +12,7 @@ from rankprobe.cli.lines import print_line
 from rankprobe.cli.show import runs_table, task_summary
 from rankprobe.cli.sweep_progress import SweepProgress
 from rankprobe.config.run import RunConfig
+from rankprobe.data.description import describe_task
 from rankprobe.errors import RankprobeError
 
 NAME = "[bold]a[/] :cat: [/x]\x1b[31m\rb\n"
@@ -58,7 +59,7 @@ def test_a_task_and_its_labels(tmp_path):
     rows = ['{"a": "one \\u001b[1m [i]two[/i]", "l": "x"}', '{"a": "two", "l": "y"}'] * 2
     (tmp_path / "t.jsonl").write_text("\n".join(rows))
     console = terminal()
-    task_summary(console, str(tmp_path / "t.toml"), "bundled", "words", None)
+    task_summary(console, describe_task(str(tmp_path / "t.toml"), "bundled", "words"))
     printed = console.file.getvalue()
     assert "\x1b" not in printed
     for name in ("[red]yes[/]\\x1b[1m", ":cat:", "one \\x1b[1m [i]two[/i]"):

@@ -136,6 +136,9 @@ def test_unfinished_runs_are_marked():
     half.runs.loc[1, ["status", "step"]] = ["killed", 2]
     (axes,) = fig3(half).axes
     assert axes.get_title().endswith("not finished: killed at 2/4")
+    half.runs.loc[0, ["status", "step"]] = ["killed", 2]
+    (axes,) = fig3(half).axes
+    assert axes.get_title().endswith("not finished: 2 runs killed at 2/4")
 
 
 def test_many_groups_wrap():
