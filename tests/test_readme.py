@@ -1,4 +1,4 @@
-"""What the README shows works."""
+"""What the README and the pages of docs/ show works."""
 
 from __future__ import annotations
 
@@ -15,13 +15,26 @@ from rankprobe.config.run import RunConfig
 from rankprobe.tasks import get_task, load_split
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+DOCS = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md"))]
+TEXTS = {page: (ROOT / page).read_text() for page in DOCS}
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 FIGURES = ROOT / "figures"
 
 
+OTHER_PROGRAMS = r"(?:#SBATCH|pip install)[^`\n]*"
+COMMAND_LINE = r"^(rankprobe [^\n#]+?) *(?:#.*)?$"
+FLAG = r"(?<![\w-])--[a-z][a-z-]+"
+
+
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    """Code of all pages, the README's first."""
+    return [code for page in DOCS for code in re.findall(rf"```{language}\n(.*?)```", TEXTS[page], re.DOTALL)]
+
+
+def anchors(text: str) -> set[str]:
+    """Anchors of the headings of a page, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def test_python_examples_run(tmp_path, monkeypatch, capsys):
@@ -36,13 +49,13 @@ def test_python_examples_run(tmp_path, monkeypatch, capsys):
 
 
 def test_the_config_file_is_valid():
-    file, _ = blocks("toml")
+    _, file = blocks("toml")
     config = RunConfig.parse(tomllib.loads(file))
     assert config.method.name == "dpt"
 
 
 def test_the_task_file_describes_a_task(tmp_path):
-    _, file = blocks("toml")
+    file, _ = blocks("toml")
     (tmp_path / "reviews.toml").write_text(file)
     (tmp_path / "train.csv").write_text("review,stars\nfine,5\nawful,1\n")
     task = get_task(str(tmp_path / "reviews.toml"))
@@ -55,14 +68,15 @@ def test_the_task_file_describes_a_task(tmp_path):
 
 def test_documented_columns_are_logged(tmp_path):
     steps = rp.probe(prompt_length=8, steps=2, runs_dir=tmp_path).log("steps")
-    table = README.split("| column | meaning |")[1].split("\n\n")[0]
+    (page,) = [text for text in TEXTS.values() if "| column | meaning |" in text]
+    table = page.split("| column | meaning |")[1].split("\n\n")[0]
     for name in re.findall(r"`(\w+)`", table):
         assert name in steps, name
     for prefix in ("dP_", "gaussian_", "haar_", "flip_example_", "flip_block_"):
         assert any(column.startswith(prefix) for column in steps)
 
 
-def test_every_flag_in_the_readme_exists(capsys, monkeypatch):
+def test_every_flag_exists(capsys, monkeypatch):
     from rankprobe.cli import main
 
     monkeypatch.setenv("COLUMNS", "200")
@@ -88,39 +102,80 @@ def test_every_flag_in_the_readme_exists(capsys, monkeypatch):
         with pytest.raises(SystemExit):
             main([*command, "--help"])
         told += capsys.readouterr().out
-    flags = r"(?<![\w-])--[a-z][a-z-]+"
-    ours = re.sub(r"`pip install [^`]+`", "", README)  # pip has flags of its own
-    assert set(re.findall(flags, ours)) <= set(re.findall(flags, told))
+    for page, text in TEXTS.items():
+        ours = re.sub(OTHER_PROGRAMS, "", text)
+        assert set(re.findall(FLAG, ours)) <= set(re.findall(FLAG, told)), page
+
+
+def test_every_command_exists_and_has_the_flags_it_is_shown_with(capsys, monkeypatch):
+    from rankprobe.cli import main
+
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = {
+        command.strip()
+        for code in blocks("console")
+        for line in re.findall(COMMAND_LINE, code, re.MULTILINE)
+        for command in line.split(";")
+    }
+    assert len(shown) > 30
+    helps: dict[tuple[str, ...], str] = {}
+    for command in sorted(shown):
+        words = command.split()
+        assert words[0] == "rankprobe", command
+        name = tuple(words[1:3] if words[1:3] in (["tasks", "show"], ["data", "fetch"]) else words[1:2])
+        if name not in helps:
+            with pytest.raises(SystemExit) as ended:
+                main([*name, "--help"])
+            assert not ended.value.code, command
+            helps[name] = capsys.readouterr().out
+        assert set(re.findall(FLAG, command)) <= set(re.findall(FLAG, helps[name])), command
+
+
+def test_every_target_of_make_exists():
+    makefile = (ROOT / "Makefile").read_text()
+    for page, text in TEXTS.items():
+        for target in re.findall(r"(?:^|`)make ([\w-]+)", text, re.MULTILINE):
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), (page, target)
+
+
+def test_the_readme_is_short_and_the_index_names_all_pages():
+    assert len(TEXTS["README.md"].splitlines()) <= 110
+    pages = {Path(page).name for page in DOCS if page.startswith("docs/")} - {"README.md"}
+    assert pages == set(re.findall(r"^\| \[[^]]+\]\(([\w-]+\.md)\)", TEXTS["docs/README.md"], re.MULTILINE))
+    assert {f"docs/{page}" for page in pages} <= set(re.findall(r"\]\(([^)]+)\)", TEXTS["README.md"]))
 
 
 @pytest.mark.parametrize(
     "page",
     [
-        "README.md",
+        *DOCS,
         "CHANGELOG.md",
         "CONTRIBUTING.md",
         "figures/README.md",
         "benchmarks/README.md",
         "tests/README.md",
         "experiments/README.md",
-        "docs/atlas.md",
-        "docs/related-work.md",
     ],
 )
 def test_every_link_leads_somewhere(page):
-    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text())
-    assert [link for link in links if "://" not in link and not ((ROOT / page).parent / link).exists()] == []
+    for link in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text()):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / path if path else ROOT / page
+        assert not path.startswith("/"), link
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target.read_text()), link
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "tests/README.md", "docs/atlas.md"]
-)
+@pytest.mark.parametrize("page", [*DOCS, "CONTRIBUTING.md", "SECURITY.md", "tests/README.md"])
 def test_files_and_headings_that_a_page_names_exist(page):
     text = (ROOT / page).read_text()
-    for path in re.findall(r"`((?:tests|experiments|benchmarks|rankprobe)/[\w/]+\.(?:py|toml))`", text):
+    paths = r"`((?:tests|experiments|benchmarks|rankprobe|docs)/[\w/-]+\.(?:py|toml|md))`"
+    for path in re.findall(paths, text):
         assert (ROOT / path).exists(), path
-    headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
-    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= headings
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors(text)
 
 
 def test_contributing_names_what_exists():

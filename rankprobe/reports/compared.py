@@ -34,8 +34,9 @@ CALIBRATED = {
 }
 """Planted ranks (from, to) that a reading recovers, and the methods for which this was measured.
 
-Measured with `rankprobe calibrate` on prompts of 100 tokens and width 128; see the README. The functional
-rank is within one of the planted rank there. Every other reading missed planted ranks, or was not measured.
+Measured with `rankprobe calibrate` on prompts of 100 tokens and width 128; see docs/reading-a-rank.md. The
+functional rank is within one of the planted rank there. Every other reading missed planted ranks, or was not
+measured.
 """
 
 CAPTION = (
