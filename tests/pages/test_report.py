@@ -20,6 +20,8 @@ from rankprobe.errors import RankprobeError
 from rankprobe.pages.details import RANKS
 from rankprobe.pages.write import MAX_DETAILED
 from rankprobe.plots.inline import MAX_POINTS, MAX_ROWS
+from rankprobe.runs.replication import ReplicationFile, save_replication
+from rankprobe.runs.task_rank import TaskRankFile, save_task_rank
 
 HOSTILE = "<script>alert(1)</script> & \" ' {{ 7*7 }} $(id) \u202e"
 VOID = {"meta", "link", "input", "br", "img", "hr"}
@@ -59,6 +61,42 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.text).split())
 
 
+REPLICATED = {
+    "disjoint": False,
+    "kinds": [
+        {"kind": kind, "pairs": 3, "cv_rank": rank, "low": low, "high": high, "replicate_edge": 1.0}
+        | {"agreement": agreement}
+        for kind, rank, low, high, agreement in (
+            ("same start", 3.33, 2.1, 4.4, 0.93),
+            ("different starts", 2.0, 1.0, 3.0, 0.9),
+            ("shuffled labels", 1.0, 0.0, 2.5, 0.41),
+        )
+    ],
+    "verdict": "above",
+}
+NEEDED = {
+    "model": "tiny",
+    "data": "CB",
+    "metric": "accuracy",
+    "seeds": [1, 2, 3],
+    "n_rows": 28,
+    "n_units": 28,
+    "max_k": 8,
+    "share": 0.95,
+    "confidence": 0.95,
+    "baseline": 50.0,
+    "vanilla": 90.0,
+    "gain": 40.0,
+    "gain_lower": 30.0,
+    "needed_rank": 3,
+    "decisions": [
+        {"k": 3, "score": 91.0, "margin": 2.0, "lower": 0.5, "certified": True, "tries": 7, "reached": 4}
+        | {"rate_low": 0.2, "rate_high": 0.9}
+    ],
+    "tries": [],
+}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Three seeds of the probe, one truncated; a run of dpt; one that failed; one that cannot be read."""
@@ -70,6 +108,8 @@ def folder(tmp_path_factory):
     from rankprobe.evaluation import save_truncation
 
     save_truncation(run, rp.truncate(run, ks=[1, 4]))
+    save_replication(run, ReplicationFile.parse(REPLICATED))
+    save_task_rank(run, TaskRankFile.parse(NEEDED))
     shutil.copytree(root / "dpt", root / "failed")
     rp.find_run("failed", root).update({"status": "failed", "error": "the loss is not finite"})
     (root / "damaged").mkdir()
@@ -151,6 +191,10 @@ def test_a_run_shows_its_findings_readings_and_ranks(one, folder):
         *RANKS,
         "invalid answers",
         "The words nearest to each prompt token",
+        "same start 3.30 2.10 4.40 0.93 inside 3",
+        "shuffled labels 1.00 0.00 2.50 0.41 outside 3",
+        "The task needs at most rank 3 (certified on 28 rows and 3 seeds; vanilla 90.0, baseline 50.0)",
+        "3 yes 91.00 2.00 0.50 7 4",
         "prompt_length 8 100",
         "@inproceedings{xiao2023decomposed",
         r"\begin{table}",

@@ -224,5 +224,5 @@ def test_figures_for_other_models_are_aliases():
     assert set(ALIASES.values()) <= set(FIGURES)
     assert (
         list(FIGURES)
-        == "fig1 fig3 fig4 fig5 fig6 fig7 fig8 fig9 truncation taskrank grid controls used length".split()
+        == "fig1 fig3 fig4 fig5 fig6 fig7 fig8 fig9 truncation grid controls used length taskrank".split()
     )
