@@ -59,6 +59,8 @@ redraw: $(VENV)/core
 	mkdir -p $(GALLERY)
 	tar -xJf figures/gallery.tar.xz -C $(dir $(GALLERY))
 	$(call draw)
+	tar -xJf figures/real.tar.xz -C $(dir $(GALLERY))
+	$(BIN)/rankprobe plot fig3 --runs-dir runs/real --output figures/real
 
 define draw
 $(BIN)/rankprobe plot --runs-dir $(GALLERY) --output figures/gallery
