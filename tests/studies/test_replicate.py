@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import quick
 
@@ -18,6 +19,8 @@ from rankprobe.studies.replicate import (
     READINGS,
     SAME,
     SHUFFLED,
+    Replication,
+    _plain,
     replicate_configs,
     summary_of,
 )
@@ -72,6 +75,31 @@ def test_the_outcome_is_in_the_run_folder_and_on_its_page(done, tmp_path):
     page = rp.report([run], tmp_path / "page.html").read_text()
     assert "The rank that is reproducible" in page
     assert "shuffled labels" in page
+
+
+def test_each_number_has_its_place_in_the_file():
+    pairs = pd.DataFrame(
+        [
+            {
+                "kind": kind,
+                "pair": i,
+                "agreement": 0.1 * i + j / 100,
+                "cv_rank": i + j,
+                "replicate_edge": 7 * i,
+            }
+            for j, kind in enumerate((SAME, DIFFERENT, SHUFFLED))
+            for i in range(1, 4)
+        ]
+    )
+    outcome = _plain(Replication(pairs, summary_of(pairs, 20), "above", []), disjoint=True)
+    first, *_, last = outcome.kinds
+    assert (outcome.disjoint, outcome.verdict) == (True, "above")
+    assert (first.kind, first.pairs, first.cv_rank, first.replicate_edge) == (SAME, 3, 2.0, 14.0)
+    assert first.low == 0.0  # Student's interval reaches below it: 2 - 2.48
+    assert first.high == pytest.approx(2 + 4.302653 / 3**0.5)
+    assert first.agreement == pytest.approx(0.2)
+    assert (last.kind, last.cv_rank) == (SHUFFLED, 4.0)
+    assert last.low == pytest.approx(4 - 4.302653 / 3**0.5)
 
 
 def test_readings_are_those_of_the_updates(done):
