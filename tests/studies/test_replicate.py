@@ -66,6 +66,7 @@ def test_all_replicates_have_seeds_of_their_own_and_each_shuffle_is_another(done
 def test_the_outcome_is_in_the_run_folder_and_on_its_page(done, tmp_path):
     run, result = done
     outcome = read_replication(run)
+    assert outcome
     assert [row.kind for row in outcome.kinds] == [SAME, DIFFERENT, SHUFFLED]
     summary = result.summary.set_index(["kind", "reading"])
     for row in outcome.kinds:
