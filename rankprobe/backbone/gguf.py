@@ -122,13 +122,16 @@ def _convert_alone(model: str, path: Path, sha256: str, folder: Path) -> None:
                 return
             shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
             shutil.rmtree(folder, ignore_errors=True)
-            with no_progress_bar():
-                _convert(model, path, part)
-            (part / ORIGIN).write_text(json.dumps({"label": _label(path), "sha256": sha256}), "utf-8")
-            for each in part.iterdir():
-                with each.open("rb") as file:
-                    os.fsync(file.fileno())
-            part.rename(folder)
+            try:
+                with no_progress_bar():
+                    _convert(model, path, part)
+                (part / ORIGIN).write_text(json.dumps({"label": _label(path), "sha256": sha256}), "utf-8")
+                for each in part.iterdir():
+                    with each.open("rb") as file:
+                        os.fsync(file.fileno())
+                part.rename(folder)
+            finally:  # only with the lock: the folder may be that of another process
+                shutil.rmtree(part, ignore_errors=True)
     except RankprobeError:
         raise
     except Exception as error:  # safetensors, in Rust, has its own class for a full disk
@@ -137,8 +140,6 @@ def _convert_alone(model: str, path: Path, sha256: str, folder: Path) -> None:
             f"({first_line(error)}); they take about {path.stat().st_size * 6 / 2**30:.1f} GiB; "
             "set HF_HOME to a folder with space"
         ) from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _convert(model: str, path: Path, part: Path) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from rankprobe.errors import RankprobeError
-from rankprobe.runs.checksums import read_checked_json, write_checked_json
-from rankprobe.runs.contract import check_unicode
 from rankprobe.runs.folder import Run
+from rankprobe.runs.outcome import Outcome, read_outcome, save_outcome
 from rankprobe.settings import Settings
 
 TASK_RANK = "taskrank.json"
@@ -58,7 +55,7 @@ class FunctionalRow(Settings, extra="ignore"):
     high: float | None
 
 
-class TaskRankFile(Settings, extra="ignore"):
+class TaskRankFile(Outcome):
     """What `studies.task_rank.TaskRank` holds."""
 
     model: str
@@ -79,15 +76,10 @@ class TaskRankFile(Settings, extra="ignore"):
     decisions: tuple[DecisionRow, ...]
     tries: tuple[TryRow, ...]
 
-    @model_validator(mode="before")
-    @classmethod
-    def _check_unicode(cls, values: Any) -> Any:
-        return check_unicode(values)
-
 
 def save_task_rank(run: Run, outcome: TaskRankFile) -> None:
     """Write an outcome into a run folder; an earlier one is replaced."""
-    write_checked_json(run.path / TASK_RANK, json.loads(outcome.model_dump_json()))
+    save_outcome(run, TASK_RANK, outcome)
 
 
 def read_task_rank(run: Run) -> TaskRankFile | None:
@@ -96,11 +88,4 @@ def read_task_rank(run: Run) -> TaskRankFile | None:
     Raises:
         RankprobeError: the file is damaged.
     """
-    path = run.path / TASK_RANK
-    if not path.exists():
-        return None
-    try:
-        return TaskRankFile.parse(read_checked_json(path))
-    except RankprobeError as error:
-        name = "" if str(path) in str(error) else f"{path}: "
-        raise RankprobeError(f"{name}{error}; run rankprobe taskrank again") from None
+    return read_outcome(run, TASK_RANK, TaskRankFile, "taskrank")

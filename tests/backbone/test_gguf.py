@@ -281,3 +281,22 @@ def test_the_packaged_model_knows_english(monkeypatch):
     ids = backbone.tokenizer("The capital of France is", return_tensors="pt").input_ids
     (likeliest,) = backbone.model(ids).logits[:, -1].argmax(-1)
     assert backbone.tokenizer.decode(likeliest) == " Paris"
+
+
+def test_a_process_that_stops_waiting_leaves_the_work_of_another_alone(made, cache, monkeypatch):
+    class Held:
+        def __init__(self, path):
+            pass
+
+        def __enter__(self):
+            raise KeyboardInterrupt
+
+        def __exit__(self, *error):
+            pass
+
+    monkeypatch.setattr("filelock.FileLock", Held)
+    part = cache / f"{our_gguf._sha256(made[0], 0, 0)[:16]}.part"
+    part.mkdir(parents=True)
+    with pytest.raises(KeyboardInterrupt):
+        load_backbone(str(made[0]))
+    assert part.is_dir()
