@@ -120,7 +120,7 @@ def _findings(found: Subjects, rows: pd.DataFrame, results: Sequence[Mapping[str
         subject = f"{words[0].upper()}{words[1:]}"
         if tested:
             yield (
-                f"{subject}: of {len(tested)} groups of seeds, {counts} (paired t tests at 1 %, false "
+                f"{subject}: of {len(tested)} group{'s' * (len(tested) > 1)} of seeds, {counts} (paired t tests at 1 %, false "
                 f"discovery rate controlled over this report){too_few}."
             )
         else:
