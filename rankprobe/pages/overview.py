@@ -120,8 +120,8 @@ def _findings(found: Subjects, rows: pd.DataFrame, results: Sequence[Mapping[str
         subject = f"{words[0].upper()}{words[1:]}"
         if tested:
             yield (
-                f"{subject}: of {len(tested)} group{'s' * (len(tested) > 1)} of seeds, {counts} (paired t tests at 1 %, false "
-                f"discovery rate controlled over this report){too_few}."
+                f"{subject}: of {len(tested)} group{'s' * (len(tested) > 1)} of seeds, {counts} "
+                f"(paired t tests at 1 %, false discovery rate controlled over this report){too_few}."
             )
         else:
             yield f"{subject}: no group has three seeds with noise twins, so there is no verdict."
