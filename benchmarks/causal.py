@@ -8,6 +8,7 @@ without a Trainer. `per text` is our step if the model reads the prompt again be
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 import tempfile
 import time
@@ -82,7 +83,8 @@ def pefts(session: Session, wrapped: Any, batches: list[list[int]]) -> Iterator[
 def peft_model(backbone: Backbone, n: int) -> Any:
     import peft
 
-    model = type(backbone.model)(backbone.model.config).to(backbone.embedding_dtype)
+    config = copy.deepcopy(backbone.model.config)  # ours keeps its own kind of attention
+    model = type(backbone.model)(config).to(backbone.embedding_dtype)
     model.load_state_dict(backbone.model.state_dict())
     model.set_attn_implementation("sdpa")  # the default of transformers
     with warnings.catch_warnings():

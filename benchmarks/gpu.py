@@ -1,17 +1,19 @@
 """Training steps on a GPU: `python benchmarks/gpu.py --data SUPERGLUE --tokenizer T5`.
 
-For shapes of T5 and of SmolLM2-135M with random bfloat16 weights: a step of one run and of eight seeds in one
-pass, with all that belongs to a step (rows, losses, update, noise twins, rank measures, logs), next to a plain
-step of PEFT on batches of the same rows. Printed for each:
+For shapes of T5 and of SmolLM2-135M with random bfloat16 weights: a step of one run and of eight seeds in
+one pass, with all that belongs to a step (rows, losses, update, noise twins, rank measures, logs), next to a
+plain step of PEFT on batches of the same rows. Printed for each:
 
 - milliseconds per step and run, and the ratio of PEFT's step to ours, as a median over pairs with its range;
-- MFU: matrix products of a step, counted by torch, over its time and the speed of a large product on this GPU;
+- MFU: matrix products of a step, counted by torch, over its time and the speed of a large product;
+- eager attention / fused: the ratio of our steps, where we use torch's fused attention;
 - busy: the share of a step in which the GPU computes, by torch's profiler.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 import tempfile
 import time
@@ -80,7 +82,7 @@ class Peft:
 
         backbone, self.session, self.batch, self.step = session.backbone, session, batch, 0
         self.causal = not backbone.model.config.is_encoder_decoder
-        network: Any = type(backbone.model)(backbone.model.config)
+        network: Any = type(backbone.model)(copy.deepcopy(backbone.model.config))
         network = network.to(backbone.device, backbone.embedding_dtype)
         network.load_state_dict(backbone.model.state_dict())
         network.set_attn_implementation("sdpa" if self.causal else "eager")  # the defaults of transformers
@@ -158,8 +160,8 @@ def busy(take: Callable[[], None], steps: int, device: torch.device) -> float:
 def measure(name: str, model: str, n: int, args: argparse.Namespace, peak: float) -> None:
     tokenizer = {"tokenizer": args.tokenizer} if model.startswith("random:") else {}
     settings = {
-        "model": model, **tokenizer, "data": args.data, "dtype": "bfloat16", "method": "probe", "prompt_length": n,
-        "twin": args.twin, "batch_size": args.batch, "eval_every": NEVER, "steps": 10**5,
+        "model": model, **tokenizer, "data": args.data, "dtype": "bfloat16", "method": "probe",
+        "prompt_length": n, "twin": args.twin, "batch_size": args.batch, "eval_every": NEVER, "steps": 10**5,
     }  # fmt: skip
     configs = [RunConfig.parse({**settings, "seed": seed}) for seed in range(max(args.members))]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as locks:
@@ -168,10 +170,16 @@ def measure(name: str, model: str, n: int, args: argparse.Namespace, peak: float
         peft = Peft(session, n, args.batch)
         cohorts = {K: Cohort(session, configs[:K], Path(folder) / f"K{K}", locks) for K in args.members}
         theirs, ours = list[float](), {K: list[float]() for K in cohorts}
+        network, eager = session.backbone.model, {K: list[float]() for K in cohorts}
+        fused = network.config._attn_implementation == "sdpa"
         for _ in range(args.pairs):
             theirs.append(seconds(peft.take, args.steps, device))
             for K, cohort in cohorts.items():
                 ours[K].append(seconds(cohort.take, args.steps, device) / K)
+                if fused:
+                    network.set_attn_implementation("eager")
+                    eager[K].append(seconds(cohort.take, args.steps, device) / K)
+                    network.set_attn_implementation("sdpa")
         work = flops(peft.take) / statistics.median(theirs) / peak
         share = busy(peft.take, 3, device) / statistics.median(theirs)
         print(f"{name}, n = {n}, batches of {args.batch}")
@@ -187,6 +195,8 @@ def measure(name: str, model: str, n: int, args: argparse.Namespace, peak: float
                 f"MFU {work:5.1%}, busy {share:4.0%}; {parts}",
                 flush=True,
             )
+            if fused:
+                print(f"         eager attention / fused {ratios(eager[K], ours[K])}", flush=True)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
-"""Training rows in two parts, one to train and one to score: `python -m experiments.real.held_out SUPERGLUE FOLDER`.
+"""Training rows in two parts: `python -m experiments.real.held_out SUPERGLUE FOLDER`.
 
-Settings that are chosen on these parts have not seen dev. The folder can be given as `--data`.
+One part is to train on, the other to score. Settings that are chosen with them have not seen dev. FOLDER can
+be given as `--data`.
 """
 
 from __future__ import annotations

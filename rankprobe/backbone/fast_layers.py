@@ -1,4 +1,6 @@
-"""Faster norms for T5, Llama and their kin, and faster cross-attention for T5; the rest is transformers'.
+"""Faster norms for T5, Llama and their kin, faster cross-attention for T5, and fused attention on a GPU.
+
+The rest is transformers'.
 
 Results equal those of the plain layers up to rounding. The plain layers are used where a weight is trained or
 generation uses a cache.
@@ -14,6 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+ATTENTION_DROPOUT = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")
+"""Names of the setting in the configs of transformers."""
+
 
 def fast_layers(model: Any) -> None:
     """Use the layers below in a model that has the plain ones; other models are left as they are."""
@@ -28,6 +33,18 @@ def fast_layers(model: Any) -> None:
     for module in model.modules():
         if isinstance(module, T5LayerCrossAttention):
             module.EncDecAttention.__class__ = cross_attention
+
+
+def fused_attention(model: Any) -> None:
+    """Use torch's fused attention, which keeps no matrix of scores, in a decoder-only model on a GPU.
+
+    A model with dropout in its attention is left as it is: the fused kernel draws its masks from torch's
+    global generator, and the members of a cohort draw theirs from their own.
+    """
+    settings = model.config.get_text_config()
+    has_dropout = any(getattr(settings, name, 0) for name in ATTENTION_DROPOUT)
+    if getattr(model, "_supports_sdpa", False) and not has_dropout:
+        model.set_attn_implementation("sdpa")
 
 
 @torch.no_grad()
@@ -47,7 +64,7 @@ def _is_plain_norm(module: Any) -> bool:
 
 @cache
 def frozen_norm(plain: type) -> type:
-    """A root-mean-square norm, computed by `RootMeanSquare` if its weight is frozen.
+    """A root-mean-square norm with a frozen weight: torch's kernel on CUDA, else `RootMeanSquare`.
 
     In float64 the plain norm is used: it rounds to float32 inside, and numerical tests compare with it.
     """
@@ -56,6 +73,10 @@ def frozen_norm(plain: type) -> type:
         def forward(self, hidden_states: Tensor) -> Tensor:
             if self.weight.requires_grad or hidden_states.dtype == torch.float64:
                 return super().forward(hidden_states)
+            if hidden_states.is_cuda:
+                return functional.rms_norm(
+                    hidden_states, self.weight.shape, self.weight, self.variance_epsilon
+                )
             return RootMeanSquare.apply(hidden_states, self.weight, self.variance_epsilon)
 
     return FrozenLayerNorm

@@ -22,7 +22,7 @@ from rankprobe.backbone.base import Backbone
 from rankprobe.backbone.causal import arguments
 from rankprobe.backbone.check import examined, refusal
 from rankprobe.backbone.device import check_device, chosen_device, chosen_dtype
-from rankprobe.backbone.fast_layers import fast_layers
+from rankprobe.backbone.fast_layers import fast_layers, fused_attention
 from rankprobe.backbone.gguf import PACKAGED, dequantized, is_gguf
 from rankprobe.backbone.offload import is_offloaded, offload
 from rankprobe.backbone.shapes import SHAPES, T5_ROWS, skeleton
@@ -104,6 +104,8 @@ def prepared(backbone: Backbone, device: str | None = "cpu") -> Backbone:
         backbone.model.to(device)
     if not is_offloaded(backbone.model):  # else accelerate's hooks hold on to the plain layers
         fast_layers(backbone.model)
+        if backbone.causal and backbone.device.type == "cuda":
+            fused_attention(backbone.model)
     if backbone.device.type == "cpu":
         keep_memory()
     return examined(backbone)
@@ -141,7 +143,7 @@ def _pretrained(model: str, tokenizer: str | None, dtype: torch.dtype, device_ma
         config = AutoConfig.from_pretrained(folder, local_files_only=local, trust_remote_code=False)
         _dequantize(model, config)
         kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        # Eager attention: as fast as SDPA for these shapes on CPU, and the one whose dropout is visible.
+        # Eager attention: faster than SDPA for these shapes on a CPU, and the one whose dropout is visible.
         with no_progress_bar() if local else nullcontext(), _tensors_only():
             network, report = kind.from_pretrained(
                 folder,
