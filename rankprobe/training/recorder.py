@@ -155,28 +155,33 @@ class Recorder:
         if not np.isfinite(prompts["P"]).all():
             raise RunFailed("P holds NaN or infinite entries")
         with contextlib.suppress(NotConverged):  # of one of them: below, each is tried alone
-            return self._singular_values(prompts)
+            return self._singular_values(step, prompts)
         try:
-            found = self._singular_values({"P": prompts["P"]})
+            found = self._singular_values(step, {"P": prompts["P"]})
         except NotConverged as error:
             warnings.warn(f"{self.folder.name}: no ranks at step {step}: {error}", stacklevel=2)
             return {}
         for kind in self.twins.logged:
             name = f"{twin_prefix(kind)}P"
             try:
-                found |= self._singular_values({name: prompts[name]})
+                found |= self._singular_values(step, {name: prompts[name]})
             except NotConverged as error:
                 self.twins.diverge(kind, step, str(error))
                 self.sigma.pop(twin_prefix(kind), None)
         return found
 
-    def _singular_values(self, prompts: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    def _singular_values(
+        self, step: int, prompts: Mapping[str, NDArray[np.float64]]
+    ) -> dict[str, NDArray[np.float64]]:
         """Singular values of each prompt and of its difference to P0.
 
         Raises:
             NotConverged: LAPACK does not find those of one of them.
         """
-        matrices = {**prompts, **{f"{name[:-1]}dP": P - self.initial for name, P in prompts.items()}}
+        # A GPU rounds the product of a stack of factors differently from that of one: at step 0, the difference
+        # of a twin to P0 would be of rounding errors, whose stable rank is that of noise.
+        differences = {f"{name[:-1]}dP": P - (self.initial if step else P) for name, P in prompts.items()}
+        matrices = {**prompts, **differences}
         stack = gram_singular_values(np.stack(list(matrices.values())))
         return dict(zip(matrices, stack, strict=True))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from conftest import quick, started
 
 import rankprobe as rp
@@ -93,3 +94,12 @@ def test_a_log_that_has_the_name_of_a_setting_gives_one_column(tmp_path, finishe
         steps = rp.load_runs(tmp_path).steps
     assert steps.columns.is_unique
     assert steps[["seed", "mine"]].iloc[0].tolist() == [42, 1.0]
+
+
+def test_a_twin_has_not_moved_at_step_0_where_a_gpu_rounds_a_stack_of_prompts_differently(tmp_path):
+    member = started(quick(twin="gaussian"), tmp_path)
+    twins = member.recorder.twins
+    twins.P = twins.P * (1 + 1e-7 * torch.randn_like(twins.P))
+    row = member.recorder.record(0, {}, [], last=False)
+    member.recorder.close()
+    assert row["gaussian_dP_stable_rank"] == row["dP_stable_rank"] == 0
