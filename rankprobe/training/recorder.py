@@ -178,8 +178,8 @@ class Recorder:
         Raises:
             NotConverged: LAPACK does not find those of one of them.
         """
-        # A GPU rounds the product of a stack of factors differently from that of one: at step 0, the difference
-        # of a twin to P0 would be of rounding errors, whose stable rank is that of noise.
+        # A GPU rounds the product of a stack of factors differently from that of one: at step 0, a twin would
+        # differ from P0 by rounding errors, whose stable rank is that of noise.
         differences = {f"{name[:-1]}dP": P - (self.initial if step else P) for name, P in prompts.items()}
         matrices = {**prompts, **differences}
         stack = gram_singular_values(np.stack(list(matrices.values())))
