@@ -165,6 +165,10 @@ def _convert(model: str, path: Path, part: Path) -> None:
     plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     plain.load_state_dict(network.state_dict())
     plain.save_pretrained(part)
+    # transformers up to 5.17 gives the tokenizer of such a file another end token than the file declares.
+    for kind in ("bos", "eos", "pad", "unk"):
+        if (place := getattr(config, f"{kind}_token_id", None)) is not None:
+            setattr(tokenizer, f"{kind}_token", tokenizer.convert_ids_to_tokens(place))
     tokenizer.save_pretrained(part)
 
 

@@ -14,10 +14,12 @@ import pytest
 import torch
 from conftest import quick
 from tokenizers import ByteLevelBPETokenizer
+from transformers import AutoTokenizer
 
 import rankprobe as rp
 from rankprobe.backbone import check_model, load_backbone
 from rankprobe.backbone import gguf as our_gguf
+from rankprobe.backbone.load import load_tokenizer
 from rankprobe.errors import RankprobeError
 from rankprobe.evaluation import evaluate_runs, predict, with_template
 from rankprobe.tasks import TASKS, load_split
@@ -108,6 +110,21 @@ def test_the_weights_are_those_of_the_file(made):
     assert (backbone.label, backbone.source) == ("Small-1M-Instruct, from Q4_1 weights", "gguf")
     assert str(backbone.revision).startswith("sha256:")
     assert backbone.tokenizer.eos_token == "<|im_end|>"
+
+
+def test_the_end_token_is_that_of_the_file_whatever_transformers_reads(made, monkeypatch):
+    """As transformers 5.17, which took the first token of a chat turn for it."""
+    read = AutoTokenizer.from_pretrained
+
+    def wrong(*args, **kwargs):
+        tokenizer = read(*args, **kwargs)
+        tokenizer.eos_token = "<|im_start|>"
+        return tokenizer
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", wrong)
+    folder = our_gguf.dequantized(str(made[0])).folder
+    monkeypatch.undo()
+    assert load_tokenizer(str(folder)).eos_token == "<|im_end|>"
 
 
 def test_a_second_start_reads_the_cache(made, monkeypatch):
