@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -159,26 +159,32 @@ def _locked(cohort: Sequence[RunConfig], runs_dir: Path, timeout: float) -> Coho
 
 
 def _train(part: Cohort, runs_dir: Path) -> Problems:
+    before = {config.run_id: _error_of(run_folder(config, runs_dir)) for config in part}
     try:
         train_cohort(part, runs_dir=runs_dir, if_exists="resume")
     except RunInterrupted:
         raise
     except RankprobeError as error:
-        return _reasons(part, runs_dir, str(error))
+        return _reasons(part, runs_dir, str(error), before)
     return {}
 
 
-def _reasons(part: Cohort, runs_dir: Path, message: str) -> Problems:
-    """Return why runs did not finish: the error in the run's manifest, or `message` if it has none."""
+def _reasons(part: Cohort, runs_dir: Path, message: str, before: Mapping[str, str | None]) -> Problems:
+    """Return why runs did not finish: a new error in the run's manifest, or `message`."""
     problems = {}
     for config in part:
         path = run_folder(config, runs_dir)
         if is_being_written(path):  # by another sweep that started at the same moment
             problems[config.run_id] = ELSEWHERE
         elif not is_finished(path):
-            error = Run(path).manifest["error"] if path.exists() else None
-            problems[config.run_id] = error or message
+            error = _error_of(path)
+            is_old = error == before[config.run_id] and str(error) not in message
+            problems[config.run_id] = message if error is None or is_old else error
     return problems
+
+
+def _error_of(path: Path) -> str | None:
+    return Run(path).manifest["error"] if path.exists() else None
 
 
 def _split_by_memory(cohort: Cohort, problems: Problems) -> list[Cohort]:

@@ -114,6 +114,21 @@ def test_the_given_runs_are_truncated(tmp_path):
     assert json.loads(path.read_text())["curves"] == []
 
 
+def test_a_run_that_cannot_go_on_is_named_with_that_reason_not_with_why_it_stopped(tmp_path):
+    config = quick(steps=4, checkpoint_every=1)
+
+    def stop(record):
+        if record.step == 2:
+            raise KeyboardInterrupt
+
+    with contextlib.suppress(KeyboardInterrupt):
+        api.train_cohort([config], runs_dir=tmp_path, hooks=[stop])
+    run = Run(tmp_path / config.run_id)
+    run.update({"error": "stopped", "data": {**run.manifest["data"], "tokens_fingerprint": "other"}})
+    outcome = sweep([[config]], runs_dir=tmp_path)
+    assert "its tokenizer is not what it was started with" in outcome.failed[run.id]
+
+
 def test_an_interrupt_ends_the_sweep_and_reports_its_progress(tmp_path, monkeypatch):
     configs = [quick(steps=2, seed=1), quick(steps=2, prompt_length=4)]
     train = api.train_members
