@@ -26,6 +26,12 @@ LAST_ENTRIES: dict[str, dict[str, Any]] = {
 TITLE_LINES = 2
 """Lines of a title for which the height of a panel has space."""
 
+JOINED = "\u00a0=\u00a0"
+"""An equals sign at which a title is not broken."""
+
+SHORT_NAME = 6
+"""Letters of a label of the y axis that take no width from a title: those of numbers."""
+
 HANDLE_WIDTH, ENTRY_HEIGHT = 0.6, 0.19
 """Width of an entry's mark and its margins, and height of a line of the legend, in inches."""
 
@@ -92,10 +98,19 @@ def _wrap_titles(figure: Figure, look: Look) -> int:
         if place is None:
             continue
         width = int(figure.get_figwidth() / place.get_gridspec().ncols * look.letters * 0.92)
+        if (row_names := _longest_line(axes.get_yticklabels())) > SHORT_NAME:
+            width -= row_names
         wrapped = [
-            piece for line in axes.get_title().splitlines() for piece in textwrap.wrap(line, width) or [""]
+            piece.replace(JOINED, " = ")  # a setting stays on one line with its value
+            for line in axes.get_title().replace(" = ", JOINED).splitlines()
+            for piece in textwrap.wrap(line, width) or [""]
         ]
         axes.set_title("\n".join(wrapped))
         row = place.rowspan.start
         n_lines[row] = max(n_lines.get(row, 0), len(wrapped))
     return sum(max(0, count - TITLE_LINES) for count in n_lines.values())
+
+
+def _longest_line(labels: Iterable[Text]) -> int:
+    lines = [line for label in labels for line in label.get_text().splitlines()]
+    return max(map(len, lines), default=0)
