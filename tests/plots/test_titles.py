@@ -24,7 +24,7 @@ def wrapped(row_names=()):
         box, width = axes.title.get_window_extent(), figure.bbox.width
         lines = axes.get_title().splitlines()
         plt.close(figure)
-    return lines, 0 <= box.x0 and box.x1 <= width
+    return lines, box.x0 >= 0 and box.x1 <= width
 
 
 def test_a_setting_stays_on_one_line_with_its_value():
