@@ -114,6 +114,10 @@ def truncate(
         str,
         option("--order", "What comes first: singular (largest values) or sensitivity", default="singular"),
     ] = "singular",
+    scoring: Annotated[
+        str | None,
+        option("--scoring", "greedy (decode) or rank (likeliest label); unset: as in training, or greedy"),
+    ] = None,
     which: Which = "final",
     device: Device = None,
     runs_dir: RunsDir = Path("runs"),
@@ -131,7 +135,9 @@ def truncate(
 
     rows = []
     for trained in [find_run(name, runs_dir) for name in run]:
-        result = truncate_run(trained, ks=k, which=checked_which(which), device=device, order=order)
+        result = truncate_run(
+            trained, ks=k, which=checked_which(which), device=device, order=order, scoring=scoring
+        )
         save_truncation(trained, result)
         typer.echo(format_truncation(trained, result))
         rows.append(truncation_row(trained, result))

@@ -30,8 +30,9 @@ def format_truncation(run: Run, result: Truncation) -> str:
     wide = curves.assign(curve=name).pivot(index="k", columns="curve", values="value")
     first = curves.iloc[0]
     kept = "k singular directions" + (", most sensitive first" if first["order"] == "sensitivity" else "")
+    answers = "answers decoded" if first["scoring"] == "greedy" else "likeliest labels"
     lines = [
-        plain(f"{run.id}: {first['split']} {metric} with {kept}, {first['data']}"),
+        plain(f"{run.id}: {first['split']} {metric} with {kept}, {answers}, {first['data']}"),
         wide[list(dict.fromkeys(name))].to_string(float_format="{:.1f}".format, na_rep=""),
         f"baseline {first['baseline']:.1f}",
         *(_format_functional_rank(row) for row in result.functional_rank.to_dict("records")),

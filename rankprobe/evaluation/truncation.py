@@ -28,7 +28,7 @@ from rankprobe.rank import (
     sufficient_bracket,
     truncated,
 )
-from rankprobe.runs import TRUNCATION, Run
+from rankprobe.runs import TRUNCATION, Run, truncation_file
 from rankprobe.runs.checksums import write_checked_json
 from rankprobe.tasks import METRICS, Example, load_split, parse_predictions
 
@@ -76,6 +76,7 @@ def truncate(
     device: str | None = None,
     seed: int = 0,
     order: str = "singular",
+    scoring: str | None = None,
 ) -> Truncation:
     """Score a run's prompt with k of its singular directions, for several k.
 
@@ -98,12 +99,18 @@ def truncate(
         order: which directions are kept first: those with the largest singular values, or those whose removal
             changes the loss on the training rows most, to first order (`rank.sensitivities`). At a minimum
             of the loss the gradient is zero and this order is arbitrary.
+        scoring: `greedy` counts decoded answers, so a prompt also needs directions for the form of an answer;
+            `rank` takes the likeliest label. Default: that of the run, and `greedy` if it has both.
 
     Raises:
-        RankprobeError: the run has no prompt or has not finished, a k is outside 0 … min(n, d), the order is
-            unknown, or the backbone's weights are not those of the training.
+        RankprobeError: the run has no prompt or has not finished, a k is outside 0 … min(n, d), the order or
+            the scoring is unknown, or the backbone's weights are not those of the training.
     """
     config = config_of(run)
+    if scoring not in (None, "greedy", "rank"):
+        raise RankprobeError(f"scoring is '{scoring}'; expected greedy or rank")
+    if scoring is not None:
+        config = config.model_copy(update={"scoring": scoring})
     trained = run.prompt(which)
     P, P0 = (np.asarray(each, dtype=np.float64) for each in (trained, run.prompt("P0")))
     if not P.size:
@@ -120,7 +127,7 @@ def truncate(
     eval_set = build_eval_set(config, rows, backbone, answer_limit(run, backbone))
     prompt_input = load_prompt(run, backbone, which)
     gradient = prompt_gradient(config, backbone, prompt_input) if order == "sensitivity" else None
-    part, scoring = list(eval_set.parts)[-1], eval_set.scoring[0]
+    part, scored_by = list(eval_set.parts)[-1], eval_set.scoring[0]
 
     def answers(prompts: NDArray[np.float64]) -> list[list[str]]:
         inputs = [PromptInput(torch.from_numpy(P), prompt_input.shift) for P in prompts.astype(trained.dtype)]
@@ -128,12 +135,12 @@ def truncate(
             texts
             for first in range(0, len(inputs), PROMPTS_PER_PASS)
             for texts in answer(
-                eval_set, backbone, inputs[first : first + PROMPTS_PER_PASS], config.batch_size, scoring
+                eval_set, backbone, inputs[first : first + PROMPTS_PER_PASS], config.batch_size, scored_by
             )
         ]
 
     def scores(texts: Sequence[str]) -> list[dict[str, Any]]:
-        return score_answers(eval_set, texts, part, scoring)
+        return score_answers(eval_set, texts, part, scored_by)
 
     floor = eval_set.baseline[part][eval_set.task.metrics[0]]
     named = {"run_id": run.id, "prompt": which, "model": backbone.label, "data": rows.label, "order": order}
@@ -181,10 +188,13 @@ class _Cut:
 
 
 def save_truncation(run: Run, truncation: Truncation) -> None:
-    """Write a truncation into the run folder; an earlier one is replaced."""
+    """Write a truncation into the run folder; an earlier one with the same scoring is replaced."""
+    scoring, usual = truncation.curves["scoring"].iloc[0], config_of(run).scoring
+    is_usual = scoring == ("greedy" if usual == "both" else usual)
+    name = TRUNCATION if is_usual else truncation_file(scoring)
     tables = {name: getattr(truncation, name) for name in ("curves", "functional_rank", "profile")}
     rows = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
-    write_checked_json(run.path / TRUNCATION, rows)
+    write_checked_json(run.path / name, rows)
 
 
 def functional_rank(

@@ -12,6 +12,7 @@ from rankprobe.runs.folder import (
     find_run,
     list_runs,
     new_run,
+    truncation_file,
 )
 from rankprobe.runs.frames import SUMMARY, Frames, frames_of, list_frame, list_rows, load_runs
 from rankprobe.runs.plans import PLANS, Plan, read_plans, write_plan
@@ -50,6 +51,7 @@ __all__ = [
     "scored_data_labels",
     "setting_text",
     "shared_settings",
+    "truncation_file",
     "write_plan",
     "write_prompt",
 ]

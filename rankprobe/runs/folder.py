@@ -35,6 +35,11 @@ MATRIX = "matrix"
 """The column of `spectra` that says whose singular values a row holds."""
 
 
+def truncation_file(scoring: str) -> str:
+    """The name of a truncation file whose scoring is not the one by which the run chose its best prompt."""
+    return f"truncation_{scoring}.json"
+
+
 @dataclass(frozen=True)
 class Run:
     """The run folder of one training of one method with one seed."""
@@ -125,16 +130,19 @@ class Run:
         """Replace keys of the manifest, atomically."""
         write_checked_json(self.path / MANIFEST, {**self.manifest, **changes})
 
-    def truncation(self) -> dict[str, Any] | None:
+    def truncation(self, scoring: str | None = None) -> dict[str, Any] | None:
         """Return the results of `rankprobe truncate`, or None: `curves`, `functional_rank` and `profile`.
 
         Each is a list of rows, as `evaluation.Truncation` describes them. A file of an earlier version has no
         profile, and its order is `singular`.
 
+        Args:
+            scoring: `greedy` or `rank`, where that is not how the run chose its best prompt.
+
         Raises:
             RankprobeError: the file is damaged.
         """
-        path = self.path / TRUNCATION
+        path = self.path / (TRUNCATION if scoring is None else truncation_file(scoring))
         try:
             results = read_checked_json(path) if path.exists() else None
         except RankprobeError as error:

@@ -88,6 +88,23 @@ def test_curves_are_kept_and_come_back_in_frames(run):
     (run.path / "truncation.json").unlink()
 
 
+@pytest.mark.parametrize("usual", ["greedy", "rank", "both"])
+def test_each_scoring_has_its_own_file(tmp_path, usual):
+    run = rp.train(quick(method="vanilla", scoring=usual, **TRAINED), runs_dir=tmp_path)
+    other = "greedy" if usual == "rank" else "rank"
+    save_truncation(run, truncate(run, ks=[2]))
+    first = run.truncation()
+    save_truncation(run, truncate(run, ks=[2], scoring=other))
+    assert run.truncation() == first
+    assert {row["scoring"] for row in first["curves"]} == {"rank" if usual == "rank" else "greedy"}
+    assert {row["scoring"] for row in run.truncation(other)["curves"]} == {other}
+    if usual == "both":
+        last = run.log("evals").query("scoring == 'rank' and metric == 'accuracy'")["value"].iloc[-1]
+        whole = [row for row in run.truncation("rank")["curves"] if row["k"] == 8]
+        values = [row["value"] for row in whole if row["metric"] == "accuracy"]
+        assert values == pytest.approx([last] * len(CURVES), abs=1e-9)  # JSON keeps ten digits
+
+
 def test_functional_rank_of_a_prompt_that_needs_one_direction(tmp_path, monkeypatch):
     """All gain comes with the first direction: every resample that gains says 1."""
     run = rp.train(quick(method="vanilla", **TRAINED), runs_dir=tmp_path)
