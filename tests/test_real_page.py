@@ -2,35 +2,72 @@
 
 from __future__ import annotations
 
-import re
 import tarfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from scipy.stats import beta
 
 import rankprobe as rp
-from rankprobe.config.folders import config_of
+from rankprobe.rank import verdict, verdicts
 from rankprobe.sweeps import configs_of, load_spec
+from rankprobe.twins import TWINS, twin_prefix
 
 ROOT = Path(__file__).parent.parent
 PAGE = " ".join((ROOT / "docs" / "real-model.md").read_text().replace("\n>", "").split())
+LABELS = {"none": "true", "shuffle-labels": "of other rows"}
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """The kept runs, in the order of their seeds."""
+def folder(tmp_path_factory):
+    """The folder of the kept runs."""
     folder = tmp_path_factory.mktemp("kept")
     with tarfile.open(ROOT / "figures" / "real.tar.xz") as kept:
         kept.extractall(folder, filter="data")
-    return sorted(rp.list_runs(folder / "real"), key=lambda run: run.manifest["seed"])
+    return folder / "real"
 
 
-def test_they_are_runs_of_the_experiment_on_a_real_model(runs):
-    planned = configs_of(
-        load_spec(ROOT / "experiments/real/emergence.toml"),
-        overrides={"data": runs[0].manifest["config"]["data"]},
+@pytest.fixture(scope="module")
+def frames(folder):
+    return rp.load_runs(folder)
+
+
+@pytest.fixture(scope="module")
+def probes(frames):
+    """The rows of the probes by learning rate, scale of the factors, and labels; each in the order of seeds."""
+    runs = frames.runs[frames.runs["method"] == "probe"].sort_values("seed")
+    return dict(list(runs.groupby(["learning_rate", "factor_scale", "control"])))
+
+
+@pytest.fixture(scope="module")
+def right(frames):
+    """Right answers after the last step: a row per seed, by half, scoring, method, bottleneck and probe."""
+    rows = frames.evals[(frames.evals["metric"] == "accuracy") & (frames.evals["step"] == 300)]
+    names = ["learning_rate", "factor_scale", "control", "bottleneck"]
+    rows = rows.assign(
+        right=rows["value"] * rows["n_examples"] / 100, **{n: rows[n].fillna(0) for n in names}
     )
-    assert {config_of(run).run_id for run in runs} <= {config.run_id for config in planned}
+    rows = rows.assign(control=rows["control"].replace(0, "none"))
+    keys = ["split", "scoring", "method", *names]
+    return rows.pivot_table(index="seed", columns=keys, values="right", observed=True).sort_index()
+
+
+def interval(count, n):
+    """Clopper and Pearson, 95 %, of a mean number of right answers, as if all seeds gave the same ones."""
+    low, high = beta.ppf([0.025, 0.975], [count, count + 1], [n - count + 1, n - count])
+    return f"{100 * low:.0f} to {100 * high:.0f}"
+
+
+def test_they_are_runs_of_the_experiments_on_a_real_model(folder):
+    runs = rp.list_runs(folder)
+    data = {"data": runs[0].manifest["config"]["data"]}
+    planned = {
+        config.run_id
+        for name in ("emergence", "bottleneck")
+        for config in configs_of(load_spec(ROOT / f"experiments/real/{name}.toml"), overrides=data)
+    }
+    assert {run.id for run in runs} == planned
     for run in runs:
         assert run.status == "finished"
         assert run.manifest["backbone"]["label"] == "SmolLM2-135M-Instruct, from Q4_1 weights"
@@ -38,23 +75,126 @@ def test_they_are_runs_of_the_experiment_on_a_real_model(runs):
         assert run.manifest["data"]["label"] == "CB"
 
 
-def test_the_findings_are_those_of_the_logs(runs):
-    assert len(runs) >= 3
-    known = [sentence for sentence in rp.findings(runs) if "is not known yet" not in sentence]
-    assert len(known) == 2
-    for sentence in known:
-        assert " ".join(sentence.split()) in PAGE
+def test_the_counts_are_those_of_the_logs(probes):
+    assert len(probes) == 5
+    for (rate, scale, control), runs in probes.items():
+        counts = runs["n_positive"]
+        twins = [f"{runs[f'{twin_prefix(kind)}n_positive'].mean():.1f}" for kind in TWINS]
+        start = "N(0, 1)" if scale == 1 else f"N(0, {scale:g}²)"
+        span = f"{counts.mean():.1f} ({counts.min():.0f}–{counts.max():.0f})"
+        assert f"| {rate:g} | {start} | {LABELS[control]} | {span} | {' | '.join(twins)} |" in PAGE
 
 
-def test_the_scores_are_those_of_the_logs(runs):
-    """A row per seed: the report half of dev at the last step, decoded and ranked, and its baseline."""
-    for run in runs:
-        evals = run.log("evals").query("split == 'report' and metric == 'accuracy'")
-        last = evals[evals["step"] == evals["step"].max()].set_index("scoring")
-        greedy, rank = last.loc["greedy"], last.loc["rank"]
-        row = (
-            f"| {run.manifest['seed']} | {greedy['value']:.1f} | {greedy['n_invalid']:.0f} of "
-            f"{greedy['n_examples']:.0f} | {rank['value']:.1f} | {greedy['baseline']:.1f} |"
+def test_the_verdicts_are_those_of_the_logs(probes):
+    """A row per group of probes, each with a family of two readings, as `rankprobe analyze` tests them."""
+    for (rate, scale, control), runs in probes.items():
+        found = verdicts(
+            {
+                name: (runs[name], {kind: runs[f"{twin_prefix(kind)}{name}"] for kind in TWINS})
+                for name in ("n_positive", "P_erank_rv")
+            }
         )
-        assert row in PAGE
-    assert re.search(r"\| seed \| decoded \| invalid \| ranked \| baseline \|", PAGE)
+        start = "N(0, 1)" if scale == 1 else f"N(0, {scale:g}²)"
+        rank = found["P_erank_rv"]
+        twins = [f"{rank.null_means[kind]:.1f}" for kind in TWINS]
+        said = [each.side or "not distinguishable" for each in found.values()]
+        row = (
+            f"| {rate:g} | {start} | {LABELS[control]} | {said[0]} | {rank.mean:.1f} | {' | '.join(twins)} |"
+        )
+        assert f"{row} {said[1]} (p = {rank.p_adjusted:.3f}) |" in PAGE
+
+
+def test_the_readme_says_what_its_picture_shows(probes):
+    runs = probes[0.3, 1.0, "none"]
+    nulls = {kind: runs[f"{twin_prefix(kind)}n_positive"] for kind in TWINS}
+    found = verdicts({name: (runs[name], nulls) for name in ("n_positive",)})["n_positive"]
+    assert found.side == "above"
+    lost = sorted(20 - mean for mean in found.null_means.values())
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert (
+        f"entries of σ turn negative: {20 - found.mean:.1f} of 20. But without a task {lost[0]:.1f} to {lost[-1]:.1f} "
+        f"turn negative, so **the probe keeps more entries than noise does** (p = {found.p:.3f}). At a tenth of the "
+        "learning rate none turns negative."
+    ) in readme
+    assert probes[0.03, 0.15, "none"]["n_positive"].min() == 20
+
+
+def test_the_count_follows_the_rate_and_not_the_labels(probes):
+    slow, fast = (probes[rate, 0.15, "none"]["n_positive"].to_numpy() for rate in (0.03, 0.3))
+    found = verdict(fast, {"slow": slow})
+    assert found.side == "below"
+    assert f"(p = {found.p:.4f}, paired over {len(fast)} seeds)" in PAGE
+    shuffled = probes[0.3, 0.15, "shuffle-labels"]["n_positive"].to_numpy()
+    found = verdict(fast, {"shuffled": shuffled})
+    assert not found.side
+    assert (
+        f"{fast.mean():.1f} with true labels and {shuffled.mean():.1f} with those of other rows (p = {found.p:.2f}, "
+        f"paired over {len(fast)} seeds; least detectable effect {found.least_detectable:.1f} entries)"
+    ) in PAGE
+
+
+def test_the_scores_are_those_of_the_logs(right):
+    """Report half and whole dev set, decoded and ranked."""
+    kinds = right.columns.droplevel(["split", "scoring"]).unique()
+    assert len(kinds) == 5 + 5 + 2
+    for method, rate, scale, control, b in kinds:
+        name = {"probe": f"probe, rate {rate:g}, N(0, {'1' if scale == 1 else f'{scale:g}²'})"}.get(
+            method, method
+        )
+        name = f"DPT, b = {b:.0f}" if method == "dpt" else name
+        name += ", labels of other rows" if control != "none" else ""
+        halves = {
+            (split, scoring): right[split, scoring, method, rate, scale, control, b]
+            for split in ("selection", "report")
+            for scoring in ("greedy", "rank")
+        }
+        decoded, ranked = halves["report", "greedy"], halves["report", "rank"]
+        whole = decoded + halves["selection", "greedy"]
+        assert (
+            f"| {name} | {decoded.mean() / 0.28:.1f} ({decoded.min() / 0.28:.0f}–{decoded.max() / 0.28:.0f}) | "
+            f"{interval(decoded.mean(), 28)} | {ranked.mean() / 0.28:.1f} | {whole.mean() / 0.56:.1f} | "
+            f"{interval(whole.mean(), 56)} |"
+        ) in PAGE
+
+
+def test_what_is_learned(right):
+    """With true labels the probe answers more rows than with those of other rows."""
+    for rate in (0.03, 0.3):
+        true, other = (
+            sum(right[split, "greedy", "probe", rate, 0.15, control, 0] for split in ("selection", "report"))
+            for control in ("none", "shuffle-labels")
+        )
+        found = verdict(true / 0.56, {"other": other / 0.56})
+        assert found.side == "above"
+        assert (
+            f"rate {rate:g}: {found.mean:.1f} against {found.null_means['other']:.1f} (p = {found.p:.4f})"
+            in PAGE
+        )
+
+
+def test_no_bottleneck_is_told_from_vanilla(right):
+    report = right["report"]["greedy"]
+    vanilla = report["vanilla"].iloc[:, 0].to_numpy() / 0.28
+    dpt = {b: column.to_numpy() / 0.28 for (*_, b), column in report["dpt"].items()}
+    residual = report["residual"].iloc[:, 0].to_numpy() / 0.28
+    found = verdicts(
+        {name: (each, {"vanilla": vanilla}) for name, each in {**dpt, "residual": residual}.items()}
+    )
+    assert not any(each.side for each in found.values())
+    effects = [each.least_detectable for each in found.values()]
+    assert f"(least detectable effects {min(effects):.0f} to {max(effects):.0f} points)" in PAGE
+
+
+def test_the_search_is_that_of_the_kept_scores():
+    titles = {"cb": "CB", "copa": "COPA", "rte": "RTE", "wic": "WiC"}
+    scores = pd.read_csv(ROOT / "experiments/real/search.csv")
+    groups = scores.groupby(["task", "targets", "template"])
+    for (task, targets, template), rows in groups:
+        last = rows[rows["step"] == rows["step"].max()]
+        best = last.loc[last["accuracy"].idxmax()]
+        assert (
+            f"| {titles[task]} | {targets} | {template} | {len(last)} | {best['step']} | "
+            f"{last['accuracy'].min():.1f}–{last['accuracy'].max():.1f} | {best['learning_rate']:g} | "
+            f"{best['baseline']:.1f} | {best['n_examples']} |"
+        ) in PAGE
+    assert PAGE.count("| plain |") + PAGE.count("| chat |") == len(groups)
