@@ -55,8 +55,8 @@ def api_page(module_name: str) -> str:
     module = importlib.import_module(module_name)
     found = entries(module_name)
     names = [entry for entry in found if entry.kind != "module"]
-    title = f"``{module_name}``"
-    summary = [".. autosummary::", "", *(f"   {e.name}" for e in names if e.kind != "data")]
+    title = module_name
+    summary = [".. autosummary::", "   :nosignatures:", "", *(f"   {e.name}" for e in names if e.kind != "data")]
     parts = [
         f"{title}\n{'=' * len(title)}",
         (inspect.getdoc(module) or "").splitlines()[0],
