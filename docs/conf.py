@@ -9,6 +9,8 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from jupyter_client.connect import ConnectionFileMixin
+
 import rankprobe
 from docs._ext.api import literal_marks
 from docs._ext.pages import site_links, write_pages
@@ -31,6 +33,7 @@ nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
+ConnectionFileMixin.transport.default_value = "ipc"  # kernels talk through files, not through ports
 nb_ipywidgets_js: dict[str, Any] = {}  # would be fetched from the network by every reader
 
 # Docstrings.

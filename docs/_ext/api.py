@@ -1,6 +1,6 @@
 """The pages of the Python reference: directives that Sphinx fills with signatures and docstrings.
 
-A name is on one page only: names of `rankprobe` itself are left out of the page of the room that they come from.
+A name is on one page only: names of `rankprobe` itself are not on the page of the room that they come from.
 """
 
 from __future__ import annotations
@@ -56,7 +56,12 @@ def api_page(module_name: str) -> str:
     found = entries(module_name)
     names = [entry for entry in found if entry.kind != "module"]
     title = module_name
-    summary = [".. autosummary::", "   :nosignatures:", "", *(f"   {e.name}" for e in names if e.kind != "data")]
+    summary = [
+        ".. autosummary::",
+        "   :nosignatures:",
+        "",
+        *(f"   {e.name}" for e in names if e.kind != "data"),
+    ]
     parts = [
         f"{title}\n{'=' * len(title)}",
         (inspect.getdoc(module) or "").splitlines()[0],
@@ -101,7 +106,9 @@ def _entry(module: ModuleType, name: str) -> Entry:
     if inspect.isroutine(value):
         return Entry(name, "function", inspect.getdoc(value) or "")
     text = repr(value)
-    return Entry(name, "data", _data_text(module, name), text if len(text) <= 80 and " at 0x" not in text else "")
+    return Entry(
+        name, "data", _data_text(module, name), text if len(text) <= 80 and " at 0x" not in text else ""
+    )
 
 
 def _directive(entry: Entry) -> str:
@@ -109,7 +116,7 @@ def _directive(entry: Entry) -> str:
         value = f"\n   :value: {entry.value}" if entry.value else ""
         text = "\n".join(f"   {literal_marks(line)}" for line in entry.text.splitlines())
         return f".. py:data:: {entry.name}{value}\n\n{text}"
-    members = "\n   :members:" if entry.kind != "function" else ""
+    members = "" if entry.kind == "function" else "\n   :members:\n   :exclude-members: model_config"
     return f".. auto{entry.kind}:: {entry.name}{members}"
 
 

@@ -1,7 +1,7 @@
 """What the site takes from elsewhere in the repository: pages, and the targets of links.
 
-Pages are written for a reader of the repository, so their links are relative to it. On the site they lead to the same
-content: a page of the site, or a file to download.
+Pages are written for a reader of the repository, so their links are relative to it. On the site they lead to the
+same content: a page of the site, or a file to download.
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ def site_links(text: str, path: str, place: str) -> str:
 def _project_page(path: str, place: str) -> str:
     text = (ROOT / path).read_text(encoding="utf-8")
     if not text.startswith("# "):  # a table: its caption is its first line
-        title = {"project/atlas-table.md": "The atlas as a table"}.get(place, f"Table {place[-4]} of the gallery")
+        title = {"project/atlas-table.md": "The atlas as a table"}.get(
+            place, f"Table {place[-4]} of the gallery"
+        )
         text = f"# {title}\n\n{text}"
     return site_links(text, path, place)
 

@@ -27,13 +27,14 @@ SOURCE = re.compile(r"\(((?:paper|authors'|ours|Lester|Wu|Li|Shi|AdaLoRA)[^()]*)
 
 INTRODUCTION = """# Settings
 
-A setting has one name everywhere: as a flag (`--learning-rate`), as a key of a TOML file (`learning_rate`), as a
-keyword of `rankprobe.probe(...)`, and as a column of the frames. This page is made from the code, so it is complete.
+A setting has one name everywhere: as a flag (`--learning-rate`), as a key of a TOML file (`learning_rate`), as
+a keyword of `rankprobe.probe(...)`, and as a column of the frames. This page is made from the code, so it is
+complete.
 
-*Source* says where the default comes from: "paper" is [Xiao et al. (2023)](../related-work.md), with the section;
-"authors' code" is the code that they released, where the paper is silent; "ours" is our own choice. Where a value
-follows ("authors' code: on"), that source does what the value says. [Reproducing the paper](../reproducing-the-paper.md)
-lists where rankprobe differs, and why.
+*Source* says where the default comes from: "paper" is [Xiao et al. (2023)](../related-work.md), with the
+section; "authors' code" is the code that they released, where the paper is silent; "ours" is our own choice.
+Where a value follows ("authors' code: on"), that source does what the value says.
+[Reproducing the paper](../reproducing-the-paper.md) lists where rankprobe differs, and why.
 """
 
 
@@ -69,12 +70,16 @@ def _differs(docstring: str) -> str:
 
 
 def _table(fields: dict[str, FieldInfo]) -> str:
-    rows = ["| setting | type | default | meaning | source |", "|---|---|---|---|---|"]
+    rows = [
+        "```{container} settings",
+        "| setting | type | default | meaning | source |",
+        "|---|---|---|---|---|",
+    ]
     for name, field in fields.items():
         default = _code(field.default) + _own_defaults(name, field)
         cells = [f"`{name}`", type_text(field), default, _meaning(field), source_text(field)]
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
-    return "\n".join(rows)
+    return "\n".join([*rows, "```"])
 
 
 def _meaning(field: FieldInfo) -> str:
