@@ -51,7 +51,7 @@ browser: $(VENV)/dev
 
 # -E: all pages anew, so that the outputs of the tutorials are those of this code.
 docs: $(VENV)/docs
-	$(BIN)/sphinx-build -E -q -W --keep-going docs docs/_build/html
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -j auto -E -q -W --keep-going docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
 # Jobs of one thread each do more on small models than one job of many threads; dumb, so that two progress

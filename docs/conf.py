@@ -9,8 +9,6 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from jupyter_client.connect import ConnectionFileMixin
-
 import rankprobe
 from docs._ext.api import literal_marks
 from docs._ext.pages import site_links, write_pages
@@ -33,7 +31,6 @@ nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
-ConnectionFileMixin.transport.default_value = "ipc"  # kernels talk through files, not through ports
 nb_ipywidgets_js: dict[str, Any] = {}  # would be fetched from the network by every reader
 
 # Docstrings.
@@ -83,8 +80,9 @@ def _literal_marks(app: Any, what: str, name: str, value: Any, options: Any, lin
     lines[:] = [literal_marks(line) for line in lines]
 
 
-def setup(app: Any) -> None:
+def setup(app: Any) -> dict[str, bool]:
     """Write the pages that are made from code, before Sphinx looks for pages."""
     app.connect("config-inited", lambda *_: write_pages())
     app.connect("source-read", _on_the_site)
     app.connect("autodoc-process-docstring", _literal_marks, priority=100)  # before napoleon adds markup
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -14,9 +14,9 @@ from rankprobe.config import all_settings
 
 INTRODUCTION = """# Commands
 
-`rankprobe COMMAND --help` prints what is here. This page is made from the commands, so it is complete. `RUN` is
-the id of a run, or the path of its folder. Exit codes: 0; 1: a run failed, or a system error; 2: bad input, with
-one or two lines that say what to do; 130: stopped by a signal, after a checkpoint.
+`rankprobe COMMAND --help` prints what is here. This page is made from the commands, so it is complete.
+`RUN` is the id of a run, or the path of its folder. Exit codes: 0; 1: a run failed, or a system error; 2: bad
+input, with one or two lines that say what to do; 130: stopped by a signal, after a checkpoint.
 """
 
 

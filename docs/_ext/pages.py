@@ -1,7 +1,7 @@
 """What the site takes from elsewhere in the repository: pages, and the targets of links.
 
-Pages are written for a reader of the repository, so their links are relative to it. On the site they lead to the
-same content: a page of the site, or a file to download.
+Pages are written for a reader of the repository, so their links are relative to it. On the site they lead to
+the same content: a page of the site, or a file to download.
 """
 
 from __future__ import annotations

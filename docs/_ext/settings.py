@@ -27,9 +27,9 @@ SOURCE = re.compile(r"\(((?:paper|authors'|ours|Lester|Wu|Li|Shi|AdaLoRA)[^()]*)
 
 INTRODUCTION = """# Settings
 
-A setting has one name everywhere: as a flag (`--learning-rate`), as a key of a TOML file (`learning_rate`), as
-a keyword of `rankprobe.probe(...)`, and as a column of the frames. This page is made from the code, so it is
-complete.
+A setting has one name everywhere: as a flag (`--learning-rate`), as a key of a TOML file (`learning_rate`),
+as a keyword of `rankprobe.probe(...)`, and as a column of the frames. This page is made from the code, so
+it is complete.
 
 *Source* says where the default comes from: "paper" is [Xiao et al. (2023)](../related-work.md), with the
 section; "authors' code" is the code that they released, where the paper is silent; "ours" is our own choice.
