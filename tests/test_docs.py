@@ -31,7 +31,7 @@ TUTORIALS = [place for place in SITE if place.startswith("tutorials/") and not p
 
 
 def without_code(text):
-    return re.sub(r"^```(?!\{include\}|\{container\}).*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def anchors(text):
