@@ -214,6 +214,7 @@ def test_a_tutorial_says_what_one_knows_at_the_end_and_cleans_up(place):
         r"---\nfile_format: mystnb\n.*?\n---\n\n# [^\n]+\n\n\*\*At the end you know\*\* ", text, re.DOTALL
     )
     assert cells(text)[-1] == "temporary.cleanup()\n"
+    assert max(len(line) for cell in cells(text) for line in cell.splitlines()) <= 88  # no line is cut off
 
 
 def cells(text):
