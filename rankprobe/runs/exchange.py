@@ -64,7 +64,8 @@ def read_prompts(place: str | Path) -> Matrices:
     The content of a file decides its format, not its name. Leading axes of length one are dropped.
 
     Args:
-        place: one of
+        place: one of these:
+
             - a run folder: gives `final`, `best`, `P0`;
             - a `.npy` file (as saved by google-research/prompt-tuning), or a tensor saved by `torch.save`:
               gives one prompt, with the file name without suffix;

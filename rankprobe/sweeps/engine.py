@@ -26,6 +26,8 @@ from rankprobe.training.memory import members_that_fit
 from rankprobe.training.session import open_session
 
 Cohort = list[RunConfig]
+"""The configs of runs that are trained in one pass."""
+
 Problems = dict[str, str]
 """From run id to the reason why the run did not finish."""
 
