@@ -1,11 +1,11 @@
-"""Gates for the diagonal of the probe, on planted ranks: `python benchmarks/gates.py`, half an hour on one core.
+"""Gates for the diagonal of the probe, on planted ranks: `python benchmarks/gates.py`, half an hour on a core.
 
-Trains prompts P = U · gate(diag σ) · V (100 × 128) towards matrices of known rank, and on noise alone, with the
-optimizer and the noises of the package. `ortho` replaces U and V by the orthonormal factors of their QR
+Trains prompts P = U · gate(diag σ) · V (100 × 128) towards matrices of known rank, and on noise alone, with
+the optimizer and the noises of the package. `ortho` replaces U and V by the orthonormal factors of their QR
 decompositions, as the setting `orthonormal` does. The other gates are not in the package:
 
-- `soft`: each update is followed by soft thresholding of σ, the proximal step of an L1 penalty; the entries that
-  are not 0 count. The threshold is `weight` times the learning rate.
+- `soft`: each update is followed by soft thresholding of σ, the proximal step of an L1 penalty; the entries
+  that are not 0 count. The threshold is `weight` times the learning rate.
 - `hard-concrete`: each entry of σ times a hard concrete gate (Louizos et al. 2018, equations 10 to 13), with
   `weight` times the expected number of open gates in the loss; the gates that are open at test time count.
 - `ard`: Gaussian noise of trained variance on each σ, with `weight` times the approximate KL divergence of
@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +138,7 @@ def trained(
     snr: float,
     steps: int,
 ) -> pd.DataFrame:
-    """Train one prompt per noise, planted rank and seed: rows with `count` and `error`, ‖P − target‖² / nd."""
+    """Train a prompt per noise, planted rank and seed: rows with `count` and `error`, ‖P − target‖² / nd."""
     members = [(noise, r, seed) for noise in NOISES for r in planted for seed in seeds]
     members += [(TWIN, 0, seed) for seed in seeds]
     starts = {seed: initial_method(ProbeConfig(prompt_length=SHAPE[0]), SHAPE[1], seed) for seed in seeds}
@@ -176,7 +176,7 @@ def trained(
     return frame.assign(count=probes.counts().numpy(), error=error.numpy(), **about)
 
 
-def clip(parameters, largest: float) -> None:
+def clip(parameters: Iterable[nn.Parameter], largest: float) -> None:
     """Clip the gradients of each member by its own norm."""
     grads = [p.grad.flatten(1) for p in parameters if p.grad is not None]
     norms = torch.stack([torch.linalg.vector_norm(grad, dim=1) for grad in grads]).norm(dim=0)
@@ -211,7 +211,7 @@ def main() -> None:
         frame = trained(gate, ortho, weight, range(given.seeds), PLANTED, given.snr, given.steps)
         frames.append(frame)
         cells = frame.groupby(["noise", "planted"], sort=False)["count"]
-        near = cells.agg(lambda counts, r=frame: f"{counts.mean():.0f} ({counts.min()}-{counts.max()})")
+        near = cells.agg(lambda counts: f"{counts.mean():.0f} ({counts.min()}-{counts.max()})")
         name = f"{gate}{', U and V orthonormal' if ortho else ''}, weight {weight:g} of {tried}"
         print(f"\n{name}\n{near.unstack().fillna('').to_string()}", flush=True)
         print(f"cells within two, per seed: {within_two(frame).tolist()}", flush=True)

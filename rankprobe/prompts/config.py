@@ -131,7 +131,7 @@ class ProbeConfig(FactorConfig):
         default=0.0, description="Weight of the penalty that keeps U and V orthonormal (AdaLoRA)"
     )
     orthonormal: bool = Field(
-        default=False, description="Keep U and V orthonormal, so that the gated σ are singular values (paper: no)"
+        default=False, description="Keep U and V orthonormal: the gated σ are singular values (paper: no)"
     )
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@
 the operating range of each reading. Those of the package are in `bundled/operating_ranges.csv`.
 
 `python -m rankprobe.studies.grid` counts how often `cv_rank` is within two of the planted rank, on ten seeds.
+`python -m rankprobe.studies.grid stress` prints the readings of the cells `STRESS` at two learning rates.
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ NULL_SEEDS = 20
 WITHIN_SHARE = 0.9
 """A reading operates up to a planted rank if this share of runs is within one, there and for lower ranks."""
 
+STRESS = {"planted": (5, 10), "snrs": (0.05,), "spectra": ("geometric 10:1",)}
+"""Cells of the grid whose smallest planted singular values are near the noise of a trained ΔP."""
+
 CALIBRATED_UP_TO = 50
 """The planted rank that counts for `least_agreement`."""
 
@@ -62,6 +66,7 @@ def calibrate_grid(
     seeds: Sequence[int] = (0,),
     null_seeds: int = NULL_SEEDS,
     steps: int = 1000,
+    learning_rate: float = 0.3,
     shape: tuple[int, int] = (100, 128),
     pairs_only: bool = False,
 ) -> Iterator[pd.DataFrame]:
@@ -82,6 +87,7 @@ def calibrate_grid(
         seeds: of targets, starts and noise.
         null_seeds: pairs of r = 0.
         steps: optimizer updates.
+        learning_rate: peak rate.
         shape: (n, d).
         pairs_only: take only the readings of pairs, which is faster.
 
@@ -99,7 +105,7 @@ def calibrate_grid(
         for name in given:
             if name not in known:
                 raise unknown(what, name, known)
-    training = TrainingConfig(steps=steps)
+    training = TrainingConfig(steps=steps, learning_rate=learning_rate)
     for method, seed, noise in itertools.product(methods, seeds, noises):
         config = method.model_copy(update={"prompt_length": shape[0]})
         cells: list[tuple[int, str, float, int]] = []
@@ -336,8 +342,26 @@ def shares_within(frame: pd.DataFrame, reading: str = "cv_rank", margin: int = 2
     return text.unstack("planted", fill_value="")
 
 
+def stress_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """The readings of the cells `STRESS` over seeds: the median, and the smallest and largest in brackets.
+
+    Returns:
+        A row per kind of noise and reading, and a column per planted rank; "-" if all are undefined.
+    """
+    own = frame[frame["reading"].isin(["functional", "functional_best", "cv_rank", "replicate_edge"])]
+    cells = own.groupby(["noise", "reading", "planted"], sort=False)["recovered"]
+    text = cells.agg(lambda k: f"{k.median():g} ({k.min():g}-{k.max():g})" if k.notna().any() else "-")
+    return text.unstack("planted")
+
+
 if __name__ == "__main__":
-    trained = calibrate_grid(
-        spectra=("equal",), snrs=(0.2, 0.1), seeds=range(10), null_seeds=4, pairs_only=True
-    )
-    sys.stdout.write(shares_within(pd.concat(trained)).to_string() + "\n")
+    if sys.argv[1:] == ["stress"]:
+        for steps, learning_rate in ((1000, 0.3), (3000, 0.03)):
+            trained = calibrate_grid(**STRESS, seeds=range(10), steps=steps, learning_rate=learning_rate)
+            table = stress_table(pd.concat(trained))
+            sys.stdout.write(f"{steps} steps, learning rate {learning_rate}\n{table.to_string()}\n\n")
+    else:
+        trained = calibrate_grid(
+            spectra=("equal",), snrs=(0.2, 0.1), seeds=range(10), null_seeds=4, pairs_only=True
+        )
+        sys.stdout.write(shares_within(pd.concat(trained)).to_string() + "\n")
