@@ -1,15 +1,15 @@
-"""Gates for the diagonal of the probe, on planted ranks: `python benchmarks/gates.py`, half an hour on a core.
+"""Gates for the diagonal of the probe, on planted ranks: `python benchmarks/gates.py`, some minutes a gate.
 
 Trains prompts P = U · gate(diag σ) · V (100 × 128) towards matrices of known rank, and on noise alone, with
-the optimizer and the noises of the package. `ortho` replaces U and V by the orthonormal factors of their QR
+the optimizer and the noises of the package. `-ortho` replaces U and V by the orthonormal factors of their QR
 decompositions, as the setting `orthonormal` does. The other gates are not in the package:
 
 - `soft`: each update is followed by soft thresholding of σ, the proximal step of an L1 penalty; the entries
   that are not 0 count. The threshold is `weight` times the learning rate.
-- `hard-concrete`: each entry of σ times a hard concrete gate (Louizos et al. 2018, equations 10 to 13), with
+- `hard-concrete`: each entry of σ times a hard concrete gate (Louizos et al. 2018, 1712.01312), with
   `weight` times the expected number of open gates in the loss; the gates that are open at test time count.
 - `ard`: Gaussian noise of trained variance on each σ, with `weight` times the approximate KL divergence of
-  Molchanov et al. (2017), equation 14; the entries with a variance below e³ σ² count, as there.
+  Molchanov et al. (2017, 1701.05369); the entries with a variance below e³ σ² count, as there.
 
 `weight` is chosen on two seeds that are not used further.
 """
@@ -17,7 +17,6 @@ decompositions, as the setting `orthonormal` does. The other gates are not in th
 from __future__ import annotations
 
 import argparse
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ from torch import Tensor, nn
 
 from rankprobe.config.sections import TrainingConfig
 from rankprobe.prompts.config import ProbeConfig
+from rankprobe.prompts.probe import orthonormal
 from rankprobe.rank.verdict import verdict
 from rankprobe.studies.calibration import initial_method, planted_matrix
 from rankprobe.studies.grid import NOISES, noises
@@ -41,19 +41,19 @@ PLANTED = (0, 1, 5, 10, 20, 50)
 TUNING_SEEDS, TUNING_PLANTED = (100, 101), (0, 5, 20)
 
 WEIGHTS = {
-    ("relu", False): (0.0,),
-    ("relu", True): (0.0,),
-    ("soft", False): (0.3, 0.6, 0.8),
-    ("soft", True): (0.3, 0.6, 0.8),
-    ("hard-concrete", False): (100.0, 300.0, 1000.0),
-    ("hard-concrete", True): (3.0, 10.0, 30.0),
-    ("ard", False): (100.0, 300.0, 1000.0),
-    ("ard", True): (3.0, 10.0, 30.0),
+    "relu": (0.0,),
+    "relu-ortho": (0.0,),
+    "soft": (0.3, 0.6, 0.8),
+    "soft-ortho": (0.3, 0.6, 0.8),
+    "hard-concrete": (100.0, 300.0, 1000.0),
+    "hard-concrete-ortho": (3.0, 10.0, 30.0),
+    "ard": (100.0, 300.0, 1000.0),
+    "ard-ortho": (3.0, 10.0, 30.0),
 }
-"""The weights that are tried, by gate and whether U and V are orthonormal."""
+"""The weights that are tried, by gate."""
 
 BETA, GAMMA, ZETA = 2 / 3, -0.1, 1.1
-"""Of the hard concrete distribution (Louizos et al. 2018, section 4)."""
+"""Of the hard concrete distribution (the values of Louizos et al. 2018)."""
 
 TWIN = "gaussian twin"
 """The null of a run: noise alone, i.i.d., from draws of its own."""
@@ -62,9 +62,10 @@ TWIN = "gaussian twin"
 class Probes(nn.Module):
     """M probes at once. U (M, n, r), σ (M, r), V (M, r, d)."""
 
-    def __init__(self, U: Tensor, sigma: Tensor, V: Tensor, gate: str, ortho: bool, weight: float) -> None:
+    def __init__(self, U: Tensor, sigma: Tensor, V: Tensor, gate: str, weight: float) -> None:
         super().__init__()
-        self.gate, self.ortho, self.weight = gate, ortho, weight
+        self.gate, self.ortho, self.weight = gate.removesuffix("-ortho"), gate.endswith("-ortho"), weight
+        gate = self.gate
         self.U, self.sigma, self.V = nn.Parameter(U), nn.Parameter(sigma), nn.Parameter(V)
         self.generator = torch.Generator().manual_seed(0)
         if gate == "hard-concrete":
@@ -123,15 +124,8 @@ class Probes(nn.Module):
         return counted.sum(1)
 
 
-def orthonormal(factor: Float[Tensor, "*stack n r"]) -> Float[Tensor, "*stack n r"]:
-    """Q of the QR decomposition with a positive diagonal of R."""
-    Q, R = torch.linalg.qr(factor)
-    return Q * R.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
-
-
 def trained(
     gate: str,
-    ortho: bool,
     weight: float,
     seeds: Sequence[int],
     planted: Sequence[int],
@@ -146,7 +140,7 @@ def trained(
         torch.stack([starts[seed].get_parameter(name).detach() for _, _, seed in members])
         for name in ("U", "sigma", "V")
     ]
-    probes = Probes(*factors, gate, ortho, weight)
+    probes = Probes(*factors, gate, weight)
     target = torch.stack(
         [
             torch.from_numpy(planted_matrix(r, SHAPE, seed)) if r else torch.zeros(SHAPE)
@@ -172,7 +166,7 @@ def trained(
         probes.after_update(take_step(optimizer, config, step, steps))
     error = (probes().detach() - target).square().mean((1, 2))
     frame = pd.DataFrame(members, columns=["noise", "planted", "seed"])
-    about = {"gate": gate, "ortho": ortho, "weight": weight, "snr": snr}
+    about = {"gate": gate, "weight": weight, "snr": snr}
     return frame.assign(count=probes.counts().numpy(), error=error.numpy(), **about)
 
 
@@ -195,35 +189,27 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--snr", type=float, default=0.2, help="signal-to-noise ratio of a gradient at P = 0")
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--gates", nargs="+", default=["relu", "soft", "hard-concrete", "ard"])
+    parser.add_argument("--gates", nargs="+", choices=WEIGHTS, default=list(WEIGHTS))
     parser.add_argument("--output", type=Path, help="write all counts as CSV")
     given = parser.parse_args()
     frames: list[pd.DataFrame] = []
-    for gate, ortho in itertools.product(given.gates, (False, True)):
-        tried = WEIGHTS[gate, ortho]
-        scores = {
-            weight: within_two(
-                trained(gate, ortho, weight, TUNING_SEEDS, TUNING_PLANTED, given.snr, given.steps)
-            ).sum()
-            for weight in (tried if len(tried) > 1 else ())
-        }
-        weight = max(scores, key=lambda each: scores[each]) if scores else tried[0]
-        frame = trained(gate, ortho, weight, range(given.seeds), PLANTED, given.snr, given.steps)
+    for gate in given.gates:
+        weight, *others = WEIGHTS[gate]
+        if others:
+            tuning = (TUNING_SEEDS, TUNING_PLANTED, given.snr, given.steps)
+            weight = max(WEIGHTS[gate], key=lambda each: within_two(trained(gate, each, *tuning)).sum())
+        frame = trained(gate, weight, range(given.seeds), PLANTED, given.snr, given.steps)
         frames.append(frame)
         cells = frame.groupby(["noise", "planted"], sort=False)["count"]
-        near = cells.agg(lambda counts: f"{counts.mean():.0f} ({counts.min()}-{counts.max()})")
-        name = f"{gate}{', U and V orthonormal' if ortho else ''}, weight {weight:g} of {tried}"
-        print(f"\n{name}\n{near.unstack().fillna('').to_string()}", flush=True)
-        print(f"cells within two, per seed: {within_two(frame).tolist()}", flush=True)
+        table = cells.agg(lambda counts: f"{counts.mean():.0f} ({counts.min()}-{counts.max()})").unstack()
+        print(f"\n{gate}, weight {weight:g} of {WEIGHTS[gate]}\n{table.fillna('').to_string()}")
+        near, first = within_two(frame), within_two(frames[0])
+        words = verdict(near.tolist(), {given.gates[0]: first.tolist()}).words
+        print(
+            f"cells within two, by seed: {near.tolist()}; compared with {given.gates[0]}: {words}", flush=True
+        )
         if given.output:
             pd.concat(frames).to_csv(given.output, index=False)
-    for baseline in frames[:2]:
-        own = baseline.iloc[0]
-        print(f"\ncells within two, compared with {own['gate']}, ortho {own['ortho']}")
-        for frame in frames:
-            mine, null = within_two(frame), within_two(baseline)
-            words = verdict(mine.tolist(), {"it": null.tolist()}).words
-            print(f"{frame.iloc[0]['gate']}, ortho {frame.iloc[0]['ortho']}: {mine.mean():.1f}, {words}")
 
 
 if __name__ == "__main__":

@@ -109,14 +109,15 @@ class Probe(Method):
         return self.orthogonality * (grams - eye).square().sum()
 
 
-def orthonormal(factor: Float[Tensor, "n r"]) -> Float[Tensor, "n r"]:
+def orthonormal(factor: Float[Tensor, "*stack n r"]) -> Float[Tensor, "*stack n r"]:
     """Orthonormal columns that span those of `factor` (n ≥ r): Q of its QR decomposition.
 
     Column k spans what column k of `factor` adds to those before it. R has a positive diagonal, as in the
     Gram-Schmidt process, so that Q is a continuous function of the factor; LAPACK's signs may jump.
     """
     Q, R = torch.linalg.qr(factor)
-    return Q * torch.where(R.diagonal() < 0, -1.0, 1.0).to(Q.dtype)
+    negative = R.diagonal(dim1=-2, dim2=-1).unsqueeze(-2) < 0
+    return torch.where(negative, -Q, Q)
 
 
 def ungated(s: Tensor) -> Tensor:
