@@ -4,7 +4,7 @@
 the operating range of each reading. Those of the package are in `bundled/operating_ranges.csv`.
 
 `python -m rankprobe.studies.grid` counts how often `cv_rank` is within two of the planted rank, on ten seeds.
-`python -m rankprobe.studies.grid stress` prints the readings of the cells `STRESS` at two learning rates.
+`python -m rankprobe.studies.grid stress` prints the readings of `stress` at two learning rates.
 """
 
 from __future__ import annotations
@@ -48,9 +48,6 @@ NULL_SEEDS = 20
 
 WITHIN_SHARE = 0.9
 """A reading operates up to a planted rank if this share of runs is within one, there and for lower ranks."""
-
-STRESS = {"planted": (5, 10), "snrs": (0.05,), "spectra": ("geometric 10:1",)}
-"""Cells of the grid whose smallest planted singular values are near the noise of a trained ΔP."""
 
 CALIBRATED_UP_TO = 50
 """The planted rank that counts for `least_agreement`."""
@@ -342,24 +339,45 @@ def shares_within(frame: pd.DataFrame, reading: str = "cv_rank", margin: int = 2
     return text.unstack("planted", fill_value="")
 
 
-def stress_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """The readings of the cells `STRESS` over seeds: the median, and the smallest and largest in brackets.
+def stress(
+    steps: int,
+    learning_rate: float,
+    *,
+    planted: Sequence[int] = (5, 10),
+    snr: float = 0.05,
+    spectrum: str = "geometric 10:1",
+    noises: Sequence[str] = NOISES,
+    seeds: Sequence[int] = range(10),
+    shape: tuple[int, int] = (100, 128),
+) -> pd.DataFrame:
+    """Readings where the smallest planted singular values are near the noise of a trained ΔP.
+
+    The pairs are those of `calibrate_grid` with the same settings. The functional rank is scored with the
+    exact objective, without held-out noise.
 
     Returns:
-        A row per kind of noise and reading, and a column per planted rank; "-" if all are undefined.
+        A row per kind of noise, planted rank and seed: `cv_rank`, and `functional` of the first replicate.
     """
-    own = frame[frame["reading"].isin(["functional", "functional_best", "cv_rank", "replicate_edge"])]
-    cells = own.groupby(["noise", "reading", "planted"], sort=False)["recovered"]
-    text = cells.agg(lambda k: f"{k.median():g} ({k.min():g}-{k.max():g})" if k.notna().any() else "-")
-    return text.unstack("planted")
+    training, rows = TrainingConfig(steps=steps, learning_rate=learning_rate), []
+    config = VanillaConfig(prompt_length=shape[0])
+    for noise, r, seed in itertools.product(noises, planted, seeds):
+        target = planted_update(r, SPECTRA[spectrum], shape, seed)
+        (P0, one, _), (_, other, _) = (
+            trained_update(config, training, target, 2 / snr, noise, seed, replicate, shape)
+            for replicate in (0, 1)
+        )
+        functional = functional_ranks(one, P0, Problem(P0 + target, 0.0))["functional"]
+        readings = {"cv_rank": rank.cv_rank([one, other]), "functional": functional}
+        rows.append({"noise": noise, "planted": r, "seed": seed, **readings})
+    return pd.DataFrame(rows)
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["stress"]:
-        for steps, learning_rate in ((1000, 0.3), (3000, 0.03)):
-            trained = calibrate_grid(**STRESS, seeds=range(10), steps=steps, learning_rate=learning_rate)
-            table = stress_table(pd.concat(trained))
-            sys.stdout.write(f"{steps} steps, learning rate {learning_rate}\n{table.to_string()}\n\n")
+        for rate, updates in ((0.3, 1000), (0.03, 3000)):
+            cells = stress(updates, rate).groupby(["noise", "planted"], sort=False)
+            table = cells[["cv_rank", "functional"]].agg(["min", "median", "max"])
+            sys.stdout.write(f"learning rate {rate}, {updates} steps\n{table.to_string()}\n\n")
     else:
         trained = calibrate_grid(
             spectra=("equal",), snrs=(0.2, 0.1), seeds=range(10), null_seeds=4, pairs_only=True
