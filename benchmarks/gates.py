@@ -149,7 +149,7 @@ def trained(
     ).float()
     has_target = torch.tensor([float(r > 0) for _, r, _ in members])[:, None, None]
     kinds = {
-        (noise, seed): noises(*(("iid", SHAPE, seed, 1) if noise == TWIN else (noise, SHAPE, seed, 0)), steps)
+        (noise, seed): noises("iid" if noise == TWIN else noise, SHAPE, seed, int(noise == TWIN), steps)
         for noise, _, seed in members
     }
     places = torch.tensor([list(kinds).index((noise, seed)) for noise, _, seed in members])
