@@ -136,11 +136,11 @@ def trained(
     members = [(noise, r, seed) for noise in NOISES for r in planted for seed in seeds]
     members += [(TWIN, 0, seed) for seed in seeds]
     starts = {seed: initial_method(ProbeConfig(prompt_length=SHAPE[0]), SHAPE[1], seed) for seed in seeds}
-    factors = [
+    U, sigma, V = (
         torch.stack([starts[seed].get_parameter(name).detach() for _, _, seed in members])
         for name in ("U", "sigma", "V")
-    ]
-    probes = Probes(*factors, gate, weight)
+    )
+    probes = Probes(U, sigma, V, gate, weight)
     target = torch.stack(
         [
             torch.from_numpy(planted_matrix(r, SHAPE, seed)) if r else torch.zeros(SHAPE)
