@@ -72,7 +72,7 @@ def calibrate(
     check_output(plot, PICTURE_FORMATS)
     check_output(ranges, TABLE_FORMATS)
     if grid:
-        _grid(seed, steps, output, ranges, plot)
+        _grid(seed, steps, learning_rate, output, ranges, plot)
         return
     if ranges:
         raise RankprobeError("--ranges needs --grid")
@@ -101,13 +101,19 @@ def calibrate(
     if plot:
         from rankprobe.plots import calibration, save_figure
 
-        drawn = table[(table["method"] == "vanilla") | table["gate"].isin(("relu", "none"))]
+        probes = table["gate"].isin(("relu", "none")) & ~table["orthonormal"]
+        drawn = table[(table["method"] == "vanilla") | probes]
         save_figure(calibration(drawn), plot)
         typer.echo(plain(plot))
 
 
 def _grid(
-    seed: list[int] | None, steps: int, output: Path | None, ranges: Path | None, plot: Path | None
+    seed: list[int] | None,
+    steps: int,
+    learning_rate: float,
+    output: Path | None,
+    ranges: Path | None,
+    plot: Path | None,
 ) -> None:
     if plot:
         raise RankprobeError("--plot does not draw the grid; leave out --plot or --grid")
@@ -121,7 +127,7 @@ def _grid(
     frames: list[pd.DataFrame] = []
     before = ""
     with threadpool_limits(1):
-        for pair in calibrate_grid(seeds=seed or (0,), steps=steps):
+        for pair in calibrate_grid(seeds=seed or (0,), steps=steps, learning_rate=learning_rate):
             frames.append(pair)
             now = "noise {noise}, spectrum {spectrum}, signal-to-noise {snr:g}".format(**pair.iloc[0])
             if now != before:
@@ -140,6 +146,7 @@ def _format_recovered(means: pd.DataFrame) -> str:
     """Format the means over seeds of one method: a row per planted rank, then the verdict on noise alone."""
     first = means.iloc[0]
     name = f"{first['method']}, gate {first['gate']}" if first["gate"] else str(first["method"])
+    name += ", orthonormal U and V" if first["orthonormal"] else ""
     columns = {k: title for k, title in CALIBRATION_COLUMNS.items() if k in set(means["reading"])}
     rows = means[means["reading"].isin(list(columns))]
     wide = rows.pivot(index="planted", columns="reading", values="recovered")[list(columns)]

@@ -30,7 +30,7 @@ PANEL_SIZE = (3.1, 2.5)
 DODGE = 1.05
 """Horizontal factor between neighbouring curves of a panel, so that equal curves do not hide each other."""
 
-SETTINGS = ("method", "gate", "planted_in", "noise", "learning_rate", "steps")
+SETTINGS = ("method", "gate", "orthonormal", "planted_in", "noise", "learning_rate", "steps")
 
 
 def calibration(frame: pd.DataFrame) -> Figure:
@@ -114,7 +114,8 @@ def _set_rank_scales(axes: Axes, min_rank: int, max_rank: int) -> None:
 
 def _setting_label(setting: dict[str, Any]) -> str:
     gate = f", {setting['gate']}" if setting["gate"] else ""
-    return f"{setting['method']}{gate}, lr {setting['learning_rate']:g}, noise {setting['noise']:g}"
+    factors = ", orthonormal" if setting["orthonormal"] else ""
+    return f"{setting['method']}{gate}{factors}, lr {setting['learning_rate']:g}, noise {setting['noise']:g}"
 
 
 def _figure_title(frame: pd.DataFrame) -> str:

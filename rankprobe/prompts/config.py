@@ -114,7 +114,7 @@ class ProbeConfig(FactorConfig):
     """P = U · ReLU(diag σ) · V, the paper's probe.
 
     The paper (2.2) starts σ "with positive values" and says no more; we take ones, so that every entry
-    starts at the same distance from zero. The other gates and the penalty are ours, for critics.
+    starts at the same distance from zero. The other gates, the penalty and `orthonormal` are ours.
     """
 
     name: Literal["probe"] = "probe"
@@ -130,6 +130,18 @@ class ProbeConfig(FactorConfig):
     orthogonality: NonNegativeFloat = Field(
         default=0.0, description="Weight of the penalty that keeps U and V orthonormal (AdaLoRA)"
     )
+    orthonormal: bool = Field(
+        default=False, description="Keep U and V orthonormal: the gated σ are singular values (paper: no)"
+    )
+
+    @model_validator(mode="after")
+    def _penalty_is_used(self) -> Self:
+        if self.orthonormal and self.orthogonality:
+            raise RankprobeError(
+                f"orthogonality {self.orthogonality} would do nothing to P with orthonormal factors; "
+                "leave one out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _sigma_is_used(self) -> Self:

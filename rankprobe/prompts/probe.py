@@ -47,11 +47,23 @@ class Probe(Method):
     `orthogonality` adds γ (‖UᵀU − I‖² + ‖VVᵀ − I‖²) to the loss, equation 4 of AdaLoRA (Zhang et al. 2023).
     It wants `factor_init="svd"`: from Gaussian factors, the penalty is all that is learned for a long time.
 
+    With `orthonormal`, P = Q(U) · gate(diag σ) · Q(V), where Q has the orthonormal columns (of U) or rows
+    (of V) that Gram-Schmidt makes of the factor. The absolute values of the gated σ are then the singular
+    values of P, and with the ReLU the number of positive entries is its rank. Scales of U and V mean nothing
+    to P; they only set how far an update turns Q. Factors from an SVD are scaled to entries of root mean
+    square 1, as Gaussian factors have.
+
     Differs: V has r = min(n, d) rows where an SVD has d; the further rows would meet only zeros.
     """
 
     def __init__(
-        self, U: Tensor, sigma: Tensor, V: Tensor, gate: str = "relu", orthogonality: float = 0.0
+        self,
+        U: Tensor,
+        sigma: Tensor,
+        V: Tensor,
+        gate: str = "relu",
+        orthogonality: float = 0.0,
+        orthonormal: bool = False,
     ) -> None:
         super().__init__()
         self.U = nn.Parameter(U)
@@ -59,6 +71,7 @@ class Probe(Method):
         self.V = nn.Parameter(V)
         self.gate = gate
         self.orthogonality = orthogonality
+        self.orthonormal = orthonormal
 
     @classmethod
     def create(cls, config: ProbeConfig, sources: InitSources, generator: torch.Generator) -> Self:
@@ -73,14 +86,17 @@ class Probe(Method):
         if kind == "svd":
             U, s, V = truncated_svd(initial_prompt(config, sources, generator), r)
             sigma = ungated(s) if config.gate == "softplus" else s
+            if config.orthonormal:
+                U, V = U * n**0.5, V * d**0.5
         else:
             U = random_factor(generator, (n, r), kind, scale, dtype)
             sigma = positive_diagonal(generator, r, config.sigma_init, dtype)
             V = random_factor(generator, (r, d), kind, scale, dtype)
-        return cls(U, sigma, V, config.gate, config.orthogonality)
+        return cls(U, sigma, V, config.gate, config.orthogonality, config.orthonormal)
 
     def forward(self) -> Float[Tensor, "n d"]:
-        return (self.U * GATES[self.gate](self.sigma)) @ self.V
+        U, V = (orthonormal(self.U), orthonormal(self.V.T).T) if self.orthonormal else (self.U, self.V)
+        return (U * GATES[self.gate](self.sigma)) @ V
 
     def diagonal(self) -> Float[Tensor, " r"]:
         return self.sigma
@@ -91,6 +107,17 @@ class Probe(Method):
         eye = torch.eye(len(self.sigma), dtype=self.U.dtype, device=self.U.device)
         grams = torch.stack([self.U.T @ self.U, self.V @ self.V.T])
         return self.orthogonality * (grams - eye).square().sum()
+
+
+def orthonormal(factor: Float[Tensor, "*stack n r"]) -> Float[Tensor, "*stack n r"]:
+    """Orthonormal columns that span those of `factor` (n ≥ r): Q of its QR decomposition.
+
+    Column k spans what column k of `factor` adds to those before it. R has a positive diagonal, as in the
+    Gram-Schmidt process, so that Q is a continuous function of the factor; LAPACK's signs may jump.
+    """
+    Q, R = torch.linalg.qr(factor)
+    negative = R.diagonal(dim1=-2, dim2=-1).unsqueeze(-2) < 0
+    return torch.where(negative, -Q, Q)
 
 
 def ungated(s: Tensor) -> Tensor:

@@ -151,7 +151,7 @@ def calibration_text(reading: str, value: float = math.nan, method: str = "") ->
 def calibrated_method(config: Mapping[str, Any]) -> str:
     """The name of a run's method in `CALIBRATED`: a probe without its ReLU has a name of its own."""
     probe = config.get("method") == "probe" and config.get("gate") == "none"
-    return "probe without the ReLU" if probe else str(config.get("method"))
+    return "probe without the ReLU" if probe and not config.get("orthonormal") else str(config.get("method"))
 
 
 def _start(run: Run) -> dict[str, Any]:

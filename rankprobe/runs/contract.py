@@ -19,6 +19,7 @@ ADDED_SETTINGS: dict[tuple[str, str], Any] = {
     ("", "twin_draws"): 1,
     ("", "init_seed"): None,
     ("", "train_half"): "all",
+    ("probe", "orthonormal"): False,
 }
 """Settings that were added after the first version of manifests. The key is (method, name), with method ""
 for a setting of all runs; the value describes what rankprobe did before the setting existed."""

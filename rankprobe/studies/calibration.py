@@ -39,6 +39,7 @@ METHODS: tuple[MethodConfig, ...] = (
     ProbeConfig(gate="none"),
     DPTConfig(),
     VanillaConfig(),
+    ProbeConfig(orthonormal=True),
 )
 
 NULLS = {"gaussian": "twin", "haar": "haar", "flip-block": "flip_block"}
@@ -47,7 +48,7 @@ NULLS = {"gaussian": "twin", "haar": "haar", "flip-block": "flip_block"}
 SHARE = 0.95
 """Share of the gain in the objective that a functional rank keeps, as in `evaluation.truncate`."""
 
-SETTING = ["method", "gate", "planted_in", "noise", "learning_rate", "steps"]
+SETTING = ["method", "gate", "orthonormal", "planted_in", "noise", "learning_rate", "steps"]
 """The columns that identify a setting. Runs of one setting differ in planted rank and seed."""
 
 
@@ -92,7 +93,7 @@ def calibrate(
     P or in ΔP; in the second case the objective is ‖P − (P0 + target)‖²_F.
 
     Optimizer, schedule, clipping and noise twins are those of runs, but without the twin that needs examples.
-    The defaults are 168 runs.
+    The defaults are 192 runs.
 
     Args:
         methods: what is trained; the prompt length is set to n.
@@ -125,6 +126,7 @@ def calibrate(
             "planted": r,
             "method": config.name,
             "gate": getattr(config, "gate", ""),
+            "orthonormal": getattr(config, "orthonormal", False),
             "planted_in": planted_in,
             "noise": level,
             "learning_rate": rate,

@@ -4,6 +4,7 @@
 the operating range of each reading. Those of the package are in `bundled/operating_ranges.csv`.
 
 `python -m rankprobe.studies.grid` counts how often `cv_rank` is within two of the planted rank, on ten seeds.
+`python -m rankprobe.studies.grid stress` prints the readings of `stress` at two learning rates.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ def calibrate_grid(
     seeds: Sequence[int] = (0,),
     null_seeds: int = NULL_SEEDS,
     steps: int = 1000,
+    learning_rate: float = 0.3,
     shape: tuple[int, int] = (100, 128),
     pairs_only: bool = False,
 ) -> Iterator[pd.DataFrame]:
@@ -82,6 +84,7 @@ def calibrate_grid(
         seeds: of targets, starts and noise.
         null_seeds: pairs of r = 0.
         steps: optimizer updates.
+        learning_rate: peak rate.
         shape: (n, d).
         pairs_only: take only the readings of pairs, which is faster.
 
@@ -99,7 +102,7 @@ def calibrate_grid(
         for name in given:
             if name not in known:
                 raise unknown(what, name, known)
-    training = TrainingConfig(steps=steps)
+    training = TrainingConfig(steps=steps, learning_rate=learning_rate)
     for method, seed, noise in itertools.product(methods, seeds, noises):
         config = method.model_copy(update={"prompt_length": shape[0]})
         cells: list[tuple[int, str, float, int]] = []
@@ -336,8 +339,47 @@ def shares_within(frame: pd.DataFrame, reading: str = "cv_rank", margin: int = 2
     return text.unstack("planted", fill_value="")
 
 
+def stress(
+    steps: int,
+    learning_rate: float,
+    *,
+    planted: Sequence[int] = (5, 10),
+    snr: float = 0.05,
+    spectrum: str = "geometric 10:1",
+    noises: Sequence[str] = NOISES,
+    seeds: Sequence[int] = range(10),
+    shape: tuple[int, int] = (100, 128),
+) -> pd.DataFrame:
+    """Readings where the smallest planted singular values are near the noise of a trained ΔP.
+
+    The pairs are those of `calibrate_grid` with the same settings. The functional rank is scored with the
+    exact objective, without held-out noise.
+
+    Returns:
+        A row per kind of noise, planted rank and seed: `cv_rank`, and `functional` of the first replicate.
+    """
+    training, rows = TrainingConfig(steps=steps, learning_rate=learning_rate), []
+    config = VanillaConfig(prompt_length=shape[0])
+    for noise, r, seed in itertools.product(noises, planted, seeds):
+        target = planted_update(r, SPECTRA[spectrum], shape, seed)
+        (P0, one, _), (_, other, _) = (
+            trained_update(config, training, target, 2 / snr, noise, seed, replicate, shape)
+            for replicate in (0, 1)
+        )
+        functional = functional_ranks(one, P0, Problem(P0 + target, 0.0))["functional"]
+        readings = {"cv_rank": rank.cv_rank([one, other]), "functional": functional}
+        rows.append({"noise": noise, "planted": r, "seed": seed, **readings})
+    return pd.DataFrame(rows)
+
+
 if __name__ == "__main__":
-    trained = calibrate_grid(
-        spectra=("equal",), snrs=(0.2, 0.1), seeds=range(10), null_seeds=4, pairs_only=True
-    )
-    sys.stdout.write(shares_within(pd.concat(trained)).to_string() + "\n")
+    if sys.argv[1:] == ["stress"]:
+        for rate, updates in ((0.3, 1000), (0.03, 3000)):
+            cells = stress(updates, rate).groupby(["noise", "planted"], sort=False)
+            table = cells[["cv_rank", "functional"]].agg(["min", "median", "max"])
+            sys.stdout.write(f"learning rate {rate}, {updates} steps\n{table.to_string()}\n\n")
+    else:
+        trained = calibrate_grid(
+            spectra=("equal",), snrs=(0.2, 0.1), seeds=range(10), null_seeds=4, pairs_only=True
+        )
+        sys.stdout.write(shares_within(pd.concat(trained)).to_string() + "\n")

@@ -19,7 +19,7 @@ def test_defaults_are_the_papers_protocol():
     config = RunConfig()
     assert config.method.model_dump() == {
         "name": "probe", "prompt_length": 100, "rank": None, "sigma_init": "ones",
-        "factor_init": "normal", "factor_scale": 1.0, "gate": "relu", "orthogonality": 0.0,
+        "factor_init": "normal", "factor_scale": 1.0, "gate": "relu", "orthogonality": 0.0, "orthonormal": False,
         "init": "vocabulary", "init_text": None, "init_from": None, "init_scale": 0.5, "init_vocab_size": 5000,
     }  # fmt: skip
     assert config.section(TrainingConfig) == {

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.nn import functional
 
 from rankprobe.errors import RankprobeError
 from rankprobe.prompts import METHODS, build, config_class, method_class
 from rankprobe.prompts.config import ProbeConfig, VanillaConfig
 from rankprobe.prompts.init import InitSources, positive_diagonal, random_factor, sampled_vocabulary
-from rankprobe.prompts.probe import GATES, Probe
+from rankprobe.prompts.probe import GATES, Probe, orthonormal
 from rankprobe.studies.parameters import trainable_parameters
 
 
@@ -175,6 +177,9 @@ def test_random_factors_ignore_no_initial_prompt():
 def test_a_probe_from_the_svd_starts_at_the_vanilla_prompt(gate):
     probe, vanilla = make("probe", factor_init="svd", gate=gate), make("vanilla")
     torch.testing.assert_close(probe(), vanilla(), rtol=1e-12, atol=1e-12)
+    kept = make("probe", factor_init="svd", gate=gate, orthonormal=True)
+    torch.testing.assert_close(kept(), vanilla(), rtol=1e-12, atol=1e-12)
+    assert kept.U.square().mean().item() == pytest.approx(1)
     torch.testing.assert_close(probe.U.T @ probe.U, torch.eye(6, dtype=torch.float64))
 
 
@@ -226,6 +231,46 @@ def test_the_orthogonality_penalty():
     U, V = (p.detach().numpy() for p in (probe.U, probe.V))
     expected = 0.5 * (((U.T @ U - np.eye(6)) ** 2).sum() + ((V @ V.T - np.eye(6)) ** 2).sum())
     assert probe.penalty().item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rank", [6, 3])
+def test_with_orthonormal_factors_the_gated_sigma_are_the_singular_values_of_p(rank):
+    probe = make("probe", orthonormal=True, rank=rank)
+    with torch.no_grad():
+        probe.sigma.copy_(torch.tensor([1.5, -0.3, 0.2, 2.0, 0.1, -4.0])[:rank])
+    gated = probe.sigma.detach().clamp(min=0).sort(descending=True).values
+    torch.testing.assert_close(torch.linalg.svdvals(probe())[:rank], gated, rtol=1e-12, atol=1e-12)
+    assert torch.linalg.matrix_rank(probe()) == (probe.sigma > 0).sum()
+
+
+@given(st.integers(0, 10**6), st.integers(1, 8), st.integers(0, 6), st.floats(0.01, 100))
+def test_orthonormal_is_the_gram_schmidt_process(seed, r, more, scale):
+    factor = torch.randn(r + more, r, generator=generator(seed), dtype=torch.float64)
+    expected = []
+    for column in factor.T:
+        rest = column
+        for _ in range(2):  # twice is enough (Kahan, Parlett)
+            rest = rest - sum((q @ rest * q for q in expected), torch.zeros_like(rest))
+        expected.append(rest / rest.norm())
+    found = orthonormal(scale * factor)
+    torch.testing.assert_close(found, torch.stack(expected, 1), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(found.T @ found, torch.eye(r, dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+def test_the_gradients_of_orthonormal_factors():
+    probe = make("probe", n=4, d=5, orthonormal=True)
+    names, values = zip(*probe.named_parameters(), strict=True)
+    assert names == ("U", "sigma", "V")
+
+    def prompt(*parameters):
+        return torch.func.functional_call(probe, dict(zip(names, parameters, strict=True)))
+
+    assert torch.autograd.gradcheck(prompt, [v.detach().requires_grad_() for v in values])
+
+
+def test_orthonormal_factors_have_no_use_for_the_penalty():
+    with pytest.raises(RankprobeError, match=r"orthogonality 0.1 would do nothing .* leave one out"):
+        make("probe", orthonormal=True, orthogonality=0.1)
 
 
 @pytest.mark.parametrize("separate", [False, True])

@@ -133,7 +133,7 @@ def test_functional_ranks_by_hand(s, functional, best):
 
 
 def test_the_summary_counts_what_is_within_one_and_an_undefined_reading_as_a_miss():
-    setting = dict(zip(room.SETTING, ("probe", "relu", "P", 1.0, 0.3, 10), strict=True))
+    setting = dict(zip(room.SETTING, ("probe", "relu", False, "P", 1.0, 0.3, 10), strict=True))
     rows = [
         {"planted": 5, **setting, "seed": seed, "reading": "x", "recovered": value, "twin": twin}
         for seed, (value, twin) in enumerate([(4, 9), (6, 10), (7, 11), (math.nan, 10)])

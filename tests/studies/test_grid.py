@@ -24,6 +24,7 @@ from rankprobe.studies.grid import (
     operating_ranges,
     planted_update,
     shares_within,
+    stress,
     trained_update,
 )
 
@@ -61,6 +62,17 @@ def test_cv_rank_finds_what_is_planted_in_prompts_of_full_size(noise, r):
         for i in (0, 1)
     ]
     assert abs(rank.cv_rank(pair) - r) <= (2 if r else 0)
+
+
+def test_more_steps_at_a_lower_rate_recover_weak_directions():
+    """Of 5 planted: functional rank 2, cv_rank 5. docs/reading-a-rank.md has ten seeds."""
+    slow = stress(3000, 0.03, planted=(5,), noises=("iid",), seeds=(0,))
+    assert slow.set_index("noise").loc["iid"].to_dict() == {
+        "planted": 5,
+        "seed": 0,
+        "cv_rank": 5,
+        "functional": 2,
+    }
 
 
 def test_replicates_share_start_and_target_only():

@@ -54,6 +54,7 @@ def test_so_does_every_other_method(tmp_path):
     short = {**SETTINGS, "steps": 6, "eval_every": 6}
     configs = [quick(method=name, seed=4, **short) for name in ("residual", "ulpt", "subspace", "dept")]
     configs.append(quick(method="probe", factor_init="svd", gate="softplus", orthogonality=0.1, **short))
+    configs.append(quick(method="probe", orthonormal=True, seed=5, **short))
     together = rp.train_cohort(configs, runs_dir=tmp_path / "together")
     for config, run in zip(configs, together, strict=True):
         assert_close_runs(run, rp.train(config, runs_dir=tmp_path / "alone"), rtol=1e-9)
