@@ -12,7 +12,15 @@ from rich.table import Table
 from rankprobe import __version__
 from rankprobe.cli import atlas, calibrate, measure, replicate, report, sweep, table, task_rank, use
 from rankprobe.cli.machine import Result, with_json
-from rankprobe.cli.options import RunList, RunsDir, SettingsCommand, build_config, option, with_settings
+from rankprobe.cli.options import (
+    Device,
+    RunList,
+    RunsDir,
+    SettingsCommand,
+    build_config,
+    option,
+    with_settings,
+)
 from rankprobe.errors import RankprobeError
 from rankprobe.text import plain
 
@@ -136,7 +144,7 @@ app.command(rich_help_panel=TRAIN)(sweep.sweep)
 
 
 @app.command(name="resume", rich_help_panel=TRAIN)
-def resume_command(run: RunList, runs_dir: RunsDir = Path("runs")) -> None:
+def resume_command(run: RunList, device: Device = None, runs_dir: RunsDir = Path("runs")) -> None:
     """Continue runs that were interrupted or killed, or that failed."""
     from rankprobe.cli.progress import RunProgress
     from rankprobe.cli.show import summary
@@ -146,7 +154,7 @@ def resume_command(run: RunList, runs_dir: RunsDir = Path("runs")) -> None:
     console = Console()
     runs = [find_run(name, runs_dir) for name in run]
     with RunProgress(console, several=len(runs) > 1) as progress:
-        resume(runs, hooks=[progress])
+        resume(runs, device=device, hooks=[progress])
     for resumed in runs:
         summary(console, resumed)
 

@@ -429,6 +429,7 @@ def _runs(here: Path) -> None:
         "task": changed(config={**config, "task": "cbb"}, status="interrupted"),
         "backbone": changed(backbone={**manifest["backbone"], "fingerprint": "0"}),
         "unfinished": changed(status="interrupted"),
+        "device": changed(config={**config, "device": "cuda:99"}, status="interrupted"),
     }.items():
         _write(here / "manifest" / name / "run", {"manifest.json": text})
     (here / "manifest/folder/run/manifest.json").mkdir(parents=True)
