@@ -82,6 +82,7 @@ def test_every_flag_exists(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     told = ""
     for command in (
+        [],
         ["train"],
         ["plot"],
         ["sweep"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -22,10 +23,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import typer
 
     from rankprobe.cli.app import app
+    from rankprobe.cli.lines import QUIET
 
     _replace_unprintable()
     usage_error: type[Exception] = typer.BadParameter.__mro__[1]  # UsageError, not public in typer
     words = list(sys.argv[1:] if arguments is None else arguments)
+    QUIET.set("--quiet" in words)
+    if QUIET.get():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read when huggingface_hub is imported
+        words.remove("--quiet")
     options: dict[str, Any] = {"prog_name": "rankprobe", "standalone_mode": False}
     if "--debug" in words:
         sys.exit(app(args=[word for word in words if word != "--debug"], **options))

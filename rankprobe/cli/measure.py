@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rankprobe.cli.complete import run_ids
 from rankprobe.cli.machine import Result, with_json
 from rankprobe.cli.options import Device, RunList, RunsDir, Which, option
 from rankprobe.cli.use import checked_which
@@ -47,7 +48,8 @@ def analyze(
         list[str],
         typer.Argument(
             help="Runs, files (.npy, .npz, .safetensors, torch.save), PEFT adapters, or glob patterns; "
-            "FILE:NAME for one of several matrices in a file"
+            "FILE:NAME for one of several matrices in a file",
+            autocompletion=run_ids,
         ),
     ],
     output: Output = None,
@@ -94,7 +96,7 @@ def analyze(
             typer.echo(plain(path))
 
     if output:
-        _save_table(table, output)
+        save_table(table, output)
     if plot:
         _plot_spectra(places, plot)
     document = {"readings": table, "similarities": compared, "findings": found, "files": files}
@@ -257,12 +259,13 @@ def _plot_spectra(places: list[Path], plot: Path) -> None:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table in the format of the suffix of `path`, and print the path."""
-    _save_table(table, path)
+    """Write a table, see `save_table`, and print the path."""
+    save_table(table, path)
     typer.echo(plain(path))
 
 
-def _save_table(table: pd.DataFrame, path: Path) -> None:
+def save_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table in the format of the suffix of `path`."""
     from rankprobe.runs.files import write_atomically
 
     if path.suffix == ".parquet":
