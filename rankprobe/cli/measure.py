@@ -35,7 +35,7 @@ COLUMNS = {
     "gavish_donoho": "G.-Donoho",
     "permutation_edge": "permutation",
 }
-"""Measures that `analyze` prints, with their column titles; `--output` writes all measures."""
+"""Our measures that `analyze` prints, with their column titles; `--output` writes all measures."""
 
 Output = Annotated[
     Path | None, option("--output", "Write all readings: .csv, .parquet or .json", metavar="FILE")
@@ -179,16 +179,18 @@ def _existing(text: str, runs_dir: Path) -> list[Path]:
 
 def _format_readings(table: pd.DataFrame) -> str:
     """Format a line per matrix, with the sign-flip null in brackets; below it, one for P0 and each twin."""
+    from rankprobe.rank import MEASURES
     from rankprobe.reports.readings import TWINS
 
+    columns = COLUMNS | {name: name for name in MEASURES.added}
     titles = _titles(table[["place", "prompt"]].itertuples(index=False, name=None))
     nulls = [name for name in ("P0", *TWINS) if name in table]
-    lines: list[list[str]] = [["", *COLUMNS.values()]]
+    lines: list[list[str]] = [["", *columns.values()]]
     for (place, prompt), prompt_rows in table.groupby(["place", "prompt"], sort=False):
         n, d = prompt_rows.iloc[0][["n", "d"]]
         lines.append([f"{titles[str(place), str(prompt)]}, {n} × {d}"])
         for matrix, rows in prompt_rows.groupby("matrix", sort=False):
-            readings = rows.set_index("measure").loc[list(COLUMNS)]
+            readings = rows.set_index("measure").loc[list(columns)]
             pairs = zip(readings["value"], readings["signflip"], strict=True)
             lines.append([f"  {matrix}", *(f"{value:.3g} ({null:.3g})" for value, null in pairs)])
             for name in nulls:
