@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -173,6 +174,15 @@ def test_modules_of_a_plugin_can_be_imported_first(installed, here, first):
 def test_a_config_needs_no_torch(installed, here):
     code = "import sys, rankprobe.cli.app\nprint({'torch', 'transformers', 'sklearn'} & {*sys.modules})"
     assert python(code, plugins=installed, cwd=here) == "set()\n"
+
+
+def test_the_page_shows_the_example_as_it_is():
+    page = (ROOT / "docs" / "plugins.md").read_text()
+    files = "\n".join(path.read_text() for path in [*EXAMPLE.glob("*/*.py"), EXAMPLE / "pyproject.toml"])
+    shown = re.findall(r"```(?:python|toml)\n(.*?)```", page, re.DOTALL)
+    assert len(shown) == 5
+    for code in shown:
+        assert code in files, code
 
 
 # Plugins that cannot be used

@@ -26,7 +26,7 @@ class Gain(Method):
 
     @classmethod
     def create(cls, config: GainConfig, sources: InitSources, generator: torch.Generator) -> Self:
-        """Start from the prompt that `--init` describes, with every gain at `--gain-start`."""
+        """Start from the prompt that `--init` describes, with every gain at `gain_start`."""
         return cls(initial_prompt(config, sources, generator), config.gain_start)
 
     def forward(self) -> Float[Tensor, "n d"]:
