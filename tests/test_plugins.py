@@ -171,6 +171,16 @@ def test_modules_of_a_plugin_can_be_imported_first(installed, here, first):
     assert python(code, plugins=installed, cwd=here) == "True True\n"
 
 
+def test_its_rows_are_its_own_with_any_model(installed, here):
+    code = (
+        "from rankprobe.config import RunConfig\n"
+        "for model in ('tiny', 't5-base'):\n"
+        "    for data in ({}, {'data': 'bundled'}):\n"
+        "        print(RunConfig.parse({'task': 'evenness', 'model': model, **data}).data)"
+    )
+    assert python(code, plugins=installed, cwd=here) == "None\n" * 4
+
+
 def test_a_config_needs_no_torch(installed, here):
     code = "import sys, rankprobe.cli.app\nprint({'torch', 'transformers', 'sklearn'} & {*sys.modules})"
     assert python(code, plugins=installed, cwd=here) == "set()\n"
