@@ -11,6 +11,7 @@ from rankprobe.tasks.boolq import BOOLQ
 from rankprobe.tasks.cb import CB
 from rankprobe.tasks.copa import COPA
 from rankprobe.tasks.custom import load_task, paired_task
+from rankprobe.tasks.harness import load_harness_task
 from rankprobe.tasks.metrics import METRICS, Predictions, baseline_scores, parse_predictions, score
 from rankprobe.tasks.multirc import MULTIRC
 from rankprobe.tasks.record import RECORD
@@ -47,7 +48,7 @@ TASKS: Registry[Task] = Registry(
 
 
 def get_task(name: str) -> Task:
-    """The built-in task `name`, or a custom task from a TOML file or a folder.
+    """The task `name` of rankprobe or a plugin, or a custom task from a TOML file, a YAML file or a folder.
 
     Raises:
         RankprobeError: an unknown name, or a file or folder that does not define a task.
@@ -56,6 +57,8 @@ def get_task(name: str) -> Task:
         return TASKS[name]
     if name.endswith(".toml"):
         return load_task(Path(name))
+    if name.endswith((".yaml", ".yml")):
+        return load_harness_task(Path(name))
     if Path(name).is_dir():
         return paired_task(Path(name).resolve())
     if "/" in name:
@@ -77,6 +80,7 @@ __all__ = [
     "Task",
     "baseline_scores",
     "get_task",
+    "load_harness_task",
     "load_split",
     "load_task",
     "paired_task",
