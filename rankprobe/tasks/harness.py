@@ -36,7 +36,7 @@ REFUSED = ("include", "process_docs", "use_prompt")
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads plain data. It keeps a Python function as its name, and refuses aliases, which can grow endlessly."""
+    """Reads plain data; keeps a Python function as its name; refuses aliases, which can grow endlessly."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
