@@ -18,7 +18,7 @@ Hugging Face models are used through `inputs_embeds`; no model code is copied.
 
 from rankprobe.backbone.base import Backbone
 from rankprobe.backbone.checkpointing import recomputing
-from rankprobe.backbone.device import chosen_device, chosen_dtype
+from rankprobe.backbone.device import chosen_device, chosen_dtype, device_problem
 from rankprobe.backbone.dropout import MemberDropout
 from rankprobe.backbone.fingerprint import fingerprint
 from rankprobe.backbone.flip import Flip
@@ -43,6 +43,7 @@ __all__ = [
     "chosen_device",
     "chosen_dtype",
     "decode",
+    "device_problem",
     "fingerprint",
     "is_fetched",
     "label_logits",

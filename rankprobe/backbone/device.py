@@ -34,11 +34,18 @@ def check_device(device: str) -> None:
     Raises:
         RankprobeError: it does not exist, or torch cannot allocate memory on it.
     """
+    if problem := device_problem(device):
+        raise RankprobeError(
+            f"device '{device}' cannot be used ({problem}); see what there is: rankprobe env"
+        )
+
+
+def device_problem(device: str) -> str:
+    """Why torch cannot compute on a device; empty if it can."""
     try:
         if torch.device(device).type not in DEVICES:
             raise RuntimeError(f"expected one of auto, {', '.join(DEVICES)}")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise RankprobeError(
-            f"device '{device}' cannot be used ({first_line(error)}); see what there is: rankprobe env"
-        ) from None
+        return first_line(error)
+    return ""

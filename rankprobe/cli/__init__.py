@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -21,18 +22,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     import typer
 
-    from rankprobe.cli.app import app
+    from rankprobe.cli.lines import QUIET
 
     _replace_unprintable()
     usage_error: type[Exception] = typer.BadParameter.__mro__[1]  # UsageError, not public in typer
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options: dict[str, Any] = {"prog_name": "rankprobe", "standalone_mode": False}
+    QUIET.set("--quiet" in words)
+    if QUIET.get():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read when huggingface_hub is imported
+        words.remove("--quiet")
     if "--debug" in words:
-        sys.exit(app(args=[word for word in words if word != "--debug"], **options))
+        sys.exit(_run([word for word in words if word != "--debug"]))
     with warnings.catch_warnings():
         warnings.showwarning = _print_warning
         try:
-            code = app(args=words or ["--help"], **options)
+            code = _run(words)
         except RunInterrupted as stopped:
             code = _print_error(str(stopped), stopped.exit_code, prefix="")
         except RankprobeError as error:
@@ -46,6 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except Exception as error:
             code = _print_error(f"{type(error).__name__}: {error} (--debug shows the traceback)", 1)
     sys.exit(code)
+
+
+def _run(words: list[str]) -> int | None:
+    from rankprobe.cli.app import app  # this reads what plugins add, which may warn
+
+    return app(args=words or ["--help"], prog_name="rankprobe", standalone_mode=False)
 
 
 def _usage_message(error: Any) -> str:

@@ -7,12 +7,21 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from rankprobe import __version__
-from rankprobe.cli import atlas, calibrate, measure, replicate, report, sweep, table, task_rank, use
+from rankprobe.cli import atlas, calibrate, inform, measure, replicate, report, sweep, table, task_rank, use
+from rankprobe.cli.complete import figure_names, run_ids
+from rankprobe.cli.lines import progress_console
 from rankprobe.cli.machine import Result, with_json
-from rankprobe.cli.options import RunList, RunsDir, SettingsCommand, build_config, option, with_settings
+from rankprobe.cli.options import (
+    Device,
+    RunList,
+    RunsDir,
+    SettingsCommand,
+    build_config,
+    option,
+    with_settings,
+)
 from rankprobe.errors import RankprobeError
 from rankprobe.text import plain
 
@@ -23,7 +32,6 @@ INFORM = "Tasks, methods, environment"
 app = typer.Typer(
     help="Measure the intrinsic rank of soft prompts, and how far a reading can be trusted.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={
         "help_option_names": ["-h", "--help"],
@@ -58,6 +66,9 @@ def declare(
     debug: Annotated[
         bool, option("--debug", "Show the traceback of an error; works with every command", metavar="")
     ] = False,
+    quiet: Annotated[
+        bool, option("--quiet", "Show no progress, only results; works with every command", metavar="")
+    ] = False,
     version: Annotated[
         bool,
         typer.Option(
@@ -65,7 +76,7 @@ def declare(
         ),
     ] = False,
 ) -> None:
-    """Declare the options of all commands. The help then lists --debug, which `main` handles."""
+    """Declare the options of all commands. `main` handles --debug and --quiet; here they are for the help."""
 
 
 def train(
@@ -100,7 +111,7 @@ def _train(configs: list, runs_dir: Path, name: str | None, if_exists: Any) -> N
     console = Console()
     config = on_this_machine(configs[0])
     start = f"training on {config.device_map or config.device}, backbone weights in {config.dtype}"
-    with RunProgress(console, several=len(configs) > 1, start=start) as progress:
+    with RunProgress(progress_console(), several=len(configs) > 1, start=start) as progress:
         runs = train_cohort(
             configs, runs_dir=runs_dir, names=[name] if name else None, if_exists=if_exists, hooks=[progress]
         )
@@ -136,7 +147,7 @@ app.command(rich_help_panel=TRAIN)(sweep.sweep)
 
 
 @app.command(name="resume", rich_help_panel=TRAIN)
-def resume_command(run: RunList, runs_dir: RunsDir = Path("runs")) -> None:
+def resume_command(run: RunList, device: Device = None, runs_dir: RunsDir = Path("runs")) -> None:
     """Continue runs that were interrupted or killed, or that failed."""
     from rankprobe.cli.progress import RunProgress
     from rankprobe.cli.show import summary
@@ -145,8 +156,8 @@ def resume_command(run: RunList, runs_dir: RunsDir = Path("runs")) -> None:
 
     console = Console()
     runs = [find_run(name, runs_dir) for name in run]
-    with RunProgress(console, several=len(runs) > 1) as progress:
-        resume(runs, hooks=[progress])
+    with RunProgress(progress_console(), several=len(runs) > 1) as progress:
+        resume(runs, device=device, hooks=[progress])
     for resumed in runs:
         summary(console, resumed)
 
@@ -159,7 +170,9 @@ app.command(rich_help_panel=MEASURE)(measure.analyze)
 app.command(rich_help_panel=MEASURE)(atlas.atlas)
 app.command(rich_help_panel=MEASURE)(measure.truncate)
 app.command(cls=SettingsCommand, rich_help_panel=MEASURE)(
-    with_settings(task_rank.taskrank, without=("seed", "report_split"), fixed={"method": "vanilla"})
+    with_json("taskrank")(
+        with_settings(task_rank.taskrank, without=("seed", "report_split"), fixed={"method": "vanilla"})
+    )
 )
 app.command(rich_help_panel=MEASURE)(replicate.replicate)
 app.command(rich_help_panel=MEASURE)(calibrate.calibrate)
@@ -182,9 +195,12 @@ def runs(runs_dir: RunsDir = Path("runs")) -> Result:
 def plot(
     figure: Annotated[
         list[str] | None,
-        typer.Argument(help="Figures, such as fig3; unset: all figures that the runs and sweeps allow"),
+        typer.Argument(
+            help="Figures, such as fig3; unset: all figures that the runs and sweeps allow",
+            autocompletion=figure_names,
+        ),
     ] = None,
-    run: Annotated[list[str] | None, option("--run", "Only this run; repeatable")] = None,
+    run: Annotated[list[str] | None, option("--run", "Only this run; repeatable", complete=run_ids)] = None,
     scale: Annotated[str | None, option("--scale", "Scale of the sweep: bundled or paper")] = None,
     look: Annotated[
         str, option("--look", "screen, or paper (serif, column width, PDF)", default="screen")
@@ -228,105 +244,7 @@ app.command(rich_help_panel=SHOW)(table.table)
 app.command(rich_help_panel=SHOW)(report.report)
 
 
-@app.command(rich_help_panel=INFORM)
-@with_json("methods")
-def methods() -> Result:
-    """List methods and how many parameters each trains."""
-    from rankprobe.prompts import METHODS
-    from rankprobe.studies.parameters import BACKBONES, trainable_parameters
-
-    table = Table("method", "n", *BACKBONES, "what it trains", box=None, header_style="bold", pad_edge=False)
-    rows = []
-    for name, (config, _) in METHODS.items():
-        counts = {title: trainable_parameters(name, shape) for title, shape in BACKBONES.items()}
-        n = config.model_fields["prompt_length"].default
-        about = (config.__doc__ or "").splitlines()[0].rstrip(".")
-        rows.append({"method": name, "prompt_length": n, "trainable_parameters": counts, "trains": about})
-        table.add_row(name, str(n), *(f"{count:,}" for count in counts.values()), about)
-    console = Console(width=max(Console().width, 120))
-    return Result({"methods": rows}, lambda: console.print(table, highlight=False))
-
-
-tasks_app = typer.Typer(help="List tasks, or show one.")
-app.add_typer(tasks_app, name="tasks", rich_help_panel=INFORM)
-data_app = typer.Typer(help="Download data, for machines without network.")
-app.add_typer(data_app, name="data", rich_help_panel=INFORM)
-
-
-@tasks_app.callback(invoke_without_command=True)
-@with_json("tasks")
-def tasks(context: typer.Context) -> Result | None:
-    """List tasks with their labels and metrics, or show one task."""
-    from rankprobe.tasks import TASKS
-
-    if context.invoked_subcommand:
-        return None
-    rows = [
-        {"task": task.name, "labels": task.answer_set("words"), "metrics": task.metrics}
-        for task in TASKS.values()
-    ]
-
-    def show() -> None:
-        table = Table("task", "labels", "metrics", box=None, header_style="bold", pad_edge=False)
-        for task in rows:
-            table.add_row(
-                task["task"], ", ".join(task["labels"]) or "text of the row", ", ".join(task["metrics"])
-            )
-        console = Console()
-        console.print(table)
-        console.print("\n--data is bundled (our miniature), hub, or a folder with the official release")
-        console.print("a task of your own: --task FILE.toml or --task FOLDER")
-        console.print("show one task: rankprobe tasks show cb")
-
-    return Result({"tasks": rows}, show)
-
-
-@tasks_app.command()
-@with_json("tasks show")
-def show(
-    task: Annotated[str, typer.Argument(help="A task, or a TOML file or folder of your own")],
-    data: Annotated[
-        str, option("--data", "bundled, bundled-500, hub, or a folder", default="bundled")
-    ] = "bundled",
-    targets: Annotated[
-        str, option("--targets", "Label texts: digits, words, or one each: yes,no", default="digits")
-    ] = "digits",
-    tokenizer: Annotated[
-        str | None, option("--tokenizer", "Hub id or folder; unset: the tokenizer of tiny")
-    ] = None,
-) -> Result:
-    """Print a task's counts, label balance, baseline, text lengths and two examples."""
-    from rankprobe.cli.show import task_summary
-    from rankprobe.data.description import describe_task
-
-    description = describe_task(task, data, targets, tokenizer)
-    return Result({"task": description}, lambda: task_summary(Console(), description))
-
-
-@data_app.command()
-def fetch(
-    task: Annotated[list[str] | None, option("--task", "A task; repeatable; unset: all")] = None,
-) -> None:
-    """Download SuperGLUE from the hub into the local cache, so that runs need no network."""
-    from rankprobe.tasks import SPLITS, TASKS, get_task, load_split
-
-    for name in task or TASKS:
-        counts = [f"{len(load_split(get_task(name), split, 'hub').examples):,} {split}" for split in SPLITS]
-        typer.echo(f"{name}: {', '.join(counts)}")
-
-
-@app.command(rich_help_panel=INFORM)
-@with_json("env")
-def env() -> Result:
-    """Print versions and hardware, for bug reports."""
-    from rankprobe.runs.provenance import accelerators, machine, versions
-
-    installed, found = versions(), accelerators()
-    hardware = machine("cpu")
-    table = Table.grid(padding=(0, 3))
-    shown = {"cuda": ", ".join(found["cuda"]) or "none", "mps": found["mps"]}
-    for name, value in {**installed, **hardware, **shown}.items():
-        table.add_row(name, str(value))
-    of_cpu = {name: value for name, value in hardware.items() if name not in ("device", "cuda", "tf32")}
-    document = {"versions": installed, "machine": of_cpu, "accelerators": found}
-    return Result(document, lambda: Console().print(table, highlight=False))
+app.command(rich_help_panel=INFORM)(inform.methods)
+app.command(rich_help_panel=INFORM)(inform.env)
+app.add_typer(inform.tasks_app, name="tasks", rich_help_panel=INFORM)
+app.add_typer(inform.data_app, name="data", rich_help_panel=INFORM)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rankprobe.cli.machine import Result, with_json
 from rankprobe.cli.options import option
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.text import plain, plain_lines
@@ -18,6 +19,7 @@ MAX_LEFT_OUT = 10
 """The largest number of files left out that are printed one by one."""
 
 
+@with_json("atlas")
 def atlas(
     place: Annotated[
         list[Path], typer.Argument(help="Folders to search, prompt files, run folders, PEFT adapters")
@@ -41,7 +43,7 @@ def atlas(
     output: Annotated[
         Path, option("--output", "Folder for the picture and the tables", default="figures", metavar="DIR")
     ] = Path("figures"),
-) -> None:
+) -> Result:
     """Measure many trained prompts, and compare those of one model.
 
     Writes atlas.png, .svg, .csv, .md and .json: each prompt's readings next to its sign-flip null, by model
@@ -85,8 +87,11 @@ def atlas(
             "prompts": drawn,
         },
     )
-    for path in [*paths, output / "atlas.csv", output / "atlas.md", output / "atlas.json"]:
+    files = [*paths, output / "atlas.csv", output / "atlas.md", output / "atlas.json"]
+    for path in files:
         typer.echo(plain(path))
+    tables = {"prompts": found.prompts, "directions": found.directions, "positions": found.positions}
+    return Result({**tables, "left_out": found.left_out, "files": files})
 
 
 def _print(found: Atlas) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rankprobe.cli.lines import print_line, progress_console
 from rankprobe.cli.measure import PICTURE_FORMATS, TABLE_FORMATS, Output, check_output, write_table
 from rankprobe.cli.options import option
 from rankprobe.errors import RankprobeError
@@ -125,13 +126,13 @@ def _grid(
     from rankprobe.studies.grid import format_ranges, operating_ranges
 
     frames: list[pd.DataFrame] = []
-    before = ""
+    before, progress = "", progress_console(stderr=True)
     with threadpool_limits(1):
         for pair in calibrate_grid(seeds=seed or (0,), steps=steps, learning_rate=learning_rate):
             frames.append(pair)
             now = "noise {noise}, spectrum {spectrum}, signal-to-noise {snr:g}".format(**pair.iloc[0])
             if now != before:
-                typer.echo(f"training pairs: {now}", err=True)
+                print_line(progress, f"training pairs: {now}")
             before = now
     table = pd.concat(frames, ignore_index=True)
     found = operating_ranges(table)

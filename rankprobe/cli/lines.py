@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextvars import ContextVar
 from typing import Any
 
 import pandas as pd
@@ -10,6 +11,14 @@ from rich.console import Console
 from rich.text import Text
 
 from rankprobe.text import plain
+
+QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
+"""Whether progress is left out (`--quiet`); `main` sets it."""
+
+
+def progress_console(*, stderr: bool = False) -> Console:
+    """Return the console for progress, which prints nothing with `--quiet`."""
+    return Console(stderr=stderr, quiet=QUIET.get())
 
 
 def print_line(console: Console, text: object, style: str = "") -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rankprobe.cli.complete import run_ids
 from rankprobe.cli.machine import Result, with_json
 from rankprobe.cli.options import Device, RunList, RunsDir, Which, option
 from rankprobe.cli.use import checked_which
@@ -34,7 +35,7 @@ COLUMNS = {
     "gavish_donoho": "G.-Donoho",
     "permutation_edge": "permutation",
 }
-"""Measures that `analyze` prints, with their column titles; `--output` writes all measures."""
+"""Our measures that `analyze` prints, with their column titles; `--output` writes all measures."""
 
 Output = Annotated[
     Path | None, option("--output", "Write all readings: .csv, .parquet or .json", metavar="FILE")
@@ -47,7 +48,8 @@ def analyze(
         list[str],
         typer.Argument(
             help="Runs, files (.npy, .npz, .safetensors, torch.save), PEFT adapters, or glob patterns; "
-            "FILE:NAME for one of several matrices in a file"
+            "FILE:NAME for one of several matrices in a file",
+            autocompletion=run_ids,
         ),
     ],
     output: Output = None,
@@ -94,7 +96,7 @@ def analyze(
             typer.echo(plain(path))
 
     if output:
-        _save_table(table, output)
+        save_table(table, output)
     if plot:
         _plot_spectra(places, plot)
     document = {"readings": table, "similarities": compared, "findings": found, "files": files}
@@ -183,16 +185,18 @@ def _existing(text: str, runs_dir: Path) -> list[Path]:
 
 def _format_readings(table: pd.DataFrame) -> str:
     """Format a line per matrix, with the sign-flip null in brackets; below it, one for P0 and each twin."""
+    from rankprobe.rank import MEASURES
     from rankprobe.reports.readings import TWINS
 
+    columns = COLUMNS | {name: name for name in MEASURES.added}
     titles = _titles(table[["place", "prompt"]].itertuples(index=False, name=None))
     nulls = [name for name in ("P0", *TWINS) if name in table]
-    lines: list[list[str]] = [["", *COLUMNS.values()]]
+    lines: list[list[str]] = [["", *columns.values()]]
     for (place, prompt), prompt_rows in table.groupby(["place", "prompt"], sort=False):
         n, d = prompt_rows.iloc[0][["n", "d"]]
         lines.append([f"{titles[str(place), str(prompt)]}, {n} × {d}"])
         for matrix, rows in prompt_rows.groupby("matrix", sort=False):
-            readings = rows.set_index("measure").loc[list(COLUMNS)]
+            readings = rows.set_index("measure").loc[list(columns)]
             pairs = zip(readings["value"], readings["signflip"], strict=True)
             lines.append([f"  {matrix}", *(f"{value:.3g} ({null:.3g})" for value, null in pairs)])
             for name in nulls:
@@ -263,12 +267,13 @@ def _plot_spectra(places: list[Path], plot: Path) -> None:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table in the format of the suffix of `path`, and print the path."""
-    _save_table(table, path)
+    """Write a table, see `save_table`, and print the path."""
+    save_table(table, path)
     typer.echo(plain(path))
 
 
-def _save_table(table: pd.DataFrame, path: Path) -> None:
+def save_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table in the format of the suffix of `path`."""
     from rankprobe.runs.files import write_atomically
 
     if path.suffix == ".parquet":

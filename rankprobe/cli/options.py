@@ -9,31 +9,44 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
 from rich.markup import escape
 from typer.core import TyperCommand
 
+from rankprobe.cli.complete import Completer, method_names, one_of, run_ids, task_names
 from rankprobe.config import RunConfig, all_settings, methods_with, override
 from rankprobe.settings import read_toml
+
+T = TypeVar("T")
 
 PANELS = {"": "Run", "task": "Task", "backbone": "Backbone", "method": "Method", "training": "Training",
           "logging": "Logging"}  # fmt: skip
 
 
 def option(
-    flag: str, help: str, *, default: object = None, metavar: str = "TEXT", min: float | None = None
+    flag: str,
+    help: str,
+    *,
+    default: object = None,
+    metavar: str = "TEXT",
+    min: float | None = None,
+    complete: Completer | None = None,
 ) -> Any:
     """Return a typer option whose help ends with [default]; `metavar` names its value in the help."""
     text = help if default is None else escape(f"{help} [{default}]")
-    return typer.Option(flag, help=text, show_default=False, metavar=metavar, min=min)
+    return typer.Option(
+        flag, help=text, show_default=False, metavar=metavar, min=min, autocompletion=complete
+    )
 
 
 RunsDir = Annotated[Path, option("--runs-dir", "Folder of the runs", default="runs", metavar="DIR")]
-Run = Annotated[str, typer.Argument(help="Run id, or path of a run folder")]
-RunList = Annotated[list[str], typer.Argument(help="Run ids, or paths of run folders")]
+Run = Annotated[str, typer.Argument(help="Run id, or path of a run folder", autocompletion=run_ids)]
+RunList = Annotated[
+    list[str], typer.Argument(help="Run ids, or paths of run folders", autocompletion=run_ids)
+]
 Which = Annotated[str, option("--which", "The prompt: final, or best (by dev score)", default="final")]
 Device = Annotated[str | None, option("--device", "auto, cpu, cuda, …; unset: the device of the training")]
 
@@ -48,8 +61,8 @@ class SettingsCommand(TyperCommand):
 
 
 def with_settings(
-    command: Callable[..., None], *, without: Sequence[str] = (), fixed: Mapping[str, str] | None = None
-) -> Callable[..., None]:
+    command: Callable[..., T], *, without: Sequence[str] = (), fixed: Mapping[str, str] | None = None
+) -> Callable[..., T]:
     """Give `command` one flag per setting. The settings given on the command line are passed as `settings`.
 
     Args:
@@ -68,9 +81,11 @@ def with_settings(
         if name not in without and name not in fixed and not foreign:
             flags[name] = _flag(name, section, field)
 
-    def run(**arguments: Any) -> None:
+    def run(**arguments: Any) -> T:
         settings = {name: arguments.pop(name) for name in flags}
-        command(**arguments, settings={k: v for k, v in settings.items() if v is not None} | dict(fixed))
+        return command(
+            **arguments, settings={k: v for k, v in settings.items() if v is not None} | dict(fixed)
+        )
 
     run.__signature__ = inspect.Signature([*own.values(), *flags.values()])  # type: ignore[attr-defined]
     run.__doc__ = command.__doc__
@@ -90,9 +105,17 @@ def _flag(name: str, section: str, field: FieldInfo) -> inspect.Parameter:
         rich_help_panel=PANELS[section],
         show_default=False,
         metavar="" if kind is bool else {int: "INT", float: "NUM"}.get(kind, "TEXT"),
+        autocompletion=_completer(name, field.annotation),
     )
     annotation = Annotated[kind | None, option]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _completer(name: str, annotation: Any) -> Completer | None:
+    """Return what the shell completes for a setting: names, or its choices if it has a fixed set of them."""
+    known: dict[str, Completer] = {"task": task_names, "method": method_names}
+    kinds = [kind for kind in (annotation, *get_args(annotation)) if get_origin(kind) is Literal]
+    return known.get(name) or (one_of(get_args(kinds[0])) if kinds else None)
 
 
 def _parsed_type(annotation: Any) -> type:

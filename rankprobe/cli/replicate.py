@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankprobe.cli.measure import TABLE_FORMATS, Output, check_output, write_table
+from rankprobe.cli.lines import progress_console
+from rankprobe.cli.machine import Result, with_json
+from rankprobe.cli.measure import TABLE_FORMATS, Output, check_output, save_table
 from rankprobe.cli.options import Run, RunsDir, option
 from rankprobe.text import plain
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from rankprobe.studies.replicate import Replication
 
 
+@with_json("replicate")
 def replicate(
     run: Run,
     pairs: Annotated[int, option("--pairs", "Pairs of each kind", default=3, metavar="INT", min=2)] = 3,
@@ -23,30 +26,39 @@ def replicate(
     ] = False,
     output: Output = None,
     runs_dir: RunsDir = Path("runs"),
-) -> None:
+) -> Result:
     """Count the directions in which independent trainings of a run agree.
 
     Trains four runs per pair, in the folder 'replicates' of the run: pairs with the same start, pairs with
     different starts, and pairs with shuffled labels.
     Call it again to continue, or to add pairs: finished replicates are kept.
     """
-    from rich.console import Console
-
     from rankprobe.cli.progress import RunProgress
     from rankprobe.runs import find_run
-    from rankprobe.studies.replicate import check_run
+    from rankprobe.studies.replicate import CAUTION, check_run
     from rankprobe.studies.replicate import replicate as replicate_run
 
     check_output(output, TABLE_FORMATS)
     trained = find_run(run, runs_dir)
     check_run(trained, pairs)
-    with RunProgress(Console(), several=True) as progress:
+    with RunProgress(progress_console(), several=True) as progress:
         result = replicate_run(trained, pairs=pairs, disjoint=disjoint, hooks=[progress])
     data, rows = trained.manifest["data"]["label"], "disjoint halves of the rows" if disjoint else "all rows"
-    typer.echo(plain(f"{trained.id}: reproducible rank of dP, {data}, {rows}, {pairs} pairs of each kind"))
-    typer.echo(format_replication(result))
-    if output:
-        write_table(result.pairs, output)
+    files = [output] if output else []
+    for path in files:
+        save_table(result.pairs, path)
+
+    def show() -> None:
+        typer.echo(
+            plain(f"{trained.id}: reproducible rank of dP, {data}, {rows}, {pairs} pairs of each kind")
+        )
+        typer.echo(format_replication(result))
+        for path in files:
+            typer.echo(plain(path))
+
+    about = {"run_id": trained.id, "path": trained.path, "disjoint": disjoint}
+    found = {"pairs": result.pairs, "summary": result.summary, "verdict": result.verdict, "caution": CAUTION}
+    return Result({**about, **found, "files": files}, show)
 
 
 def format_replication(result: Replication) -> str:

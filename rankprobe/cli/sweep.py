@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from rankprobe.cli.lines import print_line
+from rankprobe.cli.lines import print_line, progress_console
 from rankprobe.cli.machine import Result, with_json
 from rankprobe.cli.options import RunsDir, option
 from rankprobe.errors import RankprobeError, RunFailed, unknown
@@ -86,7 +86,7 @@ def sweep(
     for path, one in specs.items():
         _write_plan(path, one, scale, change or [], experiments[path.stem], runs_dir)
     trainer = _engine(engine, address, cpus, gpus, all_configs)
-    with SweepProgress(console, experiments, cohorts, runs_dir) as progress:
+    with SweepProgress(progress_console(), experiments, cohorts, runs_dir) as progress:
         outcome = sweeps.sweep(
             cohorts, runs_dir=runs_dir, to_truncate=to_truncate, engine=trainer, done=progress.cohort_done
         )

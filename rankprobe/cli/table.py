@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rankprobe.cli.complete import table_names
 from rankprobe.cli.options import RunsDir, option
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.text import plain
@@ -24,7 +25,9 @@ Output = Annotated[Path | None, option("--output", "Write the table to this file
 
 
 def table(
-    name: Annotated[str, typer.Argument(help="table1, table2, table3, table4 or used")],
+    name: Annotated[
+        str, typer.Argument(help="table1, table2, table3, table4 or used", autocompletion=table_names)
+    ],
     format: Format = "terminal",
     score: Score = "last",
     where: Where = None,

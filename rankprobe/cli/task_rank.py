@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from rankprobe.cli.lines import print_line
+from rankprobe.cli.complete import run_ids
+from rankprobe.cli.lines import print_line, progress_console
+from rankprobe.cli.machine import Result
 from rankprobe.cli.options import RunsDir, option
 from rankprobe.errors import RankprobeError
 from rankprobe.text import plain
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from rankprobe.runs.task_rank import DecisionRow, TaskRankFile
 
 RunOrNone = Annotated[
-    str | None, typer.Argument(help="Run id, or path of a run folder; unset: give settings, such as --task")
+    str | None,
+    typer.Argument(
+        help="Run id, or path of a run folder; unset: give settings, such as --task", autocompletion=run_ids
+    ),
 ]
 Seeds = Annotated[
     list[int] | None,
@@ -44,7 +48,7 @@ def taskrank(
     restarts: Restarts = 5,
     rates: Rates = "0.03,0.1,0.3",
     runs_dir: RunsDir = Path("runs"),
-) -> None:
+) -> Result:
     """Find the rank that a task needs: the least k at which a prompt of rank k keeps vanilla's gain.
 
     Trains vanilla prompts, these cut to k and trained on, and DPT(k) from random starts, for k by bisection.
@@ -58,7 +62,7 @@ def taskrank(
     given = {name: value for name, value in settings.items() if name != "method"}
     if run is None and not given:
         raise RankprobeError("nothing to measure; give a run, or settings such as --task cb")
-    console = Console()
+    console = progress_console()
     with RunProgress(console, several=True) as progress:
         outcome = find_task_rank(
             None if run is None else find_run(run, runs_dir),
@@ -70,8 +74,12 @@ def taskrank(
             report=lambda row: print_line(console, decision_line(row)),
             **given,
         )
-    for line in outcome_lines(outcome):
-        typer.echo(plain(line))
+
+    def show() -> None:
+        for line in outcome_lines(outcome):
+            typer.echo(plain(line))
+
+    return Result({"outcome": outcome.model_dump()}, show)
 
 
 def parse_rates(text: str) -> list[float]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rankprobe.cli.complete import task_names
 from rankprobe.cli.machine import Result, with_json
 from rankprobe.cli.options import Device, Run, RunList, RunsDir, Which, option
 from rankprobe.errors import RankprobeError
@@ -20,7 +21,9 @@ from rankprobe.text import plain, plain_lines
 @with_json("eval")
 def evaluate(
     run: RunList,
-    task: Annotated[str | None, option("--task", "Another task; unset: the task of the run")] = None,
+    task: Annotated[
+        str | None, option("--task", "Another task; unset: the task of the run", complete=task_names)
+    ] = None,
     data: Annotated[str | None, option("--data", "Other data; unset: the data of the run")] = None,
     split: Annotated[str, option("--split", "validation or train", default="validation")] = "validation",
     scoring: Annotated[str | None, option("--scoring", "greedy, rank or both; unset: as in training")] = None,

@@ -10,7 +10,7 @@ The modules:
 """
 
 from rankprobe.config.cohort import cohort_key
-from rankprobe.config.defaults import default_data
+from rankprobe.config.defaults import default_data, names_its_files
 from rankprobe.config.run import RunConfig, all_settings, free_settings, methods_with, override
 from rankprobe.config.sections import BackboneConfig, LoggingConfig, TaskConfig, TrainingConfig
 
@@ -25,5 +25,6 @@ __all__ = [
     "default_data",
     "free_settings",
     "methods_with",
+    "names_its_files",
     "override",
 ]

@@ -12,12 +12,12 @@ from typing import Any, Self, get_args
 from pydantic import Field, SerializeAsAny, model_validator
 from pydantic.fields import FieldInfo
 
-from rankprobe.config.defaults import default_data
+from rankprobe.config.defaults import default_data, names_its_files
 from rankprobe.config.sections import BackboneConfig, LoggingConfig, TaskConfig, TrainingConfig
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.prompts import METHODS, MethodConfig, ProbeConfig, config_class
 from rankprobe.settings import NEUTRAL, RENAMED_SETTINGS, Settings, default_dtype
-from rankprobe.tasks import BUNDLED_SPLITS, TASKS
+from rankprobe.tasks import BUNDLED_SPLITS
 
 SECTIONS: dict[str, type[Settings]] = {
     "task": TaskConfig,
@@ -73,7 +73,7 @@ class RunConfig(TaskConfig, BackboneConfig, TrainingConfig, LoggingConfig):
             return values
         task, model = (str(values.get(name, cls.model_fields[name].default)) for name in ("task", "model"))
         data = values.get("data")
-        if data is None or (task not in TASKS and data in BUNDLED_SPLITS):
+        if data is None or (names_its_files(task) and data in BUNDLED_SPLITS):
             data = default_data(task, model)
         return {**values, "data": data}
 
@@ -155,6 +155,20 @@ def _defaults(task: str, model: str, method: str) -> dict[str, Any]:
     """The default of each setting; None for those that say what the run is about."""
     config = RunConfig.parse({"task": task, "model": model, "method": method})
     return {**config.flat(), "task": None, "model": None, "method": None, "seed": None}
+
+
+def _check_settings(method: str, entry: tuple[type[MethodConfig], str]) -> None:
+    """Check that a method of a plugin has no setting with the name of one that all runs have.
+
+    Raises:
+        RankprobeError: it has one.
+    """
+    taken = [name for name in entry[0].model_fields if name in RunConfig.model_fields and name != "method"]
+    if taken:
+        raise RankprobeError(f"all runs have a setting {taken[0]}; rename that of method '{method}'")
+
+
+METHODS.require(_check_settings)
 
 
 def _check_flat(values: Mapping[str, Any]) -> None:

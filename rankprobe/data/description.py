@@ -103,7 +103,7 @@ def describe_task(name: str, data: str, targets: str, tokenizer: str | None = No
         label=splits["train"].label,
         splits=described,
         answers=answers,
-        notes=[*task.targets_note(targets), *_shared_start(answers)],
+        notes=[*task.notes(targets), *_shared_start(answers)],
         baselines=baseline_scores(task, splits["validation"].examples, targets),
         examples=[
             {"source": task.source(example.fields), "target": task.target(example, targets)}

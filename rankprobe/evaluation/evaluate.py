@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from rankprobe.config import RunConfig, TaskConfig
+from rankprobe.config import RunConfig, TaskConfig, names_its_files
 from rankprobe.config.folders import config_of
 from rankprobe.data import EvalSet, build_eval_set, check_length, max_answer_length, task_of
 from rankprobe.errors import RankprobeError, unknown
@@ -24,7 +24,7 @@ from rankprobe.evaluation.load import (
 )
 from rankprobe.evaluation.scoring import answer, score_answers
 from rankprobe.runs import Run
-from rankprobe.tasks import TASKS, load_split
+from rankprobe.tasks import load_split
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,8 @@ def _eval_config(run: Run, settings: Mapping[str, Any]) -> RunConfig:
             raise unknown("setting", name, TaskConfig.model_fields)
     given = {name: value for name, value in settings.items() if value is not None}
     given |= {"shots": None, "balanced": False, "train_half": "all"}  # they choose training rows
-    if given.get("task", config.task) != config.task and given["task"] not in TASKS:
-        given.setdefault("data", None)  # another task of the user's own names its own files
+    if given.get("task", config.task) != config.task and names_its_files(given["task"]):
+        given.setdefault("data", None)
     return RunConfig.parse(config.flat() | given)
 
 

@@ -17,12 +17,14 @@ class MethodConfig(Settings):
 
     Class attributes: `training` has the method's own defaults of training settings. `trains_backbone` is True
     if the backbone is not frozen; no other run can share it then. `prompt_is_all` is False if a trained
-    method is more than its P; the factors of the best step are then saved with P.
+    method is more than its P; the factors of the best step are then saved with P. `method_class` names the
+    class of a plugin's method, as `package.module:Class`.
     """
 
     training: ClassVar[Mapping[str, Any]] = {}
     trains_backbone: ClassVar[bool] = False
     prompt_is_all: ClassVar[bool] = True
+    method_class: ClassVar[str] = ""
 
     name: Any
     prompt_length: PositiveInt = Field(

@@ -6,7 +6,7 @@ formula gets a new name. All measures of a zero matrix are 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike
 from scipy.integrate import quad
 from scipy.optimize import brentq
 
+from rankprobe.errors import RankprobeError
+from rankprobe.plugins import Registry
 from rankprobe.rank.nulls import permutation_edge
 from rankprobe.rank.signflip import signflip_edge
 from rankprobe.rank.spectra import FLOAT32_EPS, singular_values
@@ -128,7 +130,9 @@ def mp_edge(s: Spectra, shape: tuple[int, int]) -> Values:
     return ((unit > size * (np.sqrt(n) + np.sqrt(d))) & (unit > 0)).sum(-1).astype(float)
 
 
-MEASURES: dict[str, Callable[[Spectra, tuple[int, int]], Values]] = {
+Measure = Callable[[Spectra, tuple[int, int]], Values]
+
+_OWN: dict[str, Measure] = {
     "numerical_rank": numerical_rank,
     "rank_rtol_1e2": rank_rtol_1e2,
     "erank_rv": erank_rv,
@@ -142,7 +146,6 @@ MEASURES: dict[str, Callable[[Spectra, tuple[int, int]], Values]] = {
     "gavish_donoho": gavish_donoho,
     "mp_edge": mp_edge,
 }
-"""All measures of a spectrum by name. `measure` adds those of `EDGES`, which need the matrix itself."""
 
 EDGES: dict[str, Callable[[ArrayLike, int], float]] = {
     "signflip_edge": signflip_edge,
@@ -152,7 +155,37 @@ EDGES: dict[str, Callable[[ArrayLike, int], float]] = {
 singular values above the edge."""
 
 LOGGED = ("numerical_rank", "erank_rv", "stable_rank")
-"""The measures that are logged at every step; the others can be computed from the logged spectra."""
+"""Our measures that are logged at every step; the others can be computed from the logged spectra."""
+
+_SAMPLE = np.array([[3.0, 2.0, 1.0], [1.0, 1.0, 1.0], [5.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+"""Spectra of matrices (3, 5), on which a measure of a plugin is tried."""
+
+
+def _from_plugin(name: str, function: Any, _: Mapping[str, Measure]) -> Measure:
+    """A measure of a plugin.
+
+    Raises:
+        RankprobeError: it has the name of an edge, or does not give one finite number for each spectrum.
+    """
+    if name in EDGES:
+        raise RankprobeError("rankprobe has a measure of this name")
+    with np.errstate(all="ignore"):  # what is not finite is refused below
+        together = np.asarray(function(_SAMPLE.copy(), (3, 5)), dtype=float)
+        alone = np.array([float(function(s.copy(), (3, 5))) for s in _SAMPLE])
+    if together.shape != alone.shape or not np.isfinite(alone).all() or alone[-1] != 0:
+        raise RankprobeError("expected a finite number for each spectrum along the last axis, 0 for zeros")
+    if not np.allclose(together, alone):
+        raise RankprobeError("a stack of spectra gives other numbers than each of them alone")
+    return function
+
+
+MEASURES: Registry[Measure] = Registry("measure", _OWN, _from_plugin)
+"""All measures of a spectrum by name. `measure` adds those of `EDGES`, which need the matrix itself."""
+
+
+def logged_measures() -> tuple[str, ...]:
+    """Return the measures that are logged at every step: `LOGGED`, and those of plugins."""
+    return (*LOGGED, *MEASURES.added)
 
 
 def measure_spectrum(s: Spectra, shape: tuple[int, int]) -> dict[str, Values]:

@@ -16,7 +16,12 @@ from rankprobe.reports.choose import check_equal_settings, check_unique_seeds
 from rankprobe.runs import HALF, is_half
 from rankprobe.tasks import TASKS
 
-DATA_NAMES = {"hub": "SuperGLUE", "folder": "SuperGLUE from a folder", "bundled": "miniature data"}
+DATA_NAMES = {
+    "hub": "SuperGLUE",
+    "folder": "SuperGLUE from a folder",
+    "bundled": "miniature data",
+    "file": "its own files",
+}
 """How tables name each `data_source`."""
 
 ROW_SETTINGS = ("data", "report_split")

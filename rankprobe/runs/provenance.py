@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from rankprobe import plugins
+
 PACKAGES = (
     "rankprobe", "torch", "transformers", "tokenizers", "datasets", "numpy", "scipy", "pandas",
     "safetensors", "scikit-learn",
@@ -27,7 +29,10 @@ def provenance(device: str) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str | None]:
-    """Return the versions of Python and of the packages that can change a result; None: not installed."""
+    """Return the versions of Python and of the packages that can change a result, with those of plugins.
+
+    None: not installed.
+    """
 
     def installed_version(package: str) -> str | None:
         try:
@@ -35,7 +40,8 @@ def versions() -> dict[str, str | None]:
         except PackageNotFoundError:
             return None
 
-    return {"python": platform.python_version(), **{name: installed_version(name) for name in PACKAGES}}
+    ours = {name: installed_version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), **ours, **plugins.packages()}
 
 
 def machine(device: str) -> dict[str, Any]:

@@ -137,8 +137,8 @@ class Task:
                 "leave out --targets"
             )
 
-    def targets_note(self, targets: str) -> list[str]:
-        """A note for the user if `targets` is not the default but has no effect; otherwise empty."""
+    def notes(self, targets: str) -> list[str]:
+        """Notes for the user: here, that `targets` is not the default but has no effect."""
         if not self.answer_source or targets == TARGET_STYLES[0]:
             return []
         return [f"targets {targets} has no effect: {self.title} takes its answers from {self.answer_source}"]

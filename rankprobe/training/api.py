@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rankprobe.config import RunConfig
-from rankprobe.config.folders import config_of, run_folder
+from rankprobe.config.folders import run_folder
 from rankprobe.errors import RankprobeError, RunFailed
 from rankprobe.evaluation import on_this_machine
 from rankprobe.runs import Run
@@ -17,6 +17,7 @@ from rankprobe.training.loop import train_members
 from rankprobe.training.resume import (
     PendingRun,
     check_existing,
+    config_to_resume,
     continued_config,
     group_into_passes,
     pending_run,
@@ -108,7 +109,7 @@ def train_cohort(
     return [Run(path) for path in folders]
 
 
-def resume(runs: Sequence[Run], *, hooks: Sequence[Hook] = ()) -> list[Run]:
+def resume(runs: Sequence[Run], *, device: str | None = None, hooks: Sequence[Hook] = ()) -> list[Run]:
     """Continue runs from their checkpoints; on CPU the result equals an uninterrupted run's bit for bit.
 
     On another machine, or with other versions, it equals it up to rounding, and the manifest's notes say so.
@@ -117,12 +118,20 @@ def resume(runs: Sequence[Run], *, hooks: Sequence[Hook] = ()) -> list[Run]:
     floating-point sums. Finished runs are left as they are; one that fails does not keep the others from
     going on. Where the last checkpoint is damaged, the one before it is used, with a warning.
 
+    Args:
+        runs: runs that stopped; finished ones may be among them.
+        device: where to go on: auto, cpu, cuda, …; None: on the device of the training. The frozen weights
+            keep the dtype of the training.
+        hooks: as in `train`.
+
     Raises:
-        RankprobeError: a run is being written by another process, its checkpoint is damaged, or backbone,
-            data or tokenizer are not those it was started with.
+        RankprobeError: a run is being written by another process, its checkpoint is damaged, its device
+            cannot be used here, or backbone, data or tokenizer are not those it was started with.
         RunFailed: one or more runs failed; raised when the others have finished.
     """
-    pending = [pending_run(config_of(run), run.path) for run in runs if run.status != "finished"]
+    pending = [
+        pending_run(config_to_resume(run, device), run.path) for run in runs if run.status != "finished"
+    ]
     _train_all(pending, hooks)
     return list(runs)
 

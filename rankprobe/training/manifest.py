@@ -80,7 +80,7 @@ def new_manifest(config: RunConfig, session: Session, optimization: Optimization
         "numerical_rank_rtol": numerical_rank_rtol((n, d)) if n else None,
         "notes": [
             *method_notes(config.method, backbone),
-            *session.task.targets_note(config.targets),
+            *session.task.notes(config.targets),
             *unknown_note(train.unknown_share, validation.unknown_share),
             *CONTROLS[config.control],
         ],

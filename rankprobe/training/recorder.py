@@ -23,7 +23,7 @@ from torch import Tensor
 from rankprobe.config import LoggingConfig, all_settings
 from rankprobe.errors import ColumnTaken, RunFailed
 from rankprobe.prompts.base import Method
-from rankprobe.rank import LOGGED, MEASURES, NotConverged, gram_singular_values, revived, sign_counts
+from rankprobe.rank import MEASURES, NotConverged, gram_singular_values, logged_measures, revived, sign_counts
 from rankprobe.runs.folder import LOGS
 from rankprobe.runs.logs import AppendLog
 from rankprobe.runs.step_record import Hook, StepRecord
@@ -239,7 +239,7 @@ class Recorder:
 
 def _columns_of_readings() -> set[str]:
     """The columns of all readings that a log of steps may have, of the run and of its twins."""
-    ranks = [f"{matrix}_{measure}" for matrix in ("P", "dP") for measure in LOGGED]
+    ranks = [f"{matrix}_{measure}" for matrix in ("P", "dP") for measure in logged_measures()]
     prefixes = ("", *map(twin_prefix, TWINS))
     return {f"{prefix}{name}" for prefix in prefixes for name in (*SIGNS, *ranks)} | {*STATISTICS}
 
@@ -247,7 +247,7 @@ def _columns_of_readings() -> set[str]:
 def _measures(spectra: Mapping[str, NDArray[np.float64]], shape: tuple[int, ...]) -> dict[str, float]:
     """`<matrix>_<measure>` for each matrix and measure, from one stack of singular values."""
     stack = np.stack(list(spectra.values()))
-    values = {name: MEASURES[name](stack, (shape[0], shape[1])) for name in LOGGED}
+    values = {name: MEASURES[name](stack, (shape[0], shape[1])) for name in logged_measures()}
     return {
         f"{matrix}_{name}": float(np.asarray(column)[i])
         for i, matrix in enumerate(spectra)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rankprobe.backbone import device_problem
 from rankprobe.config import RunConfig
 from rankprobe.config.folders import config_of
 from rankprobe.errors import RankprobeError
@@ -146,6 +148,24 @@ def check_existing(config: RunConfig, path: Path, if_exists: str) -> None:
             f"{path} was started with {name} {then.get(name)!r}, not {now[name]!r}; resume it with its own "
             "settings (rankprobe resume), or choose another --name"
         )
+
+
+def config_to_resume(run: Run, device: str | None) -> RunConfig:
+    """The run's own config, on `device`; None: on the device, or with the device map, of the training.
+
+    Raises:
+        RankprobeError: the device of the training cannot be used on this machine, and no other is given.
+    """
+    config = config_of(run)
+    if device is not None:
+        return on_this_machine(config.model_copy(update={"device": device, "device_map": None}))
+    config = on_this_machine(config)
+    if not config.device_map and (problem := device_problem(config.device)):
+        raise RankprobeError(
+            f"run '{run.id}' was trained on device '{config.device}', which cannot be used here ({problem}); "
+            f"choose another: rankprobe resume {shlex.quote(str(run.path))} --device auto"
+        )
+    return config
 
 
 def continued_config(config: RunConfig, path: Path) -> RunConfig:

@@ -22,6 +22,7 @@ from rankprobe.cli import main
 from rankprobe.cli.app import app
 from rankprobe.cli.machine import document, json_value
 from rankprobe.evaluation.evaluate import evaluate_runs
+from rankprobe.runs.task_rank import TaskRankFile
 
 SCHEMA = json.loads((FOLDER / "output.schema.json").read_text())
 SPEC = """title = "x"
@@ -43,8 +44,36 @@ COMMANDS = {
     "tasks show": ["tasks show cb", "tasks show wsc --targets words"],
     "methods": ["methods"],
     "env": ["env"],
+    "replicate": ["replicate RUN1 --pairs 2 --output pairs.csv"],
+    "taskrank": ["taskrank RUN1"],
+    "atlas": ["atlas m p.npy --sources sources.toml --directions 2 --output atlas"],
+    "report": ["report RUN1 --output page.html"],
 }
 """The commands that print JSON; the first fills the folder. A new one is one line here."""
+
+
+OUTCOME = {
+    "model": "tiny", "data": "miniature CB", "metric": "accuracy", "seeds": [1], "n_rows": 28, "n_units": 28,
+    "max_k": 6, "share": 0.95, "confidence": 0.95, "baseline": 50.0, "vanilla": 90.0, "gain": 40.0,
+    "gain_lower": 30.0, "needed_rank": 2,
+    "functional": [{"seed": 1, "run_id": "one", "functional_rank": 3.0, "low": None, "high": 4.0}],
+    "decisions": [{"k": 2, "score": 90.0, "margin": 2.0, "lower": 0.5, "certified": True, "tries": 1, "reached": 1,
+                   "rate_low": 0.025, "rate_high": 1.0}],
+    "tries": [{"k": 2, "kind": "cut", "seed": 1, "learning_rate": None, "start": None, "run_id": None,
+               "selection": 90.0, "report": None, "reached": True, "chosen": True}],
+}  # fmt: skip
+"""Of a taskrank, which takes long."""
+SOURCES = """[kinds]
+one = ["t0", "t1", "t2"]
+two = ["t3", "t4", "t5"]
+[[source]]
+repository = "r"
+revision = "1"
+licence = "MIT"
+[[source.prompts]]
+model = "m"
+path = ["m/{task}.npy"]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +81,12 @@ def here(tmp_path_factory):
     folder = tmp_path_factory.mktemp("here")
     (folder / "own.toml").write_text(SPEC)
     (folder / "nothing").mkdir()
-    np.save(folder / "p.npy", np.random.default_rng(0).standard_normal((5, 8)))
+    draw = np.random.default_rng(0).standard_normal
+    np.save(folder / "p.npy", draw((5, 8)))
+    (folder / "sources.toml").write_text(SOURCES)
+    (folder / "m").mkdir()
+    for task in range(6):
+        np.save(folder / f"m/T{task}.npy", draw((6, 8)))
     return folder
 
 
@@ -62,6 +96,7 @@ def documents(here):
     printed = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
+        patch.setattr("rankprobe.studies.task_rank.taskrank", lambda *_, **__: TaskRankFile.parse(OUTCOME))
         for name, lines in COMMANDS.items():
             for line in lines:
                 printed[line] = (name, *run(line))
@@ -137,6 +172,27 @@ def test_numbers_are_those_of_the_library(here, documents, monkeypatch):
     np.testing.assert_allclose([row["value"] for row in readings], written["value"], rtol=1e-12)
     states = {line: [row["state"] for row in documents[line][1]["runs"]] for line in COMMANDS["sweep"]}
     assert list(states.values()) == [["unfinished"] * 2, ["finished"] * 2]
+
+
+def test_outcomes_of_studies_are_those_of_their_files(here, documents, monkeypatch):
+    monkeypatch.chdir(here)
+    (needed,) = (documents[line][1] for line in COMMANDS["taskrank"])
+    assert needed["outcome"] == OUTCOME
+    (replicated,) = (documents[line][1] for line in COMMANDS["replicate"])
+    pd.testing.assert_frame_equal(pd.DataFrame(replicated["pairs"]), pd.read_csv(here / "pairs.csv"))
+    saved = json.loads((here / replicated["path"] / "replication.json").read_text())
+    means = {row["kind"]: row["mean"] for row in replicated["summary"] if row["reading"] == "cv_rank"}
+    assert means == {row["kind"]: row["cv_rank"] for row in saved["kinds"]}
+    assert (replicated["verdict"], replicated["files"]) == (saved["verdict"], ["pairs.csv"])
+    (atlas,) = (documents[line][1] for line in COMMANDS["atlas"])
+    table = pd.read_csv(here / "atlas/atlas.csv")
+    assert [row["P_erank_rv"] for row in atlas["prompts"]] == pytest.approx(table["P_erank_rv"].tolist())
+    assert (
+        json_value(json.loads((here / "atlas/atlas.json").read_text())["directions"]) == atlas["directions"]
+    )
+    assert len(atlas["directions"]) == 3
+    assert all((here / file).is_file() for file in [*atlas["files"], "page.html"])
+    assert [documents[line][1]["files"] for line in COMMANDS["report"]] == [["page.html"]]
 
 
 def test_tables_for_people_are_not_printed_and_progress_goes_to_standard_error(documents):

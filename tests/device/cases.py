@@ -92,8 +92,8 @@ def model(request):
     return request.getfixturevalue(request.param) if request.param == "llama" else request.param
 
 
-def interrupted_and_resumed(configs, folder):
-    """Runs that are stopped at step 3, and go on from the checkpoint of step 2."""
+def interrupted_and_resumed(configs, folder, device=None):
+    """Runs that are stopped at step 3, and go on from the checkpoint of step 2, on `device`."""
 
     def stop(record):
         if record.step == 3:
@@ -101,7 +101,7 @@ def interrupted_and_resumed(configs, folder):
 
     with pytest.raises((KeyboardInterrupt, RunInterrupted)):
         train_cohort(configs, runs_dir=folder, hooks=[stop])
-    return rp.resume([Run(folder / config.run_id) for config in configs])
+    return rp.resume([Run(folder / config.run_id) for config in configs], device=device)
 
 
 def check(configs, folder, at_work=True):
@@ -142,6 +142,16 @@ def test_every_mode_gives_the_results_of_the_cpu(model, mode, cohort, tmp_path):
 @pytest.mark.parametrize("K", [1, 3])
 def test_a_decoder_gives_the_results_of_the_cpu(llama, K, cohort, tmp_path):
     check(cohort(K, model=llama), tmp_path)
+
+
+def test_a_run_of_the_device_goes_on_on_the_cpu(cohort, tmp_path):
+    configs = cohort(2, dtype="bfloat16")
+    on_device = [each.model_copy(update={"device": pretend.NAME}) for each in configs]
+    runs = interrupted_and_resumed(on_device, tmp_path / pretend.NAME, device="cpu")
+    for run, expected in zip(runs, train_cohort(configs, runs_dir=tmp_path / "cpu"), strict=True):
+        assert run.manifest["config"]["device"] == pretend.NAME
+        assert run.manifest["resumed"][0]["machine"]["device"] == "cpu"
+        assert_equal_runs(run, expected)
 
 
 def test_a_device_without_float64_loads_trains_and_resumes(model, tmp_path, few_rows, monkeypatch):

@@ -26,6 +26,15 @@ DEEP = 50_000
 LFS = f"version https://git-lfs.github.com/spec/v1\noid sha256:{7:064d}\nsize 15236903\n"
 """The content of a file in a clone without Git LFS."""
 
+YAML = """task: own
+dataset_path: json
+dataset_kwargs: {data_files: {train: train.csv, validation: train.csv}}
+output_type: multiple_choice
+doc_to_text: "t: {{text}}"
+doc_to_target: stars
+doc_to_choice: [bad, good, better]
+"""
+"""A task file of lm-eval."""
 TASK = 'template = "t: {text}"\ntarget = "stars"\ntrain = "train.csv"\nvalidation = "train.csv"\n'
 
 
@@ -141,6 +150,15 @@ def _tasks(folder: Path) -> None:
             "label.toml": TASK + '[labels]\n3 = "bad"\n4 = "good"\n',
             "latin.toml": "# \xe9".encode("latin-1"),
             "lfs.toml": LFS,
+            "list.yaml": "[a]",
+            "syntax.yaml": "a: [",
+            "latin.yaml": "# \xe9".encode("latin-1"),
+            "deep.yaml": "a: " + "[" * DEEP,
+            "lfs.yaml": LFS,
+            "bomb.yaml": "a: &a [x]\nb: [*a, *a]\n",
+            "filter.yaml": YAML.replace("{{text}}", "{{text|upper}}"),
+            "process.yaml": YAML + "process_docs: !function utils.docs\n",
+            "beside.yaml": YAML.replace("train.csv", "nothing.csv").replace("task: own\n", ""),
             "train.csv": "text,stars\nfine,2\n",
             "train.xlsx": "",
             "half/train.jsonl": '{"source": "a", "target": "b"}\n',
@@ -429,6 +447,7 @@ def _runs(here: Path) -> None:
         "task": changed(config={**config, "task": "cbb"}, status="interrupted"),
         "backbone": changed(backbone={**manifest["backbone"], "fingerprint": "0"}),
         "unfinished": changed(status="interrupted"),
+        "device": changed(config={**config, "device": "cuda:99"}, status="interrupted"),
     }.items():
         _write(here / "manifest" / name / "run", {"manifest.json": text})
     (here / "manifest/folder/run/manifest.json").mkdir(parents=True)

@@ -29,7 +29,7 @@ from rankprobe.runs import Run, load_runs, read_prompts
 from rankprobe.runs.replication import read_replication
 from rankprobe.runs.task_rank import read_task_rank
 from rankprobe.sweeps import configs_of, load_spec
-from rankprobe.tasks import TASKS, load_split, load_task
+from rankprobe.tasks import TASKS, load_harness_task, load_split, load_task
 
 EXAMPLES = int(os.environ.get("RANKPROBE_FUZZ", "150"))
 CONFIG = """seed = 1
@@ -135,6 +135,7 @@ READERS = {
     "config": Reader(lambda folder: build_config({}, folder / "c.toml"), "c.toml", CONFIG.encode()),
     "spec": Reader(lambda folder: configs_of(load_spec(folder / "s.toml")), "s.toml", SPEC.encode()),
     "task": Reader(lambda folder: load_task(folder / "t.toml"), "t.toml", TASK.encode()),
+    "harness": Reader(lambda folder: load_harness_task(folder / "t.yaml"), "t.yaml", bad_files.YAML.encode()),
     "jsonl": rows("cb", ".jsonl", bad_files.ROW),
     "nested": rows("record", ".jsonl", RECORD),
     "questions": rows("multirc", ".jsonl", MULTIRC),

@@ -490,6 +490,24 @@ def test_a_template_names_fields_alone(template, here, capfd):
     assert re.search("has no fields|is not a valid template", refused(capfd, "tasks", "show", "t.toml"))
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "doc_to_text: \"{{cycler.__init__.__globals__.os.mkdir('ran')}}\"",
+        "doc_to_text: \"{{source}}{% for x in range(9) %}{% include 'a.csv' %}{% endfor %}\"",
+        "doc_to_text: !function ran.text",
+        "doc_to_text: '{{source}}'\nprocess_docs: !function ran.docs",
+        "doc_to_text: '{{source}}'\ntask: !!python/object/apply:os.mkdir [ran]",
+        "doc_to_text: '{{source}}'\ninclude: ran.yaml",
+    ],
+)
+def test_a_task_file_of_lm_eval_runs_nothing(lines, here, capfd):
+    (here / "ran.py").write_text("import os\nos.mkdir('ran')\n")
+    (here / "t.yaml").write_text(f"doc_to_target: target\n{lines}\n")
+    assert "t.yaml" in refused(capfd, "tasks", "show", "t.yaml")
+    assert not (here / "ran").exists()
+
+
 def test_a_spec_cannot_choose_where_its_plan_is_written(here, capfd):
     (here / "spec.toml").write_text(
         'title = "t"\n[settings]\nmodel = "random:tiny"\nprompt_length = 4\nsteps = 1\n[scale."/../../../out"]\nseed = 1\n'

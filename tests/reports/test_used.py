@@ -38,6 +38,12 @@ def test_seeds_that_learned_are_counted_and_averaged_alone(tmp_path):
     assert "tiny (rankprobe's own), miniature CB (miniature data)" in text
 
 
+def test_a_task_with_its_own_files_has_a_row(tmp_path):
+    (row,) = truncated(tmp_path, 4)
+    (found,) = table(row | {"data_label": "reviews", "data_source": "file"})
+    assert found["data"] == "reviews (its own files)"
+
+
 def test_a_single_seed_has_its_own_interval_and_earlier_files_have_none_over_seeds(tmp_path):
     (row,) = table(*truncated(tmp_path, 4))
     assert (row["P"], row["P low"], row["P high"]) == (4, 4, 5)

@@ -250,16 +250,16 @@ def test_a_class_label_in_the_template(tmp_path):
 def test_targets_that_have_no_effect_are_refused_or_noted(name):
     task = TASKS[name]
     task.check_targets("digits")
-    assert task.targets_note("digits") == []
+    assert task.notes("digits") == []
     if name in ("wsc", "record"):
         with pytest.raises(
             RankprobeError, match=f"targets is 'yes,no', but {task.title} takes its answers from the"
         ):
             task.check_targets("yes,no")
-        (note,) = task.targets_note("words")
+        (note,) = task.notes("words")
         assert note.startswith(f"targets words has no effect: {task.title} takes its answers from the")
     else:
-        assert task.targets_note("words") == []
+        assert task.notes("words") == []
 
 
 def test_targets_beside_labels_of_ones_own(tmp_path):

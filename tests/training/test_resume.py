@@ -37,6 +37,7 @@ from rankprobe.runs.checkpoint import (
 from rankprobe.training import checkpoints, loop, run_state
 from rankprobe.training.checkpoints import relative_distance
 from rankprobe.training.gradients import STATISTICS
+from rankprobe.training.resume import config_to_resume
 from rankprobe.training.session import open_session
 
 SCRIPT = Path(__file__).parent / "killed.py"
@@ -330,6 +331,33 @@ def test_a_resume_where_it_was_started_is_not_noted(stopped, whole):
     rp.resume([stopped])
     assert stopped.manifest["notes"] == whole.manifest["notes"]
     assert_equal_runs(stopped, whole)
+
+
+def test_a_run_of_a_gpu_goes_on_where_there_is_none(stopped, whole, capsys):
+    """Only the manifest says that it was trained on a GPU, so the result is that of the CPU, bit for bit."""
+    config = stopped.manifest["config"]
+    stopped.update({"config": config | {"device": "cuda:99"}})
+    with pytest.raises(SystemExit) as stop:
+        main(["resume", str(stopped.path)])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: run 'run' was trained on device 'cuda:99', which cannot be used here (")
+    assert error.endswith(f"; choose another: rankprobe resume {stopped.path} --device auto\n")
+    assert stopped.manifest["resumed"] == []
+    with pytest.raises(SystemExit) as stop:
+        main(["resume", str(stopped.path), "--device", "cpu"])
+    assert not stop.value.code
+    assert stopped.manifest["config"]["device"] == "cuda:99"  # what it was started on
+    assert stopped.manifest["resumed"][0]["machine"]["device"] == "cpu"
+    assert_equal_runs(stopped, whole)
+
+
+def test_another_device_replaces_a_device_map_and_keeps_the_dtype(stopped):
+    config = stopped.manifest["config"]
+    stopped.update({"config": config | {"device": "auto", "device_map": "auto", "dtype": "bfloat16"}})
+    here = config_to_resume(stopped, "cpu")
+    assert (here.device, here.device_map, here.dtype) == ("cpu", None, "bfloat16")
+    assert config_to_resume(stopped, None).device_map == "auto"
 
 
 def with_former_names(line: str) -> str:
