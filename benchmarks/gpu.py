@@ -122,7 +122,7 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def seconds(take: Callable[[], None], steps: int, device: torch.device) -> float:
+def seconds(take: Callable[[], object], steps: int, device: torch.device) -> float:
     """Seconds per step, after one step that does not count."""
     take()
     synchronize(device)
