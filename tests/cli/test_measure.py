@@ -204,7 +204,7 @@ def test_analyze_prints_findings_and_truncate_adds_to_them(here, capsys):
     assert "rankprobe truncate" not in capsys.readouterr().out
     run("truncate", trained.id, "--order", "sensitivity")
     shown = capsys.readouterr().out
-    assert "accuracy with k singular directions, most sensitive first, miniature CB" in shown
+    assert "accuracy with k singular directions, most sensitive first, answers decoded, miniature CB" in shown
     assert {row["order"] for row in (trained.truncation() or {})["curves"]} == {"sensitivity"}
     run("plot", "truncation")
     provenance = json.loads((here / "figures" / "truncation.json").read_text())

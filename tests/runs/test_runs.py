@@ -39,6 +39,7 @@ MANIFEST = {
         "twin_draws": 1,
         "init_seed": None,
         "train_half": "all",
+        "orthonormal": False,
     },
     "data": {"label": "miniature CB", "source": "bundled", "n_train": 250, "n_validation": 56},
     "backbone": {"label": "random:tiny (random weights)", "random_weights": True},
