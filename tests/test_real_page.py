@@ -185,6 +185,21 @@ def test_no_bottleneck_is_told_from_vanilla(right):
     assert f"(least detectable effects {min(effects):.0f} to {max(effects):.0f} points)" in PAGE
 
 
+def test_the_functional_ranks_are_those_of_the_logs(folder):
+    runs = [run for run in rp.list_runs(folder) if run.truncation() is not None]
+    assert {run.manifest["config"]["method"] for run in runs} == {"vanilla"}
+    assert sorted(run.manifest["seed"] for run in runs) == [1, 2, 3]
+    for run in runs:
+        found = []
+        for scoring in (None, "rank"):
+            tables = run.truncation(scoring)
+            (row,) = (row for row in tables["functional_rank"] if row["matrix"] == "P")
+            found.append(f"{row['functional_rank']:.0f} ({row['low']:.0f}–{row['high']:.0f})")
+        assert f"| {run.manifest['seed']} | {found[0]} | {found[1]} |" in PAGE
+        eight = [row for row in run.truncation()["curves"] if row["k"] == 8 and row["matrix"] == "P"]
+        assert {row["n_invalid"] for row in eight if row["kept"] == "top"} == {28}
+
+
 def test_the_search_is_that_of_the_kept_scores():
     titles = {"cb": "CB", "copa": "COPA", "rte": "RTE", "wic": "WiC"}
     scores = pd.read_csv(ROOT / "experiments/real/search.csv")
