@@ -12,6 +12,7 @@ from test_splice import prompts, text_batch
 from rankprobe.backbone import PromptInput, label_logits, load_backbone, losses, recomputing
 from rankprobe.backbone.allocator import PARAMETERS, keep_memory
 from rankprobe.backbone.base import Backbone
+from rankprobe.backbone.fast_layers import ATTENTION_DROPOUT, RootMeanSquare, fused_attention
 
 CLASSES = {"FrozenLayerNorm": 5 + 7, "ShortCrossAttention": 2}
 
@@ -119,3 +120,46 @@ def test_norms_of_other_families_are_those_of_the_plain_layers(kind, norms, dtyp
     assert len(quick_layers(backbone.model)) == norms
     batch, (P,) = text_batch((4,)), prompts(backbone)
     assert apart(gradient(backbone, P, batch), gradient(plain(backbone), P, batch)) < tolerance
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-6), ("float32", 1e-5), ("bfloat16", 0.05)])
+@pytest.mark.parametrize("kind", ["Llama", "Qwen3", "Gemma"])
+def test_fused_attention_gives_the_gradients_of_eager_attention(kind, dtype, tolerance):
+    """On a GPU it takes the place of eager attention; here it runs on the CPU.
+
+    In float64 the difference is that of eager attention, whose softmax of transformers is in float32.
+    """
+    backbone = loaded(kind, getattr(torch, dtype))
+    batch, (P,) = text_batch((4,)), prompts(backbone)
+    eager = gradient(backbone, P, batch)
+    assert backbone.model.config._attn_implementation == "eager"
+    fused_attention(backbone.model)
+    assert backbone.model.config._attn_implementation == "sdpa"
+    assert apart(gradient(backbone, P, batch), eager) < tolerance
+
+
+@pytest.mark.parametrize("name", ATTENTION_DROPOUT)
+def test_attention_with_dropout_is_not_fused(name):
+    model = loaded("Llama").model
+    setattr(model.config, name, 0.1)
+    fused_attention(model)
+    assert model.config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.02)])
+def test_the_norm_of_a_gpu_is_the_norm_of_a_cpu(dtype, tolerance):
+    x, weight = (
+        torch.randn(size, generator=torch.Generator().manual_seed(0)) for size in ((3, 7, 16), (16,))
+    )
+    x, weight = (each.to(getattr(torch, dtype)) for each in (x, weight))
+    norms = []
+    for norm in (
+        lambda x: RootMeanSquare.apply(x, weight, 1e-6),
+        lambda x: torch.nn.functional.rms_norm(x, weight.shape, weight, 1e-6),
+    ):
+        given = x.clone().requires_grad_()
+        out = norm(given)
+        out.square().sum().backward()
+        norms.append((out.float(), given.grad.float()))
+    for ours, theirs in zip(*norms, strict=True):
+        assert apart(ours, theirs) < tolerance

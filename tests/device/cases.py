@@ -10,12 +10,11 @@ import pretend
 import pytest
 import torch
 from conftest import assert_equal_runs, quick
-from transformers import LlamaConfig, LlamaForCausalLM
+from small_llama import save_llama
 
 import rankprobe as rp
 from rankprobe import bundled
 from rankprobe.backbone import device, load_backbone
-from rankprobe.backbone.load import load_tokenizer
 from rankprobe.errors import RunFailed, RunInterrupted
 from rankprobe.evaluation import evaluate_runs, load, truncate, truncation
 from rankprobe.prompts import METHODS
@@ -71,19 +70,7 @@ def cohort(few_rows, monkeypatch):
 @pytest.fixture(scope="session")
 def llama(tmp_path_factory):
     """A folder with a decoder-only model."""
-    pieces = load_tokenizer("tiny")
-    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
-    special = {
-        "vocab_size": len(pieces),
-        "eos_token_id": pieces.eos_token_id,
-        "pad_token_id": pieces.pad_token_id,
-    }
-    folder = tmp_path_factory.mktemp("llama")
-    torch.manual_seed(0)
-    network = LlamaForCausalLM(LlamaConfig(**sizes, **special, attention_dropout=0.1, initializer_range=0.2))
-    for part in (network, pieces):
-        part.save_pretrained(folder)
-    return str(folder)
+    return save_llama(tmp_path_factory.mktemp("llama"), attention_dropout=0.1)
 
 
 @pytest.fixture(params=["random:tiny", "llama"])

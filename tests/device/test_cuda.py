@@ -10,10 +10,9 @@ import pandas as pd
 import pytest
 import torch
 from conftest import quick
-from transformers import LlamaConfig, LlamaForCausalLM
+from small_llama import save_llama
 
 import rankprobe as rp
-from rankprobe.backbone.load import load_tokenizer
 from rankprobe.errors import RunInterrupted
 from rankprobe.evaluation import evaluate_runs, truncate
 from rankprobe.prompts import METHODS
@@ -29,24 +28,12 @@ MODES = {"float32": {}, "bfloat16": {"dtype": "bfloat16"}, "dropout": {"dropout"
          "recomputing": {"gradient_checkpointing": True}}  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory):
-    pieces = load_tokenizer("tiny")
-    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
-    special = {"eos_token_id": pieces.eos_token_id, "pad_token_id": pieces.pad_token_id}
-    folder = tmp_path_factory.mktemp("llama")
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        **sizes, **special, vocab_size=len(pieces), attention_dropout=0.1, initializer_range=0.2
-    )
-    for part in (LlamaForCausalLM(config), pieces):
-        part.save_pretrained(folder)
-    return str(folder)
-
-
-@pytest.fixture(params=["random:tiny", "llama"])
-def model(request):
-    return request.getfixturevalue(request.param) if request.param == "llama" else request.param
+@pytest.fixture(params=["random:tiny", 0.0, 0.1])
+def model(request, tmp_path):
+    """The name of a model, or a Llama with this dropout in its attention; with 0, its attention is fused."""
+    if isinstance(request.param, str):
+        return request.param
+    return save_llama(tmp_path / "llama", request.param)
 
 
 def configs(K, device, **settings):
