@@ -203,7 +203,8 @@ def plot(
     run: Annotated[list[str] | None, option("--run", "Only this run; repeatable", complete=run_ids)] = None,
     scale: Annotated[str | None, option("--scale", "Scale of the sweep: bundled or paper")] = None,
     look: Annotated[
-        str, option("--look", "screen, or paper (serif, column width, PDF)", default="screen")
+        str,
+        option("--look", "screen, page (for HTML), or paper (serif, column width, PDF)", default="screen"),
     ] = "screen",
     runs_dir: RunsDir = Path("runs"),
     output: Annotated[

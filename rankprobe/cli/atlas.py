@@ -38,7 +38,8 @@ def atlas(
     ] = 10,
     seed: Annotated[int, option("--seed", "Random seed of the nulls", default=0, metavar="INT", min=0)] = 0,
     look: Annotated[
-        str, option("--look", "screen, or paper (serif, column width, PDF)", default="screen")
+        str,
+        option("--look", "screen, page (for HTML), or paper (serif, column width, PDF)", default="screen"),
     ] = "screen",
     output: Annotated[
         Path, option("--output", "Folder for the picture and the tables", default="figures", metavar="DIR")

@@ -99,7 +99,7 @@ def detail(
     edges = _edges(runs)
     for name, (heading, draw) in FIGURES.items():
         try:
-            figure = draw(frames, edges=edges) if name == "spectra" else draw(frames)
+            figure = draw(frames, look="page", **({"edges": edges} if name == "spectra" else {}))
         except RankprobeError:
             continue
         found.figures[name] = (heading, inline(figure, f"{id}-{name}"))

@@ -256,7 +256,7 @@ def _figures_and_tables(
         for name, draw in FIGURES.items():
             if name in planned:
                 try:
-                    figure = draw(_frames(name, folder))
+                    figure = draw(_frames(name, folder), look="page")
                     figures.append((_in(folder, found, TITLES[name]), inline(figure, f"{name}{end}")))
                 except RankprobeError as error:
                     left_out.append((TITLES[name], str(error)))

@@ -7,21 +7,28 @@ from matplotlib.collections import Collection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
 
 MAX_DESCRIBED = 12
 """Panels that a description names; it counts the others."""
 
 
 def series_of(figure: Figure) -> dict[str, str]:
-    """The colour of each entry of the figure's legend as `#rrggbb`, and the entry's label.
+    """The colour of each curve that the figure names, as `#rrggbb`, and its name.
 
-    Entries of one colour share a label: `a, b`.
+    Curves have names in the legend, or at their ends, with a line of the curve's colour to the name. Curves
+    of one colour share an entry: `a; b`.
     """
     found: dict[str, list[str]] = {}
     for legend in figure.legends:
         for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
             if isinstance(handle, Line2D):
                 found.setdefault(to_hex(handle.get_color()), []).append(one_line(text.get_text()))
+    for axes in figure.axes:
+        for text in axes.texts:
+            if isinstance(text, Annotation) and text.arrow_patch is not None:
+                colour = to_hex(text.arrow_patch.get_edgecolor())
+                found.setdefault(colour, []).append(str(text.get_label()))
     return {colour: "; ".join(dict.fromkeys(labels)) for colour, labels in found.items()}
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rankprobe.errors import RankprobeError
+from rankprobe.plots.end_labels import CurveEnd, label_ends
 from rankprobe.plots.groups import Group, all_run_ids, group_runs
 from rankprobe.plots.legend import finish_figure
 from rankprobe.plots.marks import start_at_zero
@@ -40,7 +42,7 @@ def fig3(frames: Frames, *, look: str = "screen") -> Figure:
         for axes, group in zip(all_axes, groups, strict=True):
             axes.set_title(group.title)
             _draw_signs(axes, group)
-        _finish(figure, sizes, groups, SIGNS)
+        _finish(figure, sizes, groups, [SIGNS], "Signs of σ")
     return attach_run_ids(figure, all_run_ids(groups))
 
 
@@ -67,8 +69,8 @@ def fig9(frames: Frames, *, look: str = "screen") -> Figure:
                 _draw_signs_or_empty(signs, group)
                 _draw_columns(ranks, group, RANKS)
                 ranks.set_ylabel("rank of P")
-        columns_drawn = (SIGNS if any(map(_has_diagonal, groups)) else {}) | RANKS
-        _finish(figure, sizes, groups, columns_drawn)
+        signs_drawn = SIGNS if any(map(_has_diagonal, groups)) else {}
+        _finish(figure, sizes, groups, [signs_drawn, RANKS], "Signs of σ and ranks of P")
     return attach_run_ids(figure, all_run_ids(groups))
 
 
@@ -87,7 +89,7 @@ def ranks(frames: Frames, *, look: str = "screen") -> Figure:
             axes.set_title(group.title)
             _draw_columns(axes, group, RANKS)
             axes.set_ylabel("rank of P")
-        _finish(figure, sizes, groups, RANKS)
+        _finish(figure, sizes, groups, [RANKS], "Ranks of P")
     return attach_run_ids(figure, all_run_ids(groups))
 
 
@@ -132,12 +134,46 @@ def _draw_band(axes: Axes, group: Group, column: str, colour: str, line: dict) -
         axes.fill_between(band.index, band["min"], band["max"], color=colour, alpha=0.2, linewidth=0)
 
 
-def _finish(figure: Figure, sizes: Look, groups: Sequence[Group], columns: dict[str, str]) -> None:
-    """Add a legend with an entry for each column and for its noise twins."""
-    kinds = dict.fromkeys(kind for group in groups for c in columns for kind in twin_columns(group.steps, c))
-    handles = []
+def _finish(
+    figure: Figure, sizes: Look, groups: Sequence[Group], columns: Sequence[dict[str, str]], quantity: str
+) -> None:
+    """Add the headline, and the name of each column and of its noise twins: at the curves, or in a legend.
+
+    Args:
+        figure: with all its panels drawn.
+        sizes: the look.
+        groups: of the panels.
+        columns: logged columns and their names, of the panels of a group from top to bottom.
+        quantity: what the columns are.
+    """
+    names = {column: name for each in columns for column, name in each.items()}
+    kinds = dict.fromkeys(kind for group in groups for c in names for kind in twin_columns(group.steps, c))
+    handles: list[Line2D] = []
+    if len(groups) == 1 and sizes.end_labels:
+        ends = [_curve_ends(groups[0], each) for each in columns]
+        label_ends(figure, dict(zip(figure.axes, ends, strict=True)), sizes)
+    else:
+        for column, name in names.items():
+            run_colour, twin_colour = COLOURS[column]
+            handles.append(Line2D([], [], color=run_colour, label=name, **RUN_LINE))
+            twins = f"{name}, {twin_label(kinds)}"
+            handles.append(Line2D([], [], color=twin_colour, label=twins, **TWIN_LINE))
+    contrast = ": training (solid) and training on noise (dashed)" if kinds else " in training"
+    finish_figure(figure, sizes, twins_note(kinds), handles=handles, headline=quantity + contrast)
+
+
+def _curve_ends(group: Group, columns: dict[str, str]) -> list[CurveEnd]:
+    """The last point of the mean of each column, and the middle between the last means of its twins."""
+    ends = []
     for column, name in columns.items():
         run_colour, twin_colour = COLOURS[column]
-        handles.append(Line2D([], [], color=run_colour, label=name, **RUN_LINE))
-        handles.append(Line2D([], [], color=twin_colour, label=f"{name}, {twin_label(kinds)}", **TWIN_LINE))
-    finish_figure(figure, sizes, twins_note(kinds), handles=handles)
+        twins = twin_columns(group.steps, column)
+        label = f"{name}, {twin_label(twins)}"
+        for title, drawn, colour in [(name, [column], run_colour), (label, [*twins.values()], twin_colour)]:
+            means = [band["mean"] for band in map(group.band, drawn) if len(band)]
+            if means and len(table := pd.concat(means, axis=1, join="inner")):
+                low, high = table.iloc[-1].min(), table.iloc[-1].max()
+                value = f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
+                x, y = float(table.index[-1]), float(low + high) / 2
+                ends.append(CurveEnd(x, y, title, value, colour, text_colour=run_colour))
+    return ends

@@ -48,13 +48,13 @@ class InlineFigure:
     narrow: bool
 
 
-def inline(figure: Figure, prefix: str, look: str = "screen") -> InlineFigure:
+def inline(figure: Figure, prefix: str, look: str = "page") -> InlineFigure:
     """Prepare a figure for a page; the figure itself is thinned.
 
     Args:
         figure: drawn in `look`.
         prefix: letters, digits and hyphens, unique in the page.
-        look: `screen` or `paper`.
+        look: of `LOOKS`.
     """
     series = series_of(figure)
     numbers = {colour: i for i, colour in enumerate(series)}

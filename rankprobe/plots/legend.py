@@ -32,6 +32,9 @@ JOINED = "\u00a0=\u00a0"
 SHORT_NAME = 6
 """Letters of a label of the y axis that take no width from a title: those of numbers."""
 
+HEADLINE_LETTERS = 0.85
+"""Letters of a bold text in the width of one letter of plain text."""
+
 HANDLE_WIDTH, ENTRY_HEIGHT = 0.6, 0.19
 """Width of an entry's mark and its margins, and height of a line of the legend, in inches."""
 
@@ -51,6 +54,7 @@ def finish_figure(
     note: str = "",
     handles: Sequence[Artist] | None = None,
     methods: Iterable[str] = (),
+    headline: str = "",
 ) -> Legend:
     """Wrap titles, add the legend with `note` above its entries, and enlarge the figure to fit both.
 
@@ -60,14 +64,19 @@ def finish_figure(
         note: a text about all panels.
         handles: the legend's entries; None: one entry per label in the panels.
         methods: the order of these labels, by method. Labels of no method follow.
+        headline: what the figure is about, above the panels.
     """
     width = figure.get_figwidth()
     n_lines = _wrap_titles(figure, look)
+    if headline:
+        wrapped = textwrap.fill(headline, int(width * look.letters * HEADLINE_LETTERS))
+        figure.suptitle(wrapped, fontweight="bold", fontsize="medium")
+        n_lines += 1 + len(wrapped.splitlines())
     entries = _panel_handles(figure, methods) if handles is None else list(handles)
     names = [textwrap.fill(str(e.get_label()), int((width - HANDLE_WIDTH) * look.letters)) for e in entries]
     max_length = max((len(line) for name in names for line in name.splitlines()), default=1)
     n_columns = max(1, min(len(entries), int(width / (max_length / look.letters + HANDLE_WIDTH))))
-    note = textwrap.fill(note, int(width * look.letters))
+    note = textwrap.fill(note, int(width * look.letters), break_on_hyphens=False)
     legend = figure.legend(entries, names, loc="outside lower center", ncols=n_columns, title=note)
     legend.get_title().set_multialignment("center")
     for text in figure.findobj(Text):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -77,6 +77,8 @@ class Look:
         letters: letters of text per inch.
         line: height of a line of text, in inches.
         spacing: line spacing of text, in units of the font size.
+        end_labels: whether the curves of a single panel have their names at their ends; the names make the
+            figure wider.
         settings: matplotlib settings, added to `COMMON_SETTINGS`.
     """
 
@@ -86,6 +88,7 @@ class Look:
     letters: float
     line: float
     spacing: float
+    end_labels: bool
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -97,6 +100,7 @@ LOOKS = {
         letters=14,
         line=0.16,
         spacing=1.2,
+        end_labels=True,
         settings={
             "figure.dpi": 150,
             "savefig.dpi": 150,
@@ -112,6 +116,7 @@ LOOKS = {
         letters=17,
         line=0.14,
         spacing=1.1,
+        end_labels=False,
         settings={
             "figure.dpi": 150,
             "savefig.dpi": 300,
@@ -129,7 +134,9 @@ LOOKS = {
         },
     ),
 }
-"""`screen` for monitors; `paper` for a two-column page, where a figure is one or two columns wide."""
+LOOKS["page"] = replace(LOOKS["screen"], end_labels=False)
+"""`screen` for monitors; `paper` for a two-column page, where a figure is one or two columns wide; `page` for
+an HTML page, where a figure of one panel fits a phone."""
 
 
 @contextmanager

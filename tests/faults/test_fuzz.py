@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from rankprobe.cli.options import build_config
 from rankprobe.errors import RankprobeError
+from rankprobe.pages import report
 from rankprobe.reports import findings
 from rankprobe.runs import Run, load_runs, read_prompts
 from rankprobe.runs.replication import read_replication
@@ -198,6 +199,19 @@ READERS = {
     ),
 }
 
+REPORTED = {
+    "manifest.json": None,
+    "steps.jsonl": None,
+    "evals.jsonl": b'{"step": 1, "epoch": 1.0, "split": "validation", "metric": "accuracy", "value": 60.0, '
+    b'"n_examples": 56, "n_invalid": 0, "baseline": 50.0}\n',
+    "spectra.jsonl": b'{"step": 1, "matrix": "P", "index": 0, "value": 2.5}\n'
+    b'{"step": 1, "matrix": "P", "index": 1, "value": 0.5}\n',
+    "truncation.json": None,
+    "replication.json": None,
+    "taskrank.json": None,
+}
+"""The files of a run that a report reads; None: `READERS` have the content."""
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
@@ -217,6 +231,9 @@ def place(tmp_path_factory):
         if reader.whole is not None:
             (folder / reader.file).parent.mkdir(parents=True, exist_ok=True)
             (folder / reader.file).write_bytes(reader.whole)
+    for name, content in REPORTED.items():
+        if content is not None:
+            (folder / "run/right" / name).write_bytes(content)
     return folder
 
 
@@ -268,30 +285,54 @@ def test_correct_files_are_read(place, name):
     READERS[name].read(place)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:left out", "ignore:.*incomplete last line left out", "ignore:Detected pickle protocol"
-)
-@pytest.mark.parametrize("name", READERS)
-def test_damaged_files_are_read_or_refused(place, name):
-    reader = READERS[name]
-    whole = (place / reader.file).read_bytes()
+def read_damaged(path: Path, read: Callable[[], Any], examples: int) -> None:
+    """Damage the file `path` in `examples` ways; `read` must return, or refuse in one or two lines."""
+    whole = path.read_bytes()
 
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         derandomize=True,
         database=None,
         deadline=10_000,
         suppress_health_check=list(HealthCheck),
     )
     @given(damaged(whole))
-    def read(content: bytes) -> None:
-        (place / reader.file).write_bytes(content)
+    def attempt(content: bytes) -> None:
+        path.write_bytes(content)
         try:
-            reader.read(place)
+            read()
         except RankprobeError as error:
             assert 1 <= len(str(error).splitlines()) <= 2  # noqa: PT017
 
     try:
-        read()
+        attempt()
     finally:
-        (place / reader.file).write_bytes(whole)
+        path.write_bytes(whole)
+
+
+left_out_warnings = pytest.mark.filterwarnings(
+    "ignore:left out", "ignore:.*incomplete last line left out", "ignore:Detected pickle protocol"
+)
+
+
+@left_out_warnings
+@pytest.mark.parametrize("name", READERS)
+def test_damaged_files_are_read_or_refused(place, name):
+    reader = READERS[name]
+    read_damaged(place / reader.file, lambda: reader.read(place), EXAMPLES)
+
+
+@left_out_warnings
+@pytest.mark.parametrize("name", REPORTED)
+def test_a_report_of_a_damaged_run_is_a_whole_page_or_refused(place, name):
+    run, page = place / "run/right", place / "page.html"
+
+    def read() -> None:
+        page.unlink(missing_ok=True)
+        report(run, page)
+        text = page.read_text()
+        assert text.startswith("<!DOCTYPE html>")
+        assert text.rstrip().endswith("</html>")
+        assert text.count("<script") == text.count("</script>") <= 1
+
+    read_damaged(run / name, read, max(1, EXAMPLES // 75))

@@ -165,7 +165,8 @@ def test_the_paper_look_is_also_saved_as_pdf_and_names_its_runs(tmp_path):
 def test_an_unknown_look_is_refused():
     with (
         pytest.raises(
-            RankprobeError, match=r"unknown look 'papr'; did you mean 'paper'\? \(valid: paper, screen\)"
+            RankprobeError,
+            match=r"unknown look 'papr'; did you mean 'paper'\? \(valid: page, paper, screen\)",
         ),
         style("papr"),
     ):

@@ -55,10 +55,20 @@ def test_fig3_draws_each_sign_with_its_twin():
     assert styles["n_positive"] == "-" != styles["gaussian_n_positive"]
     assert axes.get_title() == "probe on miniature CB\nrandom:tiny (random weights)"
     assert axes.get_xlabel() == "step (optimizer updates)"
-    (legend,) = figure.legends
+    assert [text.get_text() for text in sorted(axes.texts, key=lambda text: -text.xyann[1])] == [
+        "positive\n96", "positive, noise twin\n92", "negative, noise twin\n8", "negative\n4",
+    ]  # fmt: skip
+    (legend,) = fig3(frames({}), look="page").legends
     assert [text.get_text() for text in legend.get_texts()] == [
         "positive", "positive, noise twin", "negative", "negative, noise twin",
     ]  # fmt: skip
+
+
+def test_fig3_says_what_it_compares():
+    assert fig3(frames({})).get_suptitle() == "Signs of σ: training (solid) and training on noise (dashed)"
+    alone = frames({})
+    steps = alone.steps.drop(columns=[name for name in alone.steps if name.startswith("gaussian_")])
+    assert fig3(dataclasses.replace(alone, steps=steps)).get_suptitle() == "Signs of σ in training"
 
 
 def with_haar(*changes: dict) -> Frames:
@@ -81,7 +91,11 @@ def test_several_twins_are_an_area_that_the_legend_explains():
     assert legend.get_title().get_text().replace("\n", " ") == (
         "noise twins: from the lowest to the highest mean of Gaussian and Haar twins"
     )
-    assert [text.get_text() for text in legend.get_texts()][:2] == ["positive", "positive, noise twins"]
+    assert [text.get_text() for text in signs.texts][-2:] == [
+        "positive\n92",
+        "positive, noise twins\n92 to 102",
+    ]
+    assert {text.get_label() for text in ranks.texts} >= {"numerical rank", "effective rank, noise twin"}
 
 
 def test_the_area_of_twins_leaves_out_steps_that_one_twin_lacks():
@@ -97,8 +111,7 @@ def test_a_lone_twin_of_another_kind_is_named():
     loaded = frames({})
     renamed = {name: name.replace("gaussian_", "haar_") for name in loaded.steps}
     figure = fig3(dataclasses.replace(loaded, steps=loaded.steps.rename(columns=renamed)))
-    (legend,) = figure.legends
-    assert "positive, Haar twin" in [text.get_text() for text in legend.get_texts()]
+    assert "positive, Haar twin" in [text.get_label() for text in figure.axes[0].texts]
     assert "haar_n_positive" in curves(figure.axes[0])
 
 
