@@ -149,7 +149,7 @@ def _finish(
     names = {column: name for each in columns for column, name in each.items()}
     kinds = dict.fromkeys(kind for group in groups for c in names for kind in twin_columns(group.steps, c))
     handles: list[Line2D] = []
-    if len(groups) == 1 and sizes.end_labels:
+    if len(groups) == 1 and sizes.alone:
         ends = [_curve_ends(groups[0], each) for each in columns]
         label_ends(figure, dict(zip(figure.axes, ends, strict=True)), sizes)
     else:

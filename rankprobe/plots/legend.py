@@ -64,11 +64,11 @@ def finish_figure(
         note: a text about all panels.
         handles: the legend's entries; None: one entry per label in the panels.
         methods: the order of these labels, by method. Labels of no method follow.
-        headline: what the figure is about, above the panels.
+        headline: what the figure is about; written above the panels of a figure that stands alone.
     """
     width = figure.get_figwidth()
     n_lines = _wrap_titles(figure, look)
-    if headline:
+    if headline and look.alone:
         wrapped = textwrap.fill(headline, int(width * look.letters * HEADLINE_LETTERS))
         figure.suptitle(wrapped, fontweight="bold", fontsize="medium")
         n_lines += 1 + len(wrapped.splitlines())

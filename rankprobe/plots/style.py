@@ -77,8 +77,8 @@ class Look:
         letters: letters of text per inch.
         line: height of a line of text, in inches.
         spacing: line spacing of text, in units of the font size.
-        end_labels: whether the curves of a single panel have their names at their ends; the names make the
-            figure wider.
+        alone: whether a figure has no caption or page around it. It then has a headline, and the curves of a
+            single column of panels have their names at their ends, which makes the figure wider.
         settings: matplotlib settings, added to `COMMON_SETTINGS`.
     """
 
@@ -88,7 +88,7 @@ class Look:
     letters: float
     line: float
     spacing: float
-    end_labels: bool
+    alone: bool
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -100,7 +100,7 @@ LOOKS = {
         letters=14,
         line=0.16,
         spacing=1.2,
-        end_labels=True,
+        alone=True,
         settings={
             "figure.dpi": 150,
             "savefig.dpi": 150,
@@ -116,7 +116,7 @@ LOOKS = {
         letters=17,
         line=0.14,
         spacing=1.1,
-        end_labels=False,
+        alone=False,
         settings={
             "figure.dpi": 150,
             "savefig.dpi": 300,
@@ -134,7 +134,7 @@ LOOKS = {
         },
     ),
 }
-LOOKS["page"] = replace(LOOKS["screen"], end_labels=False)
+LOOKS["page"] = replace(LOOKS["screen"], alone=False)
 """`screen` for monitors; `paper` for a two-column page, where a figure is one or two columns wide; `page` for
 an HTML page, where a figure of one panel fits a phone."""
 

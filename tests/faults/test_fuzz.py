@@ -285,15 +285,15 @@ def test_correct_files_are_read(place, name):
     READERS[name].read(place)
 
 
-def read_damaged(path: Path, read: Callable[[], Any], examples: int) -> None:
-    """Damage the file `path` in `examples` ways; `read` must return, or refuse in one or two lines."""
+def read_damaged(path: Path, read: Callable[[], Any], examples: int, seconds: int) -> None:
+    """Damage `path` in `examples` ways; each time `read` must return, or refuse in one or two lines, in time."""
     whole = path.read_bytes()
 
     @settings(
         max_examples=examples,
         derandomize=True,
         database=None,
-        deadline=10_000,
+        deadline=1000 * seconds,
         suppress_health_check=list(HealthCheck),
     )
     @given(damaged(whole))
@@ -319,7 +319,7 @@ left_out_warnings = pytest.mark.filterwarnings(
 @pytest.mark.parametrize("name", READERS)
 def test_damaged_files_are_read_or_refused(place, name):
     reader = READERS[name]
-    read_damaged(place / reader.file, lambda: reader.read(place), EXAMPLES)
+    read_damaged(place / reader.file, lambda: reader.read(place), EXAMPLES, seconds=10)
 
 
 @left_out_warnings
@@ -335,4 +335,4 @@ def test_a_report_of_a_damaged_run_is_a_whole_page_or_refused(place, name):
         assert text.rstrip().endswith("</html>")
         assert text.count("<script") == text.count("</script>") <= 1
 
-    read_damaged(run / name, read, max(1, EXAMPLES // 75))
+    read_damaged(run / name, read, max(1, EXAMPLES // 75), seconds=60)

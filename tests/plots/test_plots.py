@@ -58,7 +58,9 @@ def test_fig3_draws_each_sign_with_its_twin():
     assert [text.get_text() for text in sorted(axes.texts, key=lambda text: -text.xyann[1])] == [
         "positive\n96", "positive, noise twin\n92", "negative, noise twin\n8", "negative\n4",
     ]  # fmt: skip
-    (legend,) = fig3(frames({}), look="page").legends
+    in_page = fig3(frames({}), look="page")
+    assert in_page.get_suptitle() == ""
+    (legend,) = in_page.legends
     assert [text.get_text() for text in legend.get_texts()] == [
         "positive", "positive, noise twin", "negative", "negative, noise twin",
     ]  # fmt: skip
