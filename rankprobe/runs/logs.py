@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 import pyarrow as pa
+from pandas.api.types import is_numeric_dtype
 from pyarrow.parquet import ParquetFile, write_table
 
 from rankprobe.errors import RankprobeError
@@ -22,6 +23,9 @@ from rankprobe.runs.files import write_atomically
 
 TAIL_BYTES = 2**16
 """Bytes at the end of a log that are read to find its last row; rows are much shorter."""
+
+TEXTS = ("matrix", "split", "metric", "scoring")
+"""Columns of logs that hold texts; all others hold numbers."""
 
 CHUNK_BYTES = 2**20
 """Bytes that are read at once to compute a checksum."""
@@ -214,7 +218,10 @@ def read_log(path: Path) -> pd.DataFrame:
         rows = json.loads(b"[" + b",".join(lines) + b"]")
         if not all(isinstance(row, dict) for row in rows):
             raise ValueError("a row is not a JSON object")
-        return pd.DataFrame(rows)
+        frame = pd.DataFrame(rows)
+        for name in frame.columns[[not is_numeric_dtype(kind) for kind in frame.dtypes]]:
+            _check_values(name, frame[name])
+        return frame
     except (ValueError, RecursionError) as error:
         check_lfs(jsonl)
         raise RankprobeError(f"{jsonl} is damaged ({error})") from None
@@ -250,7 +257,22 @@ def last_row(path: Path) -> dict[str, Any]:
     row = json.loads(lines[-1]) if lines else {}
     if not isinstance(row, dict):
         raise ValueError("its last row is not a JSON object")
+    for name, value in row.items():
+        _check_values(name, [value])
     return row
+
+
+def _check_values(column: str, values: Iterable[Any]) -> None:
+    """Check that a column of a log holds numbers or, in a column of texts, texts; None is a missing value.
+
+    Raises:
+        ValueError: it does not.
+    """
+    kind = str if column in TEXTS else int | float
+    for value in values:
+        if value is not None and not isinstance(value, kind):
+            wanted = "a text" if column in TEXTS else "a number"
+            raise ValueError(f"'{column}' is a {type(value).__name__}, not {wanted}")
 
 
 def compact(path: Path) -> None:
