@@ -23,7 +23,7 @@ class ColumnTaken(RunFailed):
 
 
 class TrackerFailed(RankprobeError):
-    """An experiment tracker did not take all of a run; the run folder has it. The command line exits with 1."""
+    """An experiment tracker did not take all of a run; the run folder has it. Exit code 1."""
 
     exit_code = 1
 

@@ -9,7 +9,19 @@ import typer
 from rich.console import Console
 
 from rankprobe import __version__
-from rankprobe.cli import atlas, calibrate, inform, measure, replicate, report, sweep, table, task_rank, track, use
+from rankprobe.cli import (
+    atlas,
+    calibrate,
+    inform,
+    measure,
+    replicate,
+    report,
+    sweep,
+    table,
+    task_rank,
+    track,
+    use,
+)
 from rankprobe.cli.complete import figure_names, run_ids
 from rankprobe.cli.lines import progress_console
 from rankprobe.cli.machine import Result, with_json

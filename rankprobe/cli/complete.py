@@ -1,4 +1,4 @@
-"""Words that the shell completes: run ids, tasks, methods, figures, tables, trackers, and the choices of settings.
+"""Words that the shell completes: run ids, tasks, methods, figures, tables, trackers, choices of settings.
 
 Where no word fits, shells complete the names of files. `rankprobe --install-completion` turns it on.
 """

@@ -43,7 +43,7 @@ class Tracked:
 
 
 def track(runs: Sequence[Run], to: str | Sequence[str], *, follow: bool = False) -> list[Tracked]:
-    """Send what run folders hold to trackers: readings with those of the twins, evaluations, settings, report.
+    """Send what run folders hold to trackers: readings of runs and twins, scores, settings, the report.
 
     >>> track(rp.list_runs("runs"), "tensorboard,mlflow")  # doctest: +SKIP
 
@@ -195,4 +195,6 @@ def _reason(error: Exception) -> str:
     """An error as one line: its own words if it is ours, otherwise with its type."""
     lines = str(error).strip().splitlines()
     words = plain(lines[0]) if lines else ""
-    return words if isinstance(error, RankprobeError) else f"{type(error).__name__}: {words}".removesuffix(": ")
+    return (
+        words if isinstance(error, RankprobeError) else f"{type(error).__name__}: {words}".removesuffix(": ")
+    )

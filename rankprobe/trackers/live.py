@@ -99,7 +99,7 @@ class _Reporter:
             OSError: the system has no process or no temporary file for it.
         """
         words = ["track", *(str(path.resolve()) for path in paths), "--to", name, "--follow", "--quiet"]
-        printed = tempfile.TemporaryFile()
+        printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process has ended
         process = subprocess.Popen(
             [sys.executable, "-c", FOLLOWER.format(path=sys.path), *words],
             stdin=subprocess.DEVNULL,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, final
 
@@ -21,15 +22,13 @@ MAX_METRICS, MAX_PARAMS = 1000, 100
 
 @final
 class MLflow(Tracker):
-    """A run whose name and tag `rankprobe.run_id` are the run id. The report is the artifact `report.html`."""
+    """A run with the run id as its name and its tag `rankprobe.run_id`. The report is an artifact."""
 
     requires = ("mlflow", "mlflow")
 
     def __init__(self, run: TrackedRun) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported
-        from mlflow import MlflowClient
-
-        self._client = MlflowClient()
+        self._client = import_module("mlflow").MlflowClient()
         experiment = self._experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT))
         self._id = self._known(run, experiment) or self._new(run, experiment)
         self.place = f"{self._client.tracking_uri}, experiment {experiment}, run {self._id}"
@@ -53,11 +52,10 @@ class MLflow(Tracker):
         return None
 
     def _new(self, run: TrackedRun, experiment: str) -> str:
-        from mlflow.entities import Param
-
         tags = {ID: run.id, STARTED: run.started}
         new = self._client.create_run(experiment, tags=tags, run_name=run.id).info.run_id
-        params = [Param(name, str(value)) for name, value in run.config.items()]
+        param = import_module("mlflow.entities").Param
+        params = [param(name, str(value)) for name, value in run.config.items()]
         for start in range(0, len(params), MAX_PARAMS):
             self._client.log_batch(new, params=params[start : start + MAX_PARAMS])
         return new
@@ -77,12 +75,11 @@ class MLflow(Tracker):
 
 
 def _batches(points: Sequence[Point], now: int) -> Iterator[list[Any]]:
-    """The metrics of points, in requests that never split a step: a step is there as a whole, or not at all."""
-    from mlflow.entities import Metric
-
+    """The metrics of points, in requests that do not split a step, so that it is there as a whole or not."""
+    metric = import_module("mlflow.entities").Metric
     batch: list[Any] = []
     for point in points:
-        metrics = [Metric(name, value, now, point.step) for name, value in point.values.items()]
+        metrics = [metric(name, value, now, point.step) for name, value in point.values.items()]
         if batch and len(batch) + len(metrics) > MAX_METRICS:
             yield batch
             batch = []

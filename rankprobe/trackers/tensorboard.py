@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, final
 
@@ -20,54 +21,50 @@ class TensorBoard(Tracker):
     takes_report = False
 
     def __init__(self, run: TrackedRun) -> None:
-        from tensorboard.plugins.hparams import summary_v2
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
+        hparams = import_module("tensorboard.plugins.hparams.summary_v2")
+        writer = import_module("tensorboard.summary.writer.event_file_writer")
+        self._event = import_module("tensorboard.compat.proto.event_pb2").Event
         folder = run.path / "tensorboard"
         if folder.is_symlink():
             raise RankprobeError(f"{folder} is a symbolic link; put a folder there, or remove it")
         for old in folder.glob("events.out.tfevents.*"):
             old.unlink()
         self.place = str(folder)
-        self.step = 0
-        self._writer = EventFileWriter(str(folder))
+        self._step = 0
+        self._writer = writer.EventFileWriter(str(folder))
         known = {name: value for name, value in run.config.items() if value is not None}
-        self._write(summary_v2.hparams_pb(known, trial_id=run.id))
+        event = self._new_event()
+        # By way of its bytes: it is of a class of TensorFlow where that is installed.
+        event.summary.ParseFromString(hparams.hparams_pb(known, trial_id=run.id).SerializeToString())
+        self._writer.add_event(event)
         self._writer.flush()
 
     def log(self, points: Sequence[Point]) -> None:
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
         for point in points:
-            self.step = point.step
-            values = [Summary.Value(tag=tag, simple_value=value) for tag, value in point.values.items()]
-            self._write(Summary(value=values))
+            self._step = point.step
+            event = self._new_event()
+            for tag, value in point.values.items():
+                event.summary.value.add(tag=tag, simple_value=value)
+            self._writer.add_event(event)
         self._writer.flush()
 
     def finish(self, status: str, findings: Sequence[str], report: Path | None) -> None:
-        self._write(_text("status", status))
+        self._write_text("status", status)
         if findings:
-            self._write(_text("findings", "\n".join(f"- {markdown(sentence)}" for sentence in findings)))
+            self._write_text("findings", "\n".join(f"- {markdown(sentence)}" for sentence in findings))
         self._writer.close()
 
-    def _write(self, summary: Any) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
+    def _new_event(self) -> Any:
+        return self._event(wall_time=time.time(), step=self._step)
 
-        # hparams_pb returns the class of TensorFlow where that is installed, so by way of its bytes.
-        event = Event(wall_time=time.time(), step=self.step)
-        event.summary.ParseFromString(summary.SerializeToString())
+    def _write_text(self, tag: str, text: str) -> None:
+        """Write a text in Markdown."""
+        metadata = import_module("tensorboard.plugins.text.metadata")
+        tensors = import_module("tensorboard.util.tensor_util")
+        event = self._new_event()
+        event.summary.value.add(
+            tag=tag,
+            metadata=metadata.create_summary_metadata(display_name="", description=""),
+            tensor=tensors.make_tensor_proto([text]),
+        )
         self._writer.add_event(event)
-
-
-def _text(tag: str, text: str) -> Any:
-    """A summary of the text plugin, in Markdown."""
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.plugins.text import metadata
-    from tensorboard.util.tensor_util import make_tensor_proto
-
-    value = Summary.Value(
-        tag=tag,
-        metadata=metadata.create_summary_metadata(display_name="", description=""),
-        tensor=make_tensor_proto([text]),
-    )
-    return Summary(value=[value])

@@ -1,4 +1,4 @@
-"""Trackio. Its folder, or a Space or server instead of it, are those of its environment (`TRACKIO_DIR`, …)."""
+"""Trackio. Its folder, Space or server are those of its environment (`TRACKIO_DIR`, …)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
 from contextvars import Context
+from importlib import import_module
 from pathlib import Path
 from typing import final
 
@@ -20,8 +21,7 @@ class Trackio(Tracker):
     requires = ("trackio", "trackio")
 
     def __init__(self, run: TrackedRun) -> None:
-        import trackio
-
+        trackio = import_module("trackio")
         project = os.environ.get("TRACKIO_PROJECT", PROJECT)
         with suppress(ValueError):  # no run of the project is on this machine
             for known in trackio.Api().runs(project):

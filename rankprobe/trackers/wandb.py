@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import final
 
@@ -22,8 +23,7 @@ class Wandb(Tracker):
 
     def __init__(self, run: TrackedRun) -> None:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # it would send crashes to W&B, also offline
-        import wandb
-
+        wandb = import_module("wandb")
         self.run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             id=run.id,
@@ -64,11 +64,9 @@ class Wandb(Tracker):
             self.run.log(dict(point.values), step=point.step)
 
     def finish(self, status: str, findings: Sequence[str], report: Path | None) -> None:
-        import wandb
-
         self.run.summary.update({"status": status, "findings": "\n".join(findings)})
         if report:
-            artifact = wandb.Artifact(f"report-{self.run.id}", type="report")
+            artifact = import_module("wandb").Artifact(f"report-{self.run.id}", type="report")
             artifact.add_file(str(report), name="report.html")
             self.run.log_artifact(artifact)
         self.run.finish(exit_code=0 if status in ("finished", "running") else 1)

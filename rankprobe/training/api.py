@@ -43,9 +43,7 @@ def probe(
     Returns, raises, and the other arguments: as `train`.
     """
     config = RunConfig.parse({**settings, "method": "probe"})
-    return train(
-        config, runs_dir=runs_dir, name=name, if_exists=if_exists, hooks=hooks, report_to=report_to
-    )
+    return train(config, runs_dir=runs_dir, name=name, if_exists=if_exists, hooks=hooks, report_to=report_to)
 
 
 def train(
