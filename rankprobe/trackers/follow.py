@@ -195,6 +195,6 @@ def _reason(error: Exception) -> str:
     """An error as one line: its own words if it is ours, otherwise with its type."""
     lines = str(error).strip().splitlines()
     words = plain(lines[0]) if lines else ""
-    return (
-        words if isinstance(error, RankprobeError) else f"{type(error).__name__}: {words}".removesuffix(": ")
-    )
+    if isinstance(error, RankprobeError):
+        return words
+    return f"{type(error).__name__}: {words}".removesuffix(": ")
