@@ -47,6 +47,7 @@ def chosen_trackers(names: str | Sequence[str]) -> list[str]:
     for name in chosen:
         if name not in TRACKERS:
             raise unknown("tracker", name, TRACKERS)
+    for name in chosen:
         module, package = TRACKERS[name].requires
         if module and find_spec(module) is None:
             raise RankprobeError(

@@ -34,7 +34,7 @@ class Good(Tracker):
             tell(run=self.id, step=point.step, values=dict(point.values))
 
     def finish(self, status: str, findings: Sequence[str], report: Path | None) -> None:
-        text = report.read_text()[:15] if report else None
+        text = report.read_text().strip()[:15] if report else None
         tell(run=self.id, status=status, findings=list(findings), report=text)
 
 
