@@ -346,6 +346,7 @@ def wrong(tmp_path_factory):
     points["method"] |= {"unbuilt": "module:Unbuilt"}
     points["task"] |= {"right": "module:right"}
     points["measure"] |= {"length": "module:length"}
+    points["tracker"] |= {"silent": "module:Track"}
     modules = {
         "module": MODULE,
         "torn": "def",
@@ -373,7 +374,8 @@ def test_what_cannot_be_used_is_named_with_package_and_reason(caught, kind, name
 
 def test_the_rest_is_used_and_a_name_is_given_once(caught):
     names, messages = caught
-    assert names == {"method": ["unbuilt"], "task": ["right"], "measure": ["length"]}
+    right = {"method": ["unbuilt"], "task": ["right"], "measure": ["length"], "tracker": ["silent"]}
+    assert names == right
     assert len(messages) == sum(map(len, WRONG.values())) + 2
     for kind, name in (("task", "right"), ("measure", "length")):
         again = f"{kind} '{name}' of the package 'rp-zwrong' (another plugin has a {kind} of this name)"
@@ -382,10 +384,11 @@ def test_the_rest_is_used_and_a_name_is_given_once(caught):
 
 def test_the_commands_work_and_say_each_problem_once_on_one_line(wrong, tmp_path):
     np.save(tmp_path / "p.npy", np.eye(4, 6, dtype=np.float32))
-    lines = ["tasks", "methods", "analyze p.npy", "train --method unbuilt --steps 1", f"probe {QUICK}"]
+    unbuilt, untracked = "train --method unbuilt --steps 1", "probe --report-to nothing"
+    lines = ["tasks", "methods", "analyze p.npy", unbuilt, untracked, f"probe {QUICK}"]
     found = commands(*lines, plugins=wrong, cwd=tmp_path)
     codes = {line: code for line, (code, _, _) in found.items()}
-    assert codes == {**dict.fromkeys(lines, 0), "train --method unbuilt --steps 1": 2}
+    assert codes == {**dict.fromkeys(lines, 0), unbuilt: 2, untracked: 2}
     told = "".join(err for _, _, err in found.values())
     assert (
         "UserWarning: left out: method 'gone' of the package 'rp-wrong' (ModuleNotFoundError"

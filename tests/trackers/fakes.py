@@ -26,7 +26,9 @@ class Good(Tracker):
         self.id, self.place = run.id, f"good:{run.id}"
         file = Path(os.environ["FAKE_TRACKED"])
         told = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-        self.last_step = max((row["step"] for row in told if row["run"] == run.id and "step" in row), default=-1)
+        self.last_step = max(
+            (row["step"] for row in told if row["run"] == run.id and "step" in row), default=-1
+        )
         tell(run=run.id, opened=os.getpid(), config=dict(run.config))
 
     def log(self, points: Sequence[Point]) -> None:
@@ -58,5 +60,3 @@ class Hanging(Light):
 
 class Missing(Light):
     requires = ("no_such_module", "no-such-package")
-
-

@@ -42,7 +42,9 @@ def wandb(run_id: str, folder: Path) -> dict:
         record = wandb_internal_pb2.Record.FromString(raw)
         kind = record.WhichOneof("record_type")
         if kind == "history":
-            row = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
+            row = {
+                item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item
+            }
             step = row.get("_step", record.history.step.num)
             for name, value in row.items():
                 if "/" in name:
@@ -102,7 +104,9 @@ def mlflow(run_id: str, folder: Path) -> dict:
 def trackio(run_id: str, folder: Path) -> dict:
     project = sqlite3.connect(folder / "trackio" / "rankprobe.db")
     values: dict[str, list] = {}
-    rows = project.execute("select run_id, step, metrics from metrics where run_name = ? order by step", [run_id])
+    rows = project.execute(
+        "select run_id, step, metrics from metrics where run_name = ? order by step", [run_id]
+    )
     ids = set()
     for own_id, step, metrics in rows:
         ids.add(own_id)

@@ -22,9 +22,7 @@ NEEDS = {
     "mlflow": ("mlflow", "alembic", "sqlalchemy"),
     "trackio": ("trackio",),
 }
-TRAIN = (
-    "train --method probe --model random:tiny --prompt-length 8 --steps 12 --batch-size 8 --eval-every 4 --name one"
-)
+TRAIN = "train --method probe --model random:tiny --prompt-length 8 --steps 12 --batch-size 8 --eval-every 4 --name one"
 
 
 def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -92,7 +90,9 @@ def test_values_are_those_of_the_logs(reported):
     for row in one.log("evals").to_dict("records"):
         group = f"evals/{row['split']}"
         expected.setdefault(f"{group}/{row['metric']}", []).append([row["step"], kept(row["value"])])
-        expected.setdefault(f"{group}/{row['metric']}_baseline", []).append([row["step"], kept(row["baseline"])])
+        expected.setdefault(f"{group}/{row['metric']}_baseline", []).append(
+            [row["step"], kept(row["baseline"])]
+        )
         if row["metric"] == "accuracy":
             expected.setdefault(f"{group}/n_invalid", []).append([row["step"], row["n_invalid"]])
     assert values == expected

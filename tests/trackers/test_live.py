@@ -80,7 +80,7 @@ def test_a_reported_run_is_the_same_run(installed):
     assert told[0]["config"].items() >= reported.manifest["config"].items()
     assert told[-1]["status"] == "finished"
     assert told[-1]["report"] == "<!DOCTYPE html>"
-    assert told[-1]["findings"] == rp.findings([reported])
+    assert told[-1]["findings"] == rp.findings([rp.Run(reported.path.resolve())])
     live_values = steps(told)
     assert list(live_values) == list(range(7))
     Path("told.jsonl").unlink()
@@ -239,7 +239,9 @@ def test_bad_names_are_refused_before_anything_is_written(installed):
 def test_a_missing_package_of_ours_names_the_extra(monkeypatch):
     monkeypatch.setattr("rankprobe.trackers.registry.find_spec", lambda name: None)
     for name in TRACKERS.own:
-        with pytest.raises(RankprobeError, match=rf"needs the package {name}; .* pip install 'rankprobe\[{name}\]'"):
+        with pytest.raises(
+            RankprobeError, match=rf"needs the package {name}; .* pip install 'rankprobe\[{name}\]'"
+        ):
             track([], name)
 
 

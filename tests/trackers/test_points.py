@@ -78,7 +78,10 @@ def test_only_finite_numbers_are_values(run):
     write(run, "steps", row)
     with (run.path / "steps.jsonl").open("a") as file:  # not of rankprobe
         file.write('{"step": 1, "nan": NaN, "infinite": Infinity, "half": 0.5}\n')
-    assert [point.values for point in PointReader(run).new_points()] == [{"steps/whole": 3.0}, {"steps/half": 0.5}]
+    assert [point.values for point in PointReader(run).new_points()] == [
+        {"steps/whole": 3.0},
+        {"steps/half": 0.5},
+    ]
 
 
 def test_names_of_evaluations(run):
