@@ -119,4 +119,4 @@ def trackio(run_id: str, folder: Path) -> dict:
 
 if __name__ == "__main__":
     name, run_id, folder = sys.argv[1:]
-    print(json.dumps(globals()[name](run_id, Path(folder))))
+    sys.stdout.write(json.dumps(globals()[name](run_id, Path(folder))))

@@ -100,7 +100,7 @@ def test_values_are_those_of_the_logs(reported):
 
 
 def test_settings_findings_and_report_are_there(reported):
-    name, live, later = reported
+    name, live, _ = reported
     found = held(name, live)
     assert str(found["config"]["prompt_length"]) in ("8", "8.0")
     assert found["config"]["task"] == "cb"

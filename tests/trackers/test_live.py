@@ -101,7 +101,7 @@ def test_steps_arrive_while_the_run_goes_on(installed):
 
 def test_a_tracker_that_raises_gives_one_line_and_the_run_goes_on(installed):
     alone = rp.train(quick(), runs_dir="alone")
-    with pytest.warns(UserWarning) as warned:
+    with pytest.warns(UserWarning, match="broken failed") as warned:
         reported = rp.train(quick(), runs_dir="runs", report_to="broken,light")
     (line,) = [str(warning.message) for warning in warned]
     assert line == (

@@ -18,10 +18,11 @@ class Lines(Tracker):
 
     def __init__(self, run: TrackedRun) -> None:
         self.place = f"{run.path}.lines"
-        self.file = Path(self.place).open("w")
+        Path(self.place).write_text("")
 
     def log(self, points: Sequence[Point]) -> None:
-        self.file.writelines(json.dumps({"step": p.step, **p.values}) + "\n" for p in points)
+        with Path(self.place).open("a") as file:
+            file.writelines(json.dumps({"step": p.step, **p.values}) + "\n" for p in points)
 
     def finish(self, status: str, findings: Sequence[str], report: Path | None) -> None:
-        self.file.close()
+        """Nothing is open."""
