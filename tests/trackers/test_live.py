@@ -20,7 +20,7 @@ from conftest import assert_equal_runs, quick
 import rankprobe as rp
 from rankprobe import plugins
 from rankprobe.errors import RankprobeError, RunInterrupted
-from rankprobe.trackers import TRACKERS, live, track
+from rankprobe.trackers import TRACKERS, follow, live, track
 
 FAKES = ("good", "light", "broken", "hanging", "missing")
 
@@ -288,3 +288,14 @@ def test_two_runs_of_one_id_are_refused(installed):
     with pytest.raises(RankprobeError, match="2 runs are named 'one'; give one, or rename a folder"):
         track([*rp.list_runs("runs"), *rp.list_runs("others")], "light")
     assert len(track([*rp.list_runs("runs"), *rp.list_runs("runs")], "light")) == 1
+
+
+def test_a_run_that_another_process_resumed_is_left_to_that_process(installed):
+    run = rp.train(quick(), runs_dir="runs")
+    feed = follow._Feed(run, ["light"])
+    run.update({"resumed": [{"host": "other"}]})
+    feed.send(follow=True)
+    (outlet,) = feed.outlets
+    assert outlet.error == "another process resumed it or started it over; track it again"
+    assert not feed.goes_on
+    assert installed() == []
