@@ -12,6 +12,7 @@ The subpackages, in the order in which data flows:
     evaluation  trained prompts: score, predict, truncate
     runs        the run folder, and how to read it back into pandas frames
     sweeps      many runs
+    trackers    what experiment trackers get of a run folder
     studies     questions that need many runs: planted ranks, distillation, capacity
     reports     readings next to their nulls, tables, findings in words
     plots       figures from frames

@@ -6,6 +6,7 @@ from .pages import report
 from .reports import analyze, findings
 from .runs import Frames, Run, find_run, list_runs, load_runs, read_prompts
 from .studies import Replication, replicate, taskrank
+from .trackers import track
 from .training import StepRecord, probe, resume, train, train_cohort
 
 __version__: str
@@ -38,6 +39,7 @@ __all__ = [
     "studies",
     "sweeps",
     "taskrank",
+    "track",
     "train",
     "train_cohort",
     "truncate",

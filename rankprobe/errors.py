@@ -22,6 +22,12 @@ class ColumnTaken(RunFailed):
     """A hook returned a column whose name is already in use."""
 
 
+class TrackerFailed(RankprobeError):
+    """An experiment tracker did not take all of a run; the run folder has it. Exit code 1."""
+
+    exit_code = 1
+
+
 class RunInterrupted(RankprobeError):
     """A signal (Ctrl-C, SIGTERM, SIGHUP, SIGUSR1, …) stopped a run, after a checkpoint; exit code 130."""
 

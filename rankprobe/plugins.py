@@ -1,7 +1,7 @@
-"""Plugins: methods, tasks and measures that other installed packages add, found by their entry points.
+"""Plugins: methods, tasks, measures and trackers that other installed packages add, by their entry points.
 
-A package adds to a kind of things with an entry point of the group `rankprobe.methods`, `rankprobe.tasks` or
-`rankprobe.measures`. The name of the entry point is the name of the thing.
+A package adds to a kind of things with an entry point of the group `rankprobe.methods`, `rankprobe.tasks`,
+`rankprobe.measures` or `rankprobe.trackers`. The name of the entry point is the name of the thing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rankprobe.text import plain
 
 Thing = TypeVar("Thing")
 
-KINDS = ("method", "task", "measure")
+KINDS = ("method", "task", "measure", "tracker")
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 """Names are parts of run ids, folders and columns."""

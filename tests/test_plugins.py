@@ -67,6 +67,8 @@ LINES = {
     f"probe --task evenness --name two {QUICK}": ["Evenness from file"],
     "resume one": ["one  finished after 3 steps"],
     "runs": ["one finished Evenness"],
+    "track one --to lines": ["one  lines  4 steps sent  runs/one.lines"],
+    f"probe --task evenness --name three {QUICK} --report-to lines": ["Evenness from file"],
     "eval one two": ["Evenness validation"],
     "eval one --task cb": ["miniature CB validation"],
     "analyze one": ["top_share"],
@@ -81,6 +83,7 @@ REFUSED = {
     "train --method dpt --gain-start 2": "error: method 'dpt' has no 'gain_start'; methods that have it: gain",
     "train --method gian": "error: unknown method 'gian'; did you mean 'gain'?",
     "probe --task evennes": "error: unknown task 'evennes'; did you mean 'evenness'?",
+    "track one --to line": "error: unknown tracker 'line'; did you mean 'lines'?",
     "probe --task evenness --data hub": "error: task 'evenness' is not on the hub; leave out --data",
     "probe --task evenness --template authors": "error: task 'evenness' is not one of the DPT authors' tasks",
 }
@@ -139,6 +142,16 @@ def test_its_measure_is_logged_and_is_what_it_says(printed, here):
     assert readings[["gaussian", "signflip", "P0"]].notna().all(axis=None)
 
 
+def test_its_tracker_gets_what_was_logged(printed, here):
+    frames = rp.load_runs(here / "runs")
+    for name in ("one", "three"):  # afterwards, and while it was trained
+        lines = [json.loads(line) for line in (here / "runs" / f"{name}.lines").read_text().splitlines()]
+        steps = frames.steps[frames.steps["run_id"] == name]
+        assert [line["step"] for line in lines] == steps["step"].tolist() == [0, 1, 2, 3]
+        shares = [line["steps/P_top_share"] for line in lines if "steps/P_top_share" in line]
+        assert shares == steps["P_top_share"].dropna().tolist()
+
+
 def test_its_method_trains_what_it_says(printed, here):
     run = rp.find_run("one", here / "runs")
     assert run.manifest["trainable"] == {"g": 8}
@@ -190,7 +203,7 @@ def test_the_page_shows_the_example_as_it_is():
     page = (ROOT / "docs" / "plugins.md").read_text()
     files = "\n".join(path.read_text() for path in [*EXAMPLE.glob("*/*.py"), EXAMPLE / "pyproject.toml"])
     shown = re.findall(r"```(?:python|toml)\n(.*?)```", page, re.DOTALL)
-    assert len(shown) == 5
+    assert len(shown) == 6
     for code in shown:
         assert code in files, code
 
@@ -205,6 +218,10 @@ import numpy as np
 from pydantic import Field
 from rankprobe.prompts import MethodConfig
 from rankprobe.tasks import Task
+from rankprobe.trackers import Tracker
+
+class Track(Tracker):
+    "Sends nothing."
 
 class Base(MethodConfig):
     "Trains nothing."
@@ -285,6 +302,11 @@ WRONG = {
         "one": ("module:one", "expected a finite number for each spectrum along the last axis, 0 for zeros"),
         "mixed": ("module:mixed", "a stack of spectra gives other numbers than each of them alone"),
     },
+    "tracker": {
+        "wandb": ("module:Track", "rankprobe has a tracker of this name"),
+        "function": ("module:task", "expected a subclass of rankprobe.trackers.Tracker"),
+        "other_class": ("module:Base", "expected a subclass of rankprobe.trackers.Tracker"),
+    },
 }  # fmt: skip
 READ = """
 import json, warnings
@@ -292,9 +314,10 @@ from rankprobe.config import RunConfig
 from rankprobe.prompts import METHODS
 from rankprobe.rank import MEASURES
 from rankprobe.tasks import TASKS
+from rankprobe.trackers import TRACKERS
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    names = {r.kind: [*r.added] for r in (METHODS, TASKS, MEASURES)}
+    names = {r.kind: [*r.added] for r in (METHODS, TASKS, MEASURES, TRACKERS)}
 print(json.dumps([names, [str(each.message) for each in caught]]))
 """
 
@@ -323,6 +346,7 @@ def wrong(tmp_path_factory):
     points["method"] |= {"unbuilt": "module:Unbuilt"}
     points["task"] |= {"right": "module:right"}
     points["measure"] |= {"length": "module:length"}
+    points["tracker"] |= {"silent": "module:Track"}
     modules = {
         "module": MODULE,
         "torn": "def",
@@ -350,7 +374,8 @@ def test_what_cannot_be_used_is_named_with_package_and_reason(caught, kind, name
 
 def test_the_rest_is_used_and_a_name_is_given_once(caught):
     names, messages = caught
-    assert names == {"method": ["unbuilt"], "task": ["right"], "measure": ["length"]}
+    right = {"method": ["unbuilt"], "task": ["right"], "measure": ["length"], "tracker": ["silent"]}
+    assert names == right
     assert len(messages) == sum(map(len, WRONG.values())) + 2
     for kind, name in (("task", "right"), ("measure", "length")):
         again = f"{kind} '{name}' of the package 'rp-zwrong' (another plugin has a {kind} of this name)"
@@ -359,10 +384,11 @@ def test_the_rest_is_used_and_a_name_is_given_once(caught):
 
 def test_the_commands_work_and_say_each_problem_once_on_one_line(wrong, tmp_path):
     np.save(tmp_path / "p.npy", np.eye(4, 6, dtype=np.float32))
-    lines = ["tasks", "methods", "analyze p.npy", "train --method unbuilt --steps 1", f"probe {QUICK}"]
+    unbuilt, untracked = "train --method unbuilt --steps 1", "probe --report-to nothing"
+    lines = ["tasks", "methods", "analyze p.npy", unbuilt, untracked, f"probe {QUICK}"]
     found = commands(*lines, plugins=wrong, cwd=tmp_path)
     codes = {line: code for line, (code, _, _) in found.items()}
-    assert codes == {**dict.fromkeys(lines, 0), "train --method unbuilt --steps 1": 2}
+    assert codes == {**dict.fromkeys(lines, 0), unbuilt: 2, untracked: 2}
     told = "".join(err for _, _, err in found.values())
     assert (
         "UserWarning: left out: method 'gone' of the package 'rp-wrong' (ModuleNotFoundError"

@@ -23,7 +23,7 @@ CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 FIGURES = ROOT / "figures"
 
 
-OTHER_PROGRAMS = r"(?:#SBATCH|pip install)[^`\n]*"
+OTHER_PROGRAMS = r"(?:#SBATCH|pip install|tensorboard --)[^`\n]*"
 COMMAND_LINE = r"^(rankprobe [^\n#]+?) *(?:#.*)?$"
 FLAG = r"(?<![\w-])--[a-z][a-z-]+"
 
@@ -94,6 +94,7 @@ def test_every_flag_exists(capsys, monkeypatch):
         ["table"],
         ["report"],
         ["resume"],
+        ["track"],
         ["data", "fetch"],
         ["tasks", "show"],
         ["eval"],

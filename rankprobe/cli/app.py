@@ -9,7 +9,19 @@ import typer
 from rich.console import Console
 
 from rankprobe import __version__
-from rankprobe.cli import atlas, calibrate, inform, measure, replicate, report, sweep, table, task_rank, use
+from rankprobe.cli import (
+    atlas,
+    calibrate,
+    inform,
+    measure,
+    replicate,
+    report,
+    sweep,
+    table,
+    task_rank,
+    track,
+    use,
+)
 from rankprobe.cli.complete import figure_names, run_ids
 from rankprobe.cli.lines import progress_console
 from rankprobe.cli.machine import Result, with_json
@@ -87,6 +99,7 @@ def train(
     name: Name = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    report_to: track.ReportTo = None,
 ) -> None:
     """Train a soft prompt with any method; list them with: rankprobe methods
 
@@ -99,10 +112,10 @@ def train(
     seeds = [{"seed": s} for s in seed or []] or [{}]
     configs = [build_config({**settings, **one}, config) for one in seeds]
     if_exists = "resume" if resume else "overwrite" if overwrite else "error"
-    _train(configs, runs_dir, name, if_exists)
+    _train(configs, runs_dir, name, if_exists, report_to or "")
 
 
-def _train(configs: list, runs_dir: Path, name: str | None, if_exists: Any) -> None:
+def _train(configs: list, runs_dir: Path, name: str | None, if_exists: Any, report_to: str) -> None:
     from rankprobe.cli.progress import RunProgress
     from rankprobe.cli.show import summary
     from rankprobe.evaluation.load import on_this_machine
@@ -113,7 +126,12 @@ def _train(configs: list, runs_dir: Path, name: str | None, if_exists: Any) -> N
     start = f"training on {config.device_map or config.device}, backbone weights in {config.dtype}"
     with RunProgress(progress_console(), several=len(configs) > 1, start=start) as progress:
         runs = train_cohort(
-            configs, runs_dir=runs_dir, names=[name] if name else None, if_exists=if_exists, hooks=[progress]
+            configs,
+            runs_dir=runs_dir,
+            names=[name] if name else None,
+            if_exists=if_exists,
+            hooks=[progress],
+            report_to=report_to,
         )
     for run in runs:
         summary(console, run)
@@ -127,11 +145,12 @@ def probe(
     name: Name = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    report_to: track.ReportTo = None,
 ) -> None:
     """Train the probe; without any setting, seed or file, as a demonstration."""
     if settings.keys() <= {"method"} and not config and not seed:
         settings = {**settings, **DEMO}
-    train(settings, config, seed, runs_dir, name, resume, overwrite)
+    train(settings, config, seed, runs_dir, name, resume, overwrite, report_to)
 
 
 PROBE_HELP = """Train the paper's rank probe, together with its noise twins.
@@ -147,7 +166,12 @@ app.command(rich_help_panel=TRAIN)(sweep.sweep)
 
 
 @app.command(name="resume", rich_help_panel=TRAIN)
-def resume_command(run: RunList, device: Device = None, runs_dir: RunsDir = Path("runs")) -> None:
+def resume_command(
+    run: RunList,
+    device: Device = None,
+    report_to: track.ReportTo = None,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
     """Continue runs that were interrupted or killed, or that failed."""
     from rankprobe.cli.progress import RunProgress
     from rankprobe.cli.show import summary
@@ -157,7 +181,7 @@ def resume_command(run: RunList, device: Device = None, runs_dir: RunsDir = Path
     console = Console()
     runs = [find_run(name, runs_dir) for name in run]
     with RunProgress(progress_console(), several=len(runs) > 1) as progress:
-        resume(runs, device=device, hooks=[progress])
+        resume(runs, device=device, hooks=[progress], report_to=report_to or "")
     for resumed in runs:
         summary(console, resumed)
 
@@ -243,6 +267,7 @@ def plot(
 
 app.command(rich_help_panel=SHOW)(table.table)
 app.command(rich_help_panel=SHOW)(report.report)
+app.command(rich_help_panel=SHOW)(track.track)
 
 
 app.command(rich_help_panel=INFORM)(inform.methods)

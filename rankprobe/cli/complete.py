@@ -1,4 +1,4 @@
-"""Words that the shell completes: run ids, tasks, methods, figures, tables, and the choices of settings.
+"""Words that the shell completes: run ids, tasks, methods, figures, tables, trackers, choices of settings.
 
 Where no word fits, shells complete the names of files. `rankprobe --install-completion` turns it on.
 """
@@ -53,6 +53,14 @@ def table_names(incomplete: str) -> list[str]:
     from rankprobe.reports import TABLES
 
     return starting(TABLES, incomplete)
+
+
+def tracker_names(incomplete: str) -> list[str]:
+    """The names of trackers; those after a comma too."""
+    from rankprobe.trackers import TRACKERS
+
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in starting(TRACKERS, last)]
 
 
 def one_of(choices: Sequence[str]) -> Completer:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rankprobe.errors import RankprobeError
-from rankprobe.runs import MANIFEST, Run, find_run, list_runs, read_plans
+from rankprobe.runs import Run, is_folder_of_runs, list_runs, read_plans, runs_at
 from rankprobe.runs.replicates import runs_by_replicate
 
 Place = Run | str | Path
@@ -49,14 +49,10 @@ def subjects(places: Sequence[Place], runs_dir: str | Path = "runs") -> Subjects
     runs: dict[Path, Run] = {}
     folders: list[Path] = []
     for place in places:
-        folder = place.path if isinstance(place, Run) else Path(place)
-        inside = list_runs(folder) if folder.is_dir() and not (folder / MANIFEST).is_file() else []
-        if inside:
-            folders.append(folder)
-        elif folder.is_dir() and not (folder / MANIFEST).is_file() and len(folder.parts) > 0:
-            raise RankprobeError(f"no runs in '{folder}'; train one first: rankprobe probe")
-        found = inside or [place if isinstance(place, Run) else find_run(str(place), runs_dir)]
+        found = [place] if isinstance(place, Run) else runs_at(place, runs_dir)
         runs |= {run.path.resolve(): run for run in found}
+        if not isinstance(place, Run) and is_folder_of_runs(place) and found[0].path.parent == Path(place):
+            folders.append(Path(place))
     readable, damaged = _readable(runs.values())
     if not readable:
         problem = damaged[0][1] if damaged else "no runs were given"

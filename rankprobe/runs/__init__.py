@@ -10,8 +10,10 @@ from rankprobe.runs.folder import (
     Run,
     create_run,
     find_run,
+    is_folder_of_runs,
     list_runs,
     new_run,
+    runs_at,
     truncation_file,
 )
 from rankprobe.runs.frames import SUMMARY, Frames, frames_of, list_frame, list_rows, load_runs
@@ -34,6 +36,7 @@ __all__ = [
     "create_run",
     "find_run",
     "frames_of",
+    "is_folder_of_runs",
     "is_half",
     "list_frame",
     "list_rows",
@@ -48,6 +51,7 @@ __all__ = [
     "replicates_of",
     "reported",
     "reported_baseline",
+    "runs_at",
     "scored_data_labels",
     "setting_text",
     "shared_settings",

@@ -267,6 +267,23 @@ def find_run(name: str, runs_dir: str | Path = "runs") -> Run:
     raise unknown("run", name, ids)
 
 
+def is_folder_of_runs(place: str | Path) -> bool:
+    """Return whether `place` is a folder, but no run folder."""
+    return Path(place).is_dir() and not (Path(place) / MANIFEST).is_file()
+
+
+def runs_at(place: str | Path, runs_dir: str | Path = "runs") -> list[Run]:
+    """Return the runs in a folder of runs, sorted by id, or the one run that `find_run` finds.
+
+    Raises:
+        RankprobeError: there is no such run, or the folder has none.
+    """
+    inside = list_runs(place) if is_folder_of_runs(place) else []
+    if not inside and is_folder_of_runs(place) and Path(place).parts:
+        raise RankprobeError(f"no runs in '{place}'; train one first: rankprobe probe")
+    return inside or [find_run(str(place), runs_dir)]
+
+
 def list_runs(runs_dir: str | Path = "runs") -> list[Run]:
     """Return all runs in `runs_dir`, sorted by id."""
     root = Path(runs_dir)

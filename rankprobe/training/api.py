@@ -12,6 +12,7 @@ from rankprobe.errors import RankprobeError, RunFailed
 from rankprobe.evaluation import on_this_machine
 from rankprobe.runs import Run
 from rankprobe.runs.step_record import Hook
+from rankprobe.trackers import Reporters
 from rankprobe.training.cohort import open_cohort
 from rankprobe.training.loop import train_members
 from rankprobe.training.resume import (
@@ -32,6 +33,7 @@ def probe(
     name: str | None = None,
     if_exists: IfExists = "error",
     hooks: Sequence[Hook] = (),
+    report_to: str | Sequence[str] = (),
     **settings: Any,
 ) -> Run:
     """Train the paper's probe; `settings` are those of the command line, by flat name.
@@ -41,7 +43,7 @@ def probe(
     Returns, raises, and the other arguments: as `train`.
     """
     config = RunConfig.parse({**settings, "method": "probe"})
-    return train(config, runs_dir=runs_dir, name=name, if_exists=if_exists, hooks=hooks)
+    return train(config, runs_dir=runs_dir, name=name, if_exists=if_exists, hooks=hooks, report_to=report_to)
 
 
 def train(
@@ -51,6 +53,7 @@ def train(
     name: str | None = None,
     if_exists: IfExists = "error",
     hooks: Sequence[Hook] = (),
+    report_to: str | Sequence[str] = (),
 ) -> Run:
     """Train one run and return it when it has finished.
 
@@ -60,6 +63,8 @@ def train(
         name: the run's id; unset: made from the config.
         if_exists: what to do with a run folder of that name: refuse, continue it, or start over.
         hooks: called after each step with a `StepRecord`; numbers they return are logged.
+        report_to: experiment trackers, such as `["wandb", "tensorboard"]`, which a process of its own feeds
+            from the run folder. They change nothing in it, and one that fails gives a warning.
 
     Raises:
         RankprobeError: bad input; nothing was written.
@@ -67,7 +72,9 @@ def train(
         RunInterrupted: SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 or SIGXCPU, after a checkpoint.
     """
     names = None if name is None else [name]
-    (run,) = train_cohort([config], runs_dir=runs_dir, names=names, if_exists=if_exists, hooks=hooks)
+    (run,) = train_cohort(
+        [config], runs_dir=runs_dir, names=names, if_exists=if_exists, hooks=hooks, report_to=report_to
+    )
     return run
 
 
@@ -78,13 +85,14 @@ def train_cohort(
     names: Sequence[str] | None = None,
     if_exists: IfExists = "error",
     hooks: Sequence[Hook] = (),
+    report_to: str | Sequence[str] = (),
 ) -> list[Run]:
     """Train runs that share backbone, task, prompt length and schedule in one pass per step.
 
     Each member's result is what it would be alone, up to the order of floating-point sums. Arguments and
     errors: as `train`.
     """
-    root = Path(runs_dir)
+    root, reporters = Path(runs_dir), Reporters(report_to)
     folders = [root / name for name in names] if names is not None else [run_folder(c, root) for c in configs]
     ids = list(names) if names is not None else [folder.name for folder in folders]
     if len(ids) != len(configs):
@@ -105,11 +113,17 @@ def train_cohort(
         for config, path, old in zip(configs, folders, goes_on, strict=True)
         if not (old and Run(path).status == "finished")
     ]
-    _train_all(pending, hooks, overwrite=if_exists == "overwrite")
+    _train_all(pending, hooks, reporters, overwrite=if_exists == "overwrite")
     return [Run(path) for path in folders]
 
 
-def resume(runs: Sequence[Run], *, device: str | None = None, hooks: Sequence[Hook] = ()) -> list[Run]:
+def resume(
+    runs: Sequence[Run],
+    *,
+    device: str | None = None,
+    hooks: Sequence[Hook] = (),
+    report_to: str | Sequence[str] = (),
+) -> list[Run]:
     """Continue runs from their checkpoints; on CPU the result equals an uninterrupted run's bit for bit.
 
     On another machine, or with other versions, it equals it up to rounding, and the manifest's notes say so.
@@ -123,25 +137,30 @@ def resume(runs: Sequence[Run], *, device: str | None = None, hooks: Sequence[Ho
         device: where to go on: auto, cpu, cuda, …; None: on the device of the training. The frozen weights
             keep the dtype of the training.
         hooks: as in `train`.
+        report_to: as in `train`; a tracker that has the run already goes on with it.
 
     Raises:
         RankprobeError: a run is being written by another process, its checkpoint is damaged, its device
             cannot be used here, or backbone, data or tokenizer are not those it was started with.
         RunFailed: one or more runs failed; raised when the others have finished.
     """
+    reporters = Reporters(report_to)
     pending = [
         pending_run(config_to_resume(run, device), run.path) for run in runs if run.status != "finished"
     ]
-    _train_all(pending, hooks)
+    _train_all(pending, hooks, reporters)
     return list(runs)
 
 
-def _train_all(pending: Sequence[PendingRun], hooks: Sequence[Hook], *, overwrite: bool = False) -> None:
+def _train_all(
+    pending: Sequence[PendingRun], hooks: Sequence[Hook], reporters: Reporters, *, overwrite: bool = False
+) -> None:
     """Train pass after pass; runs that failed are raised together when the others have finished."""
     failures: list[RunFailed] = []
     for group in group_into_passes(pending):
         try:
-            with open_cohort(group, hooks, overwrite=overwrite) as (session, members):
+            with reporters, open_cohort(group, hooks, overwrite=overwrite) as (session, members):
+                reporters.start([member.run.path for member in members])
                 train_members(session, members)
         except RunFailed as failed:
             failures.append(failed)

@@ -23,6 +23,7 @@ from rankprobe.cli.app import app
 from rankprobe.cli.machine import document, json_value
 from rankprobe.evaluation.evaluate import evaluate_runs
 from rankprobe.runs.task_rank import TaskRankFile
+from rankprobe.trackers import TRACKERS, Tracker
 
 SCHEMA = json.loads((FOLDER / "output.schema.json").read_text())
 SPEC = """title = "x"
@@ -48,6 +49,7 @@ COMMANDS = {
     "taskrank": ["taskrank RUN1"],
     "atlas": ["atlas m p.npy --sources sources.toml --directions 2 --output atlas"],
     "report": ["report RUN1 --output page.html"],
+    "track": ["track RUN1 RUN2 --to fake"],
 }
 """The commands that print JSON; the first fills the folder. A new one is one line here."""
 
@@ -76,6 +78,21 @@ path = ["m/{task}.npy"]
 """
 
 
+class FakeTracker(Tracker):
+    """A tracker that needs no package."""
+
+    takes_report = False
+
+    def __init__(self, run):
+        self.place = f"fake:{run.id}"
+
+    def log(self, points):
+        pass
+
+    def finish(self, status, findings, report):
+        pass
+
+
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
     folder = tmp_path_factory.mktemp("here")
@@ -97,6 +114,7 @@ def documents(here):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
         patch.setattr("rankprobe.studies.task_rank.taskrank", lambda *_, **__: TaskRankFile.parse(OUTCOME))
+        patch.setitem(TRACKERS._all, "fake", FakeTracker)
         for name, lines in COMMANDS.items():
             for line in lines:
                 printed[line] = (name, *run(line))
@@ -193,6 +211,10 @@ def test_outcomes_of_studies_are_those_of_their_files(here, documents, monkeypat
     assert len(atlas["directions"]) == 3
     assert all((here / file).is_file() for file in [*atlas["files"], "page.html"])
     assert [documents[line][1]["files"] for line in COMMANDS["report"]] == [["page.html"]]
+    (tracked,) = (documents[line][1]["tracked"] for line in COMMANDS["track"])
+    assert len({row["run_id"] for row in tracked}) == 2
+    assert [row["place"] for row in tracked] == [f"fake:{row['run_id']}" for row in tracked]
+    assert [(row["last_step"], row["n_sent"], row["error"]) for row in tracked] == [(2, 3, None)] * 2
 
 
 def test_tables_for_people_are_not_printed_and_progress_goes_to_standard_error(documents):
