@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from rankprobe.config import RunConfig
 from rankprobe.config.folders import run_folder
+from rankprobe.config.pins import pinned
 from rankprobe.errors import RankprobeError, RunFailed
 from rankprobe.evaluation import on_this_machine
 from rankprobe.runs import Run
@@ -84,7 +85,7 @@ def train_cohort(
     Each member's result is what it would be alone, up to the order of floating-point sums. Arguments and
     errors: as `train`.
     """
-    root = Path(runs_dir)
+    root, configs = Path(runs_dir), [pinned(config) for config in configs]
     folders = [root / name for name in names] if names is not None else [run_folder(c, root) for c in configs]
     ids = list(names) if names is not None else [folder.name for folder in folders]
     if len(ids) != len(configs):
