@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
 
+import pytest
 import yaml
 
 TOKEN = "hf_" + "Aa0" * 12
@@ -232,9 +233,30 @@ def environment(url: str, cache: Path, token: str | None = TOKEN, *, xet: bool =
     return kept | hub | ({} if xet else {"HF_HUB_DISABLE_XET": "1"}) | ({"HF_TOKEN": token} if token else {})
 
 
-def rankprobe(here: Path, variables: dict[str, str], *arguments: str) -> subprocess.CompletedProcess:
-    """Run the command in a process of its own, in the folder `here`."""
-    code = "from rankprobe.cli import main; main()"
-    return subprocess.run(
+@contextmanager
+def client_of(hub: StandInHub | str, cache: Path, token: str | None = TOKEN, offline: bool = False) -> Iterator[None]:
+    """Point the client of this process to a hub, with another cache and token."""
+    from huggingface_hub import constants
+
+    url = hub if isinstance(hub, str) else hub.url
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(constants, "ENDPOINT", url)
+        template = "/{repo_id}/resolve/{revision}/{filename}"
+        patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + template)
+        patch.setattr(constants, "HF_HUB_CACHE", str(cache / "hub"))
+        patch.setattr(constants, "HF_TOKEN_PATH", str(cache / "token"))
+        patch.setattr(constants, "HF_HUB_OFFLINE", offline)
+        patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        patch.delenv("HF_TOKEN", raising=False)
+        if token:
+            patch.setenv("HF_TOKEN", token)
+        yield
+
+
+def python(here: Path, variables: dict[str, str], code: str, *arguments: str) -> str:
+    """Run a program in a process of its own, in the folder `here`, and return what it prints."""
+    done = subprocess.run(
         [sys.executable, "-c", code, *arguments], env=variables, cwd=here, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
