@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 TOKEN = "hf_" + "Aa0" * 12
-"""The only token that may write."""
+"""The token that may write, unless the hub is given another one."""
 
 MODEL = "/api/models/(?P<repo>[^/]+/[^/]+)"
 
@@ -64,6 +64,7 @@ class StandInHub(ThreadingHTTPServer):
         self.large: dict[str, bytes] = {}
         self.requests: list[tuple[str, str]] = []
         self.faults: dict[str, int] = {}
+        self.token = TOKEN
 
     @property
     def url(self) -> str:
@@ -102,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     @property
     def _writer(self) -> bool:
-        return self.headers.get("Authorization") == f"Bearer {TOKEN}"
+        return self.headers.get("Authorization") == f"Bearer {self.server.token}"
 
     def _repository(self, name: str, write: bool = False) -> Repository | None:
         """The repository, or None after an error was sent: a private one is hidden from strangers."""
