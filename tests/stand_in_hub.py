@@ -87,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self._answer()
 
-    do_GET = do_POST = do_PUT = do_HEAD
+    do_GET = do_POST = do_PUT = do_HEAD  # noqa: N815
 
     def _answer(self) -> None:
         path = unquote(self.path.split("?")[0])
@@ -180,7 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def resolve(self, repo: str, revision: str, file: str) -> None:
         if not (repository := self._repository(repo)):
-            return
+            return None
         found = repository.files(revision)
         if not found:
             return self._send(404, {"error": "Invalid rev id"}, {"X-Error-Code": "RevisionNotFound"})
@@ -235,7 +235,9 @@ def environment(url: str, cache: Path, token: str | None = TOKEN, *, xet: bool =
 
 
 @contextmanager
-def client_of(hub: StandInHub | str, cache: Path, token: str | None = TOKEN, offline: bool = False) -> Iterator[None]:
+def client_of(
+    hub: StandInHub | str, cache: Path, token: str | None = TOKEN, offline: bool = False
+) -> Iterator[None]:
     """Point the client of this process to a hub, with another cache and token."""
     from huggingface_hub import constants
 

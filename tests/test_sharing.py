@@ -80,7 +80,8 @@ MAIN = "from rankprobe.cli import main; main()"
 
 
 @pytest.mark.parametrize(
-    ("method", "mode", "xet"), [("vanilla", "regular", True), ("dpt", "lfs", False), ("vanilla", "regular", False)]
+    ("method", "mode", "xet"),
+    [("vanilla", "regular", True), ("dpt", "lfs", False), ("vanilla", "regular", False)],
 )
 def test_a_prompt_goes_to_the_hub_and_comes_back_bit_for_bit(here, method, mode, xet):
     with stand_in_hub.serving(mode) as hub:
@@ -229,7 +230,10 @@ def test_a_push_that_fails_says_why_and_loses_nothing(here, hub, run, words, cli
         np.testing.assert_array_equal(rp.read_prompts(here / "adapter")["prompt"], ours)
 
 
-LORA = {"adapter_config.json": json.dumps({"peft_type": "LORA"}).encode(), "adapter_model.safetensors": b"x" * 99}
+LORA = {
+    "adapter_config.json": json.dumps({"peft_type": "LORA"}).encode(),
+    "adapter_model.safetensors": b"x" * 99,
+}
 BIN = {"adapter_config.json": json.dumps(CONFIG).encode(), "adapter_model.bin": b"a pickle"}
 
 

@@ -147,7 +147,7 @@ def truncate(
 
 
 def _resolve(text: str, runs_dir: Path) -> list[Path]:
-    """Return the places that an argument names: a path, the matches of a glob, a run id, or an adapter on the hub.
+    """Return the places that an argument names: a path, the matches of a glob, a run, an adapter on the hub.
 
     If the argument ends with `:NAME`, each place does too.
     """

@@ -56,6 +56,6 @@ def check_exportable(run: Run) -> None:
     method = config_of(run).method
     if not method.prompt_is_all:
         raise RankprobeError(
-            f"run '{run.id}' trained more than a prompt ({method.name}), so an exported prompt would not behave "
-            "as it does; its factors are in prompt.safetensors"
+            f"run '{run.id}' trained more than a prompt ({method.name}), so an exported prompt would not "
+            "behave as it does; its factors are in prompt.safetensors"
         )

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from rankprobe import __version__
+from rankprobe.config import RunConfig
 from rankprobe.config.folders import config_of
 from rankprobe.data.eval_set import task_of
 from rankprobe.errors import RankprobeError
@@ -21,6 +22,7 @@ from rankprobe.reports.findings import findings
 from rankprobe.reports.readings import analyze
 from rankprobe.runs import Run
 from rankprobe.runs.task_rank import read_task_rank
+from rankprobe.settings import Settings
 from rankprobe.tasks import TASKS
 from rankprobe.text import markdown, plain, plain_lines
 from rankprobe.twins import TWINS, twin_prefix
@@ -34,12 +36,28 @@ MEASURES = {
 }
 """The measures of the table of readings, with their names there."""
 
+SCORINGS = {"greedy": ", decoded", "rank": ", likeliest label"}
+"""How the answers of a score were found."""
+
 CITATION = """@software{rankprobe,
   title = {rankprobe: measuring the intrinsic rank of soft prompts},
   author = {{The authors of rankprobe}},
   version = {VERSION}
 }"""
 """As CITATION.cff says."""
+
+
+class EvalRow(Settings, extra="ignore"):
+    """A score in the log of evaluations, in percent; numbers that are missing are None."""
+
+    step: int
+    split: str
+    metric: str
+    scoring: str | None = None
+    value: float | None
+    baseline: float | None
+    n_examples: int | None
+    n_invalid: int | None
 
 
 def model_card(run: Run, *, which: str = "final", hub_id: str | None = None, folder: str = "DIR") -> str:
@@ -91,40 +109,43 @@ def _model_name(manifest: Mapping[str, Any]) -> str:
 
 def _metadata(run: Run, manifest: Mapping[str, Any]) -> str:
     """The YAML block of the hub. It accepts models of the hub only as base models."""
-    config, backbone = manifest["config"], manifest["backbone"]
-    on_hub = backbone.get("source") == "hub"
     keys: dict[str, Any] = {"library_name": "peft"}
-    if on_hub:
-        keys |= {"base_model": config["model"], "base_model_relation": "adapter"}
+    if manifest["backbone"].get("source") == "hub":
+        keys |= {"base_model": config_of(run).model, "base_model_relation": "adapter"}
     keys["tags"] = ["soft-prompt", "prompt-tuning", "rankprobe"]
-    metrics = _metric_names(run)
-    if metrics:
+    if metrics := _metric_names(run):
         keys["metrics"] = metrics
     lines = yaml.safe_dump(keys, sort_keys=False, allow_unicode=True)
     return f"---\n{lines}# license: yours to choose, such as apache-2.0\n---\n"
 
 
 def _metric_names(run: Run) -> list[str]:
+    return list(dict.fromkeys(row.metric for row in _evals(run) or []))
+
+
+def _evals(run: Run) -> list[EvalRow] | None:
+    """The rows of the log of evaluations; None if it cannot be read."""
     try:
-        evals = run.log("evals")
-    except RankprobeError:
-        return []
-    return list(dict.fromkeys(map(str, evals["metric"]))) if "metric" in evals else []
+        log = run.log("evals").astype(object)
+        return [EvalRow.parse(row) for row in log.where(log.notna(), None).to_dict("records")]
+    except (RankprobeError, TypeError):
+        return None
 
 
 def _about(run: Run, manifest: Mapping[str, Any], which: str, model: str, data: str) -> str:
     """A table of what the prompt is, and how it was trained."""
-    config, source, progress = manifest["config"], manifest["data"], manifest["progress"]
+    config, source, progress = config_of(run), manifest["data"], manifest["progress"]
     n, d = run.prompt(which).shape
     step = progress.get("best_step") if which == "best" else progress["step"]
     chosen = "the best dev score" if which == "best" else "the last step"
     ours = " (a miniature of ours, not SuperGLUE)" if source["source"] == "bundled" else ""
-    version = manifest.get("versions", {}).get("rankprobe")
+    versions = manifest.get("versions")
+    version = versions.get("rankprobe") if isinstance(versions, Mapping) else None
     rows = {
         "task": f"{data}{ours}, {source['n_train']} training rows, {source['n_validation']} dev rows",
         "model": f"{markdown(model)}, frozen",
         "prompt": f"{n} tokens × {d} dimensions, before the embeddings of the text",
-        "method": f"{markdown(config['method'])}, seed {config['seed']}, "
+        "method": f"{markdown(config.method.name)}, seed {config.seed}, "
         f"{manifest['trainable_parameters']:,} numbers trained",
         "from": f"step {step} of {progress['total_steps']} ({chosen})",
         "trained with": f"rankprobe {markdown(version)}" if version else "rankprobe",
@@ -135,21 +156,21 @@ def _about(run: Run, manifest: Mapping[str, Any], which: str, model: str, data: 
 
 def _scores(run: Run, manifest: Mapping[str, Any], which: str) -> str:
     """Every dev score of the exported prompt next to its baseline, and what it was chosen on."""
-    try:
-        evals = run.log("evals")
-    except RankprobeError:
+    evals = _evals(run)
+    if evals is None:
         return "The scores of the run cannot be read."
-    if "step" not in evals or evals.empty:
+    if not evals:
         return "The run has no scores."
-    progress = manifest["progress"]
-    half = "report" in set(evals["split"])
-    step = progress.get("best_step") if which == "best" else evals["step"].max()
-    rows = evals[(evals["step"] == step) & (evals["split"] == ("report" if half else "validation"))]
+    split = "report" if any(row.split == "report" for row in evals) else "validation"
+    last = max(row.step for row in evals)
+    step = manifest["progress"].get("best_step") if which == "best" else last
     lines = [
-        f"| {markdown(row['metric'])}{_scoring(row)} | {row['value']:.1f} | {row['baseline']:.1f} | "
-        f"{row['n_examples']:.0f} | {row['n_invalid']:.0f} |"
-        for row in rows.to_dict("records")
+        f"| {markdown(row.metric)}{SCORINGS.get(row.scoring, '')} | {_percent(row.value)} | "
+        f"{_percent(row.baseline)} | {_count(row.n_examples)} | {_count(row.n_invalid)} |"
+        for row in evals
+        if (row.step, row.split) == (step, split)
     ]
+    half = split == "report"
     of = "the held-back half of dev, on which nothing was chosen" if half else "dev"
     text = f"In percent, on {of}. The baseline is the best score of answers that do not depend on the text."
     if which == "best" and not half:
@@ -158,9 +179,12 @@ def _scores(run: Run, manifest: Mapping[str, Any], which: str) -> str:
     return f"{text}\n\n" + "\n".join(table)
 
 
-def _scoring(row: Mapping[Any, Any]) -> str:
-    """How answers were found: decoded, or the likeliest label."""
-    return {"rank": ", likeliest label", "greedy": ", decoded"}.get(str(row.get("scoring")), "")
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else str(value)
 
 
 def _ranks(run: Run, which: str) -> Iterator[str]:
@@ -177,9 +201,9 @@ def _ranks(run: Run, which: str) -> Iterator[str]:
     yield "\n".join(f"- {markdown(sentence)}" for sentence in sentences)
     yield table
     yield (
-        "Sign-flip: the mean of 20 copies of P with random signs. P0: the prompt before training. Twins: the same "
-        "prompt with the same optimizer, trained on gradients as large as the real ones that carry no task. A "
-        "reading close to its nulls says nothing about the task."
+        "Sign-flip: the mean of 20 copies of P with random signs. P0: the prompt before training. Twins: the "
+        "same prompt with the same optimizer, trained on gradients as large as the real ones that carry no "
+        "task. A reading close to its nulls says nothing about the task."
     )
     yield needed.sentence if needed else "The rank that the task needs was not measured."
 
@@ -205,24 +229,23 @@ def _number(value: Any) -> str:
 
 def _usage(run: Run, manifest: Mapping[str, Any], hub_id: str | None, folder: str) -> Iterator[str]:
     """How to load the prompt with PEFT and with rankprobe, and what its texts look like."""
-    config = manifest["config"]
-    yield from _input(run)
-    yield from _with_peft(manifest, hub_id or folder)
+    config, backbone = config_of(run), manifest["backbone"]
+    yield from _input(config)
+    yield from _with_peft(config, manifest, hub_id or folder)
     place = shlex.quote(plain(f"{HUB}{hub_id}" if hub_id else folder))
-    model = config["model"] if manifest["backbone"].get("source") != "folder" else "MODEL"
+    model = "MODEL" if backbone.get("source") == "folder" else config.model
     start = [
         "rankprobe train --method vanilla --init saved",
-        f"--init-from {place} --prompt-length {config['prompt_length']}",
-        f"--task {config['task'] if config['task'] in TASKS else 'TASK'} --model {shlex.quote(plain(model))}",
+        f"--init-from {place} --prompt-length {config.method.prompt_length}",
+        f"--task {config.task if config.task in TASKS else 'TASK'} --model {shlex.quote(plain(model))}",
     ]
     yield "With rankprobe, to measure it and to train on from it:"
     yield _code("console", f"rankprobe analyze {place}\n" + " \\\n    ".join(start))
 
 
-def _input(run: Run) -> Iterator[str]:
+def _input(config: RunConfig) -> Iterator[str]:
     """The template of the source texts and the answers; nothing if the task is not at hand."""
     try:
-        config = config_of(run)
         task = task_of(config)
         answers = task.answer_set(config.targets)
     except RankprobeError:
@@ -235,9 +258,10 @@ def _input(run: Run) -> Iterator[str]:
         yield f"Answers: {markdown(', '.join(pairs))}."
 
 
-def _with_peft(manifest: Mapping[str, Any], place: str) -> Iterator[str]:
+def _with_peft(config: RunConfig, manifest: Mapping[str, Any], place: str) -> Iterator[str]:
     """A Python program that answers a text; with notes on what PEFT does otherwise."""
-    backbone, config = manifest["backbone"], manifest["config"]
+    backbone, limit = manifest["backbone"], manifest["data"].get("max_new_tokens")
+    limit = limit if isinstance(limit, int) else 10  # manifests of earlier versions lack it
     if backbone["random_weights"]:
         yield "PEFT cannot load this model: rankprobe draws its weights at random."
         return
@@ -245,37 +269,36 @@ def _with_peft(manifest: Mapping[str, Any], place: str) -> Iterator[str]:
     lines = ["from peft import PeftModel", f"from transformers import AutoModelFor{kind}, AutoTokenizer", ""]
     source = backbone.get("source")
     if source == "hub":
-        lines.append(f"base = {json.dumps(config['model'])}")
+        lines.append(f"base = {json.dumps(config.model)}")
     elif source == "folder":
-        lines.append(f"base = {json.dumps(Path(config['model']).name)}  # the folder of the model")
+        lines.append(f"base = {json.dumps(Path(config.model).name)}  # the folder of the model")
     else:  # rankprobe's own models, and files that transformers does not read as they are
-        name = json.dumps(Path(config["model"]).name)
+        name = json.dumps(Path(config.model).name)
         lines[1:1] = ["from rankprobe.backbone import location"]
         lines.append(f"base = location({name})")
-    chat = config.get("template") == "chat"
     encode = (
         'tokenizer.apply_chat_template([{"role": "user", "content": text}], add_generation_prompt=True,\n'
         '                                       return_dict=True, return_tensors="pt")'
-        if chat
+        if config.template == "chat"
         else 'tokenizer(text, return_tensors="pt")'
     )
-    new = manifest["data"].get("max_new_tokens") or 10
-    pieces = json.dumps(_label(config["tokenizer"])) if config.get("tokenizer") else "base"
+    pieces = json.dumps(_label(config.tokenizer)) if config.tokenizer else "base"
     lines += [
         f"tokenizer = AutoTokenizer.from_pretrained({pieces})",
         f"model = PeftModel.from_pretrained(AutoModelFor{kind}.from_pretrained(base), {json.dumps(place)})",
         'text = "…"',
         f"inputs = {encode}",
-        f"answer = model.generate(**inputs, max_new_tokens={new}, do_sample=False)[0]",
-        *(["answer = answer[inputs[\"input_ids\"].shape[1] :]"] if backbone.get("causal") else []),
+        f"answer = model.generate(**inputs, max_new_tokens={limit}, do_sample=False)[0]",
+        *(['answer = answer[inputs["input_ids"].shape[1] :]'] if backbone.get("causal") else []),
         "print(tokenizer.decode(answer, skip_special_tokens=True))",
     ]
     yield "With PEFT:"
     yield _code("python", "\n".join(lines))
     if backbone.get("causal"):
         yield (
-            "Give PEFT one text at a time: in a batch, it puts the padding between prompt and text, where there was "
-            "none in training."
+            "Give PEFT one text at a time: in a batch, it puts the padding between prompt and text, where "
+            "there was none in training. If the tokenizer ends a text with its end-of-sequence token, leave "
+            "that out."
         )
 
 
@@ -285,5 +308,3 @@ def _code(language: str, text: str) -> str:
     while fence in text:
         fence += "`"
     return f"{fence}{language}\n{text}\n{fence}"
-
-

@@ -83,7 +83,9 @@ def hub_adapter(place: HubPlace) -> Path:
         config = fetch(ADAPTER_CONFIG, place.revision, local)
         folder = config.parent
         if COMMIT.fullmatch(folder.name) is None:
-            raise RankprobeError(f"the hub gives '{folder.name}' as the commit of '{place}'; expected 40 digits")
+            raise RankprobeError(
+                f"the hub gives '{folder.name}' as the commit of '{place}'; expected 40 digits"
+            )
         prompt_config(config, str(place))
         fetch(ADAPTER_WEIGHTS[0], folder.name, local)
         return folder

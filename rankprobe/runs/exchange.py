@@ -70,7 +70,8 @@ def read_prompts(place: str | Path) -> Matrices:
               (such as the output of a trainer), or the hub id of an adapter in the cache. Prompt tuning,
               P-tuning and CPT give `prompt`, or `encoder` and `decoder` if 2n rows are saved, as for an
               encoder-decoder. Multitask prompt tuning gives `task0`, `task1`, …;
-            - `hub:ORG/NAME` or `hub:ORG/NAME@REVISION`: a PEFT adapter on the hub, from the cache if it is there;
+            - `hub:ORG/NAME` or `hub:ORG/NAME@REVISION`: a PEFT adapter on the hub, from the cache if it is
+              there;
             - `PLACE:NAME`: the prompts at PLACE whose names match NAME, for example `model.pt:soft.weight` or
               `prompts.safetensors:*`.
 

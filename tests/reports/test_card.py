@@ -92,7 +92,9 @@ def test_each_score_is_next_to_its_baseline(run, which, step):
     evals = tiny.log("evals").query("step == @step")
     assert len(evals) == 2
     for row in evals.itertuples():
-        assert f"| {row.metric}, decoded | {row.value:.1f} | {row.baseline:.1f} | 56 | {row.n_invalid} |" in card
+        assert (
+            f"| {row.metric}, decoded | {row.value:.1f} | {row.baseline:.1f} | 56 | {row.n_invalid} |" in card
+        )
     assert f"| from | step {step} of 40 " in card
     assert ("biased upwards" in card) == (which == "best")
 
@@ -103,7 +105,10 @@ def test_scores_of_the_held_back_half(run):
     rows = half.log("evals").query("step == 6 and split == 'report'")
     assert len(rows) == 4
     for row in rows.itertuples():
-        assert f"{row.metric}, {'decoded' if row.scoring == 'greedy' else 'likeliest label'} | {row.value:.1f} |" in card
+        assert (
+            f"{row.metric}, {'decoded' if row.scoring == 'greedy' else 'likeliest label'} | {row.value:.1f} |"
+            in card
+        )
     assert "the held-back half of dev, on which nothing was chosen" in card
     assert "| 28 |" in card
     assert "| 56 |" not in card
@@ -117,7 +122,9 @@ def test_readings_come_with_nulls_and_verdict(run):
     for measure, title in (("erank_rv", "effective rank"), ("stable_rank", "stable rank")):
         cells = " | ".join(f"{readings.loc[measure, null]:.3g}" for null in nulls)
         assert f"| {title} | {cells} |" in card
-    head = "| measure | P | sign-flip | P0 | Gaussian twin | Haar twin | example-flip twin | block-flip twin |"
+    head = (
+        "| measure | P | sign-flip | P0 | Gaussian twin | Haar twin | example-flip twin | block-flip twin |"
+    )
     assert head in card
     for sentence in rp.findings([tiny])[:-1]:
         assert f"- {sentence}" in card
@@ -135,7 +142,10 @@ def test_ranks_that_were_not_measured_and_ranks_that_were(run):
     assert "was not measured" not in card
     assert rp.findings([tiny])[-1] in card
     assert "functional rank is" in rp.findings([tiny])[-1]
-    assert "The task needs at most rank 2 (certified on 28 rows and 1 seed; vanilla 90.0, baseline 50.0)." in card
+    assert (
+        "The task needs at most rank 2 (certified on 28 rows and 1 seed; vanilla 90.0, baseline 50.0)."
+        in card
+    )
 
 
 def test_how_to_load_it(run):
@@ -171,7 +181,9 @@ def test_paths_of_this_machine_and_commands_that_need_the_run_are_left_out(run):
     tiny = run("tiny")
     place = "/home/someone/models/my-t5"
     as_hub_model(tiny, place, source="folder")
-    tiny.update({"config": {**tiny.manifest["config"], "tokenizer": f"{place}/pieces", "data": "/home/someone/cb"}})
+    tiny.update(
+        {"config": {**tiny.manifest["config"], "tokenizer": f"{place}/pieces", "data": "/home/someone/cb"}}
+    )
     card = model_card(tiny)
     assert "/home" not in card
     assert str(tiny.path) not in card
@@ -225,7 +237,9 @@ def test_export_writes_the_card_of_the_prompt_it_writes(run, tmp_path, monkeypat
         assert not stop.value.code
         written = (tmp_path / which / "README.md").read_text(encoding="utf-8")
         assert written == model_card(tiny, which=which, folder=which)
-    assert f'"{FOLDER}/tiny"' in (tmp_path / "best" / "adapter_config.json").read_text()  # here, PEFT finds it
+    assert (
+        f'"{FOLDER}/tiny"' in (tmp_path / "best" / "adapter_config.json").read_text()
+    )  # here, PEFT finds it
     with pytest.raises(SystemExit):
         main(["export", str(tiny.path), "p.npy", "--to", "npy"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "final", "p.npy", "tiny"]
