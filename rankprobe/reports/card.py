@@ -127,7 +127,8 @@ def _evals(run: Run) -> list[EvalRow] | None:
     """The rows of the log of evaluations; None if it cannot be read."""
     try:
         log = run.log("evals").astype(object)
-        return [EvalRow.parse(row) for row in log.where(log.notna(), None).to_dict("records")]
+        rows: Any = log.where(log.notna(), None).to_dict("records")
+        return [EvalRow.parse(row) for row in rows]
     except (RankprobeError, TypeError):
         return None
 
@@ -165,7 +166,7 @@ def _scores(run: Run, manifest: Mapping[str, Any], which: str) -> str:
     last = max(row.step for row in evals)
     step = manifest["progress"].get("best_step") if which == "best" else last
     lines = [
-        f"| {markdown(row.metric)}{SCORINGS.get(row.scoring, '')} | {_percent(row.value)} | "
+        f"| {markdown(row.metric)}{SCORINGS.get(row.scoring or '', '')} | {_percent(row.value)} | "
         f"{_percent(row.baseline)} | {_count(row.n_examples)} | {_count(row.n_invalid)} |"
         for row in evals
         if (row.step, row.split) == (step, split)
