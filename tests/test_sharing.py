@@ -17,6 +17,7 @@ import rankprobe as rp
 from rankprobe.cli import main
 from rankprobe.hub import HubPlace, hub_place
 from rankprobe.runs import adapters
+from rankprobe.studies.task_rank import _vanilla_config
 
 READ = "import numpy as np, rankprobe, sys; np.save('got.npy', rankprobe.read_prompts(sys.argv[1])['prompt'])"
 P = np.random.default_rng(0).standard_normal((8, 128)).astype(np.float32)
@@ -152,9 +153,17 @@ def test_a_sweep_names_the_commit_before_it_names_its_runs(here, hub, run):
     runs = [run for run in rp.list_runs(here / "runs") if run.id.startswith("cb-vanilla")]
     assert [run.manifest["config"]["init_from"] for run in runs] == [f"hub:me/prompt@{commit}"] * 2
     times = [(run.path / "manifest.json").stat().st_mtime_ns for run in runs]
-    run("sweep", "spec.toml")
+    assert "2 of 2 runs finished" in run("sweep", "spec.toml")
     assert [(run.path / "manifest.json").stat().st_mtime_ns for run in runs] == times
     assert len(rp.list_runs(here / "runs")) == 4
+
+
+def test_taskrank_finds_its_runs_again(here, hub):
+    commit = hub.put("me/prompt", files())
+    settings = {"prompt_length": 8, "init": "saved", "init_from": "hub:me/prompt"}
+    with client_of(hub, here / "cache"):
+        config = _vanilla_config(None, settings)
+    assert config.method.init_from == f"hub:me/prompt@{commit}"
 
 
 def test_one_of_several_prompts_and_an_older_revision(here, hub):
