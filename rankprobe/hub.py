@@ -1,4 +1,7 @@
-"""The Hugging Face hub: try the local cache first, then ask the hub one quick question, then download."""
+"""The Hugging Face hub: try the local cache first, then ask the hub one quick question, then download.
+
+Also the names of repositories that users give (`hub:ORG/NAME@REVISION`), and the upload of a folder.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -20,8 +24,72 @@ TIMEOUT = 10
 SECRET = re.compile(r"(?<=://)[^/\s@]+(?=@)|hf_[A-Za-z0-9]{30,}")
 """A login in a web address, or a hub token; clients and servers may repeat them in their error messages."""
 
+HUB = "hub:"
+"""Start of the name of a repository, where a path could be given too."""
+
+PLACE = re.compile(r"hub:(?P<hub_id>[^:@]*)(@(?P<revision>[^:]*))?(:(?P<name>.+))?", re.DOTALL)
+REVISION = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
+COMMIT = re.compile(r"[0-9a-f]{40}")
 
 _LOADING = threading.RLock()
+
+
+@dataclass(frozen=True)
+class HubPlace:
+    """A repository on the hub, written as `hub:ORG/NAME@REVISION`.
+
+    Attributes:
+        hub_id: `ORG/NAME`.
+        revision: a branch, tag or commit; None: the main branch.
+        name: one of several prompts in it, written behind another colon; or None.
+    """
+
+    hub_id: str
+    revision: str | None = None
+    name: str | None = None
+
+    def __str__(self) -> str:
+        revision = f"@{self.revision}" if self.revision else ""
+        return f"{HUB}{self.hub_id}{revision}{f':{self.name}' if self.name else ''}"
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the revision is a commit, whose files never change."""
+        return COMMIT.fullmatch(self.revision or "") is not None
+
+
+def hub_place(text: str) -> HubPlace | None:
+    """Parse `hub:ORG/NAME`, `hub:ORG/NAME@REVISION`, and either with `:PROMPT`; None without `hub:`.
+
+    Both parts become folder names in the cache, so neither may lead out of it.
+
+    Raises:
+        RankprobeError: what follows `hub:` is no name of a repository, or no name of a revision.
+    """
+    if not text.startswith(HUB):
+        return None
+    match = PLACE.fullmatch(text)
+    place = HubPlace(match["hub_id"], match["revision"], match["name"]) if match else None
+    if place and _is_hub_id(place.hub_id) and (place.revision is None or _is_revision(place.revision)):
+        return place
+    raise RankprobeError(
+        f"'{SECRET.sub('***', text)}' names no repository; expected hub:ORG/NAME or hub:ORG/NAME@REVISION"
+    )
+
+
+def _is_hub_id(name: str) -> bool:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return name.count("/") == 1
+
+
+def _is_revision(name: str) -> bool:
+    return REVISION.fullmatch(name) is not None and ".." not in name
 
 
 def one_at_a_time(load: Callable[Arguments, Found]) -> Callable[Arguments, Found]:
@@ -133,3 +201,68 @@ def first_line(error: Exception) -> str:
     """Return the first line of an error message without its full stop; passwords and tokens become ***."""
     text = str(error).strip()
     return SECRET.sub("***", text.splitlines()[0].rstrip(".")) if text else type(error).__name__
+
+
+def check_push(hub_id: str) -> None:
+    """Check what an upload needs, before anything is written; asks the hub nothing.
+
+    Raises:
+        RankprobeError: `hub_id` is not ORG/NAME, the hub is switched off by HF_HUB_OFFLINE, or there is no
+            token.
+    """
+    from huggingface_hub import constants, get_token
+
+    if not _is_hub_id(hub_id):
+        raise RankprobeError(
+            f"'{SECRET.sub('***', hub_id)}' is no name of a repository; expected ORG/NAME, with letters, "
+            "digits, '-', '_' and '.'"
+        )
+    if constants.HF_HUB_OFFLINE:
+        raise RankprobeError("HF_HUB_OFFLINE is set, so nothing can be pushed; unset it, or leave out --push")
+    if get_token() is None:
+        raise RankprobeError(
+            f"no token of the hub, so nothing can be pushed to '{hub_id}'; log in with: hf auth login, or "
+            "set HF_TOKEN"
+        )
+
+
+def push_folder(folder: Path, hub_id: str, *, private: bool = False) -> HubPlace:
+    """Upload the files of a folder to a model repository, which is made if it does not exist.
+
+    Files of the same names are replaced there, in one commit; others stay. The folder is only read.
+
+    Args:
+        folder: holds the files.
+        hub_id: `ORG/NAME`; see `check_push`.
+        private: make a new repository private.
+
+    Returns:
+        The repository at the commit of the upload.
+
+    Raises:
+        RankprobeError: the hub cannot be reached or refuses; or `private`, and the repository is public.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    api, again = HfApi(), f"the files stay in {folder}; try again with: hf upload {hub_id} {folder}"
+    try:
+        api.create_repo(hub_id, private=private or None, exist_ok=True)
+        if private and not api.model_info(hub_id, timeout=TIMEOUT).private:
+            raise RankprobeError(
+                f"repository '{hub_id}' exists and is public, and --private is given; make it private on the "
+                f"hub, or choose another name; the files stay in {folder}"
+            )
+        commit = api.upload_folder(repo_id=hub_id, folder_path=folder, commit_message="Add a soft prompt")
+    except RankprobeError:
+        raise
+    except HfHubHTTPError as error:
+        refused = error.response is not None and error.response.status_code in (401, 403)
+        hint = "check that the token may write there; " if refused else ""
+        raise RankprobeError(f"'{hub_id}' cannot be written ({first_line(error)}); {hint}{again}") from None
+    except Exception as error:  # as above
+        raise RankprobeError(
+            f"'{hub_id}' cannot be pushed: the hub cannot be reached, or its answer is not usable "
+            f"({first_line(error)}); {again}"
+        ) from None
+    return HubPlace(hub_id, commit.oid)

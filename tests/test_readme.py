@@ -23,7 +23,7 @@ CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 FIGURES = ROOT / "figures"
 
 
-OTHER_PROGRAMS = r"(?:#SBATCH|pip install|tensorboard --)[^`\n]*"
+OTHER_PROGRAMS = r"(?:#SBATCH|pip install|tensorboard --|lm_eval)[^`\n]*|`--batch_size 1`"
 COMMAND_LINE = r"^(rankprobe [^\n#]+?) *(?:#.*)?$"
 FLAG = r"(?<![\w-])--[a-z][a-z-]+"
 

@@ -16,7 +16,7 @@ from rankprobe.cli.machine import Result, with_json
 from rankprobe.cli.options import Device, RunList, RunsDir, Which, option
 from rankprobe.cli.use import checked_which
 from rankprobe.errors import RankprobeError
-from rankprobe.hub import cached_file
+from rankprobe.hub import cached_file, hub_place
 from rankprobe.settings import file_name_splits
 from rankprobe.text import plain, plain_lines
 
@@ -47,8 +47,8 @@ def analyze(
     prompt: Annotated[
         list[str],
         typer.Argument(
-            help="Runs, files (.npy, .npz, .safetensors, torch.save), PEFT adapters, or glob patterns; "
-            "FILE:NAME for one of several matrices in a file",
+            help="Runs, files (.npy, .npz, .safetensors, torch.save), PEFT adapters (also hub:ORG/NAME), or "
+            "glob patterns; FILE:NAME for one of several matrices in a file",
             autocompletion=run_ids,
         ),
     ],
@@ -67,7 +67,7 @@ def analyze(
 
     The value in brackets is the null: the mean over 20 copies of the matrix with random signs.
     Prompts of runs are also compared with P0 and with noise twins.
-    Needs no model and no network.
+    Needs no model, and no network except for hub:ORG/NAME.
     """
     from rankprobe.reports import analyze as measure_places
     from rankprobe.reports import findings
@@ -147,10 +147,12 @@ def truncate(
 
 
 def _resolve(text: str, runs_dir: Path) -> list[Path]:
-    """Return the places that an argument names: a path, the matches of a glob, a run id, or a cached adapter.
+    """Return the places that an argument names: a path, the matches of a glob, a run, an adapter on the hub.
 
     If the argument ends with `:NAME`, each place does too.
     """
+    if hub_place(text):
+        return [Path(text)]
     if places := _existing(text, runs_dir):
         return places
     for head, name in file_name_splits(text):
@@ -168,7 +170,7 @@ def _without_duplicates(places: Iterable[Path]) -> list[Path]:
 
 
 def _existing(text: str, runs_dir: Path) -> list[Path]:
-    from rankprobe.runs.exchange import ADAPTER_CONFIG
+    from rankprobe.runs.adapters import ADAPTER_CONFIG
 
     path = Path(os.path.expanduser(text))  # noqa: PTH111 - Path.expanduser raises if there is no such user
     if not text:

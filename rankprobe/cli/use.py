@@ -104,13 +104,36 @@ def export(
     place: Annotated[Path, typer.Argument(help="A new folder (peft), or a new file such as p.npy")],
     to: Annotated[str, option("--to", "Format: peft, npy or safetensors", default="peft")] = "peft",
     which: Which = "final",
+    push: Annotated[
+        str | None,
+        option("--push", "Upload the adapter to this repository of the Hugging Face hub", metavar="ORG/NAME"),
+    ] = None,
+    private: Annotated[
+        bool, option("--private", "Make the repository of --push private, if it is new", metavar="")
+    ] = False,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
-    """Write a trained prompt as a PEFT adapter, or as a .npy or .safetensors file."""
+    """Write a trained prompt as a PEFT adapter with a model card, or as a .npy or .safetensors file.
+
+    A pushed prompt is read by --init-from hub:ORG/NAME, rankprobe analyze hub:ORG/NAME, and PEFT.
+    """
     from rankprobe.evaluation.export import export_run
+    from rankprobe.hub import check_push, push_folder
+    from rankprobe.reports import model_card
     from rankprobe.runs import find_run
 
-    typer.echo(plain(export_run(find_run(run, runs_dir), place, to, which=checked_which(which))))
+    if private and push is None:
+        raise RankprobeError("--private needs --push ORG/NAME")
+    if push is not None and to != "peft":
+        raise RankprobeError(f"--push uploads a PEFT adapter, and --to is '{to}'; leave out --to or --push")
+    if push is not None:
+        check_push(push)
+    trained, chosen = find_run(run, runs_dir), checked_which(which)
+    card = model_card(trained, which=chosen, hub_id=push, folder=place.name) if to == "peft" else None
+    path = export_run(trained, place, to, which=chosen, card=card, portable=push is not None)
+    typer.echo(plain(path))
+    if push is not None:
+        typer.echo(plain(push_folder(path, push, private=private)))
 
 
 def _read_requests(lines: Iterable[str]) -> Iterable[Any]:

@@ -7,6 +7,7 @@ The modules:
     cohort     which runs can share a pass
     defaults   defaults that depend on other settings
     folders    from a config to its run folder, and back
+    pins       the commit of a prompt on the hub
 """
 
 from rankprobe.config.cohort import cohort_key

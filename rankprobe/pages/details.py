@@ -263,10 +263,8 @@ def _needed(runs: Sequence[Run]) -> Table | None:
             for decision in sorted(outcome.decisions, key=lambda each: each.k)
         ]
         caption = (
-            f"The task needs at most rank {outcome.needed_rank} (certified on {outcome.n_rows} rows and "
-            f"{len(outcome.seeds)} seeds; vanilla {outcome.vanilla:.1f}, baseline {outcome.baseline:.1f}). "
-            "A k is certified where the lower bound of the margin over 95 % of the gain is above 0. That a "
-            "smaller k was not found is no proof that there is none."
+            f"{outcome.sentence} A k is certified where the lower bound of the margin over 95 % of the gain "
+            "is above 0. That a smaller k was not found is no proof that there is none."
         )
         return Table(caption, pd.DataFrame(rows), [])
     return None

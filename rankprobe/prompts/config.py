@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from rankprobe.errors import RankprobeError
+from rankprobe.hub import hub_place
 from rankprobe.settings import Settings, file_name_splits
 
 
@@ -50,7 +51,7 @@ class StartConfig(MethodConfig):
     )
     init_text: str | None = Field(default=None, description="The text of --init text")
     init_from: str | None = Field(
-        default=None, description="The prompt of --init saved: run folder, file or FILE:NAME"
+        default=None, description="The prompt of --init saved: run folder, file, FILE:NAME or hub:ORG/NAME"
     )
     init_scale: PositiveFloat = Field(
         default=0.5, description="Half-width of --init uniform (Lester), standard deviation of normal (ours)"
@@ -62,8 +63,8 @@ class StartConfig(MethodConfig):
     @field_validator("init_from")
     @classmethod
     def _place(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
+        if value is None or hub_place(value):
+            return value
         if whole := _kept(value):
             return whole
         named = [f"{kept}:{name}" for file, name in file_name_splits(value) if (kept := _kept(file))]

@@ -7,11 +7,13 @@ tables     the paper's tables from logged runs; `blocks` makes the rows of one m
 draws      the place of one run among many twins of it
 used       a table of functional ranks
 atlas      readings of many prompts by model and task, and what prompts of a model share
+card       the model card of an exported prompt
 sources    finds prompt files, and names the public collection, model and task of each
 render     a table as text: terminal, Markdown, LaTeX, CSV
 """
 
 from rankprobe.reports.atlas import Atlas, atlas, atlas_table
+from rankprobe.reports.card import model_card
 from rankprobe.reports.compared import (
     CALIBRATED,
     calibrated_method,
@@ -48,6 +50,7 @@ __all__ = [
     "differences",
     "findings",
     "load_sources",
+    "model_card",
     "pooled_verdicts",
     "read_matrices",
     "render",

@@ -28,7 +28,9 @@ Row = dict[str, Any]
 """The readings of one run at its last logged step, by column; or one row of its functional ranks."""
 
 
-def findings(runs: Sequence[Run], results: Mapping[str, Verdict] | None = None) -> list[str]:
+def findings(
+    runs: Sequence[Run], results: Mapping[str, Verdict] | None = None, *, advise: bool = True
+) -> list[str]:
     """Sentences about one run, or about runs that differ only in their seed.
 
     The rules:
@@ -48,6 +50,8 @@ def findings(runs: Sequence[Run], results: Mapping[str, Verdict] | None = None) 
         runs: the runs.
         results: their verdicts by reading, if other groups share the report (`pooled_verdicts`); None: they
             are computed for these runs alone.
+        advise: name the command that measures a functional rank that is not known; False: leave it out, for
+            readers who do not have the runs.
 
     Raises:
         RankprobeError: a run has not logged a step.
@@ -62,7 +66,7 @@ def findings(runs: Sequence[Run], results: Mapping[str, Verdict] | None = None) 
         _caveats(runs[0].manifest),
         _positive_entries(rows, results["n_positive"], ranked["n_positive"]),
         _present_rank(rows, results["P_erank_rv"], ranked["P_erank_rv"]),
-        _used_rank(runs),
+        _used_rank(runs, advise),
     )
     return [sentence for sentence in sentences if sentence]
 
@@ -166,10 +170,12 @@ def _outcome(result: Verdict, ranked: Sequence[str]) -> str:
     return f": {result.words}" + (f", against the {TWINS[kinds[0]]} alone" if len(kinds) == 1 else "")
 
 
-def _used_rank(runs: Sequence[Run]) -> str:
+def _used_rank(runs: Sequence[Run], advise: bool) -> str:
     """The functional ranks of P and ΔP, or the command that measures them."""
     results = [(run, run.truncation()) for run in runs]
     unmeasured = [shlex.quote(str(run.path)) for run, truncation in results if truncation is None]
+    if unmeasured and not advise:
+        return "The functional rank, the rank that is used, was not measured."
     if unmeasured:
         return f"The functional rank is not known yet; measure it: rankprobe truncate {' '.join(unmeasured)}"
     ranks = [row for _, truncation in results if truncation for row in truncation["functional_rank"]]

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from rankprobe.errors import RankprobeError
 from rankprobe.runs import MANIFEST
-from rankprobe.runs.exchange import ADAPTER_CONFIG
+from rankprobe.runs.adapters import ADAPTER_CONFIG
 from rankprobe.runs.tensor_files import file_format
 from rankprobe.settings import Settings, read_toml
 

@@ -15,8 +15,8 @@ from jaxtyping import Float, Float32, Shaped
 from safetensors.numpy import save_file
 
 from rankprobe.errors import RankprobeError, unknown
-from rankprobe.hub import cached_file
-from rankprobe.lfs import check_lfs
+from rankprobe.hub import cached_file, hub_place
+from rankprobe.runs.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, hub_adapter, prompt_config
 from rankprobe.runs.files import temporary
 from rankprobe.runs.folder import MANIFEST, Run
 from rankprobe.runs.tensor_files import as_array, file_format, guarded, is_float, is_matrix, read_tensors
@@ -25,18 +25,12 @@ from rankprobe.settings import file_name_splits
 Matrices = dict[str, Float[np.ndarray, "_n _d"]]
 """Prompts by name; their shapes may differ."""
 
-ADAPTER_CONFIG = "adapter_config.json"
-ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
-PROMPT_TYPES = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "CPT")
-"""PEFT types whose `prompt_embeddings` go before the word embeddings of a text. For P-tuning, PEFT saves the
-output of the prompt network; for CPT, the sum of the initial word embeddings and the trained part."""
-KEY_VALUE_TYPES = ("PREFIX_TUNING", "CARTRIDGE")
-"""PEFT types whose `prompt_embeddings` go before the keys and values of all layers."""
-
 RUN_PROMPTS = ("final", "best", "P0")
 KNOWN_NAMES = (*RUN_PROMPTS, "prompt", "encoder", "decoder")
 MAX_LISTED = 12
 """The largest number of matrix names that an error lists."""
+MODEL_CARD = "README.md"
+"""The file that the hub shows as the page of a model."""
 FORMATS = ("peft", "npy", "safetensors")
 """The formats of `write_prompt`."""
 
@@ -76,6 +70,8 @@ def read_prompts(place: str | Path) -> Matrices:
               (such as the output of a trainer), or the hub id of an adapter in the cache. Prompt tuning,
               P-tuning and CPT give `prompt`, or `encoder` and `decoder` if 2n rows are saved, as for an
               encoder-decoder. Multitask prompt tuning gives `task0`, `task1`, …;
+            - `hub:ORG/NAME` or `hub:ORG/NAME@REVISION`: a PEFT adapter on the hub, from the cache if it is
+              there;
             - `PLACE:NAME`: the prompts at PLACE whose names match NAME, for example `model.pt:soft.weight` or
               `prompts.safetensors:*`.
 
@@ -106,7 +102,13 @@ def read_prompts(place: str | Path) -> Matrices:
 
 
 def split_place(place: str | Path) -> tuple[Path, str | None]:
-    """Split `PLACE` or `PLACE:NAME` into a path and a name or None; a hub id gives its path in the cache."""
+    """Split `PLACE` or `PLACE:NAME` into a path and a name or None; a hub id gives its path in the cache.
+
+    Raises:
+        RankprobeError: `hub:…` cannot be fetched; see `hub_adapter`.
+    """
+    if named := hub_place(str(place)):
+        return hub_adapter(named), named.name
     if path := _existing(place):
         return path, None
     for head, name in file_name_splits(str(place)):
@@ -192,7 +194,13 @@ def _prompt(value: Any, name: str, path: Path) -> Float[np.ndarray, "n d"]:
 
 
 def write_prompt(
-    P: Shaped[np.ndarray, "n d"], place: str | Path, kind: str, *, model: str, causal: bool
+    P: Shaped[np.ndarray, "n d"],
+    place: str | Path,
+    kind: str,
+    *,
+    model: str,
+    causal: bool,
+    card: str | None = None,
 ) -> Path:
     """Write a soft prompt in float32 and return its path. If this fails, nothing is left at `place`.
 
@@ -204,6 +212,7 @@ def write_prompt(
             (`num_transformer_submodules=1`), as in Lester et al. (2021).
         model: the hub id or folder of the base model, for the config of the adapter.
         causal: whether the base model is decoder-only.
+        card: a model card, which becomes the file README.md of an adapter; other formats have none.
 
     Raises:
         RankprobeError: `kind` is not a known format, the file name does not end in `.<kind>`, `place` exists,
@@ -219,14 +228,16 @@ def write_prompt(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary(path, folder=kind == "peft") as unfinished:
-            _write(np.ascontiguousarray(P, dtype=np.float32), unfinished, kind, model, causal)
+            _write(np.ascontiguousarray(P, dtype=np.float32), unfinished, kind, model, causal, card)
             unfinished.rename(path)
     except OSError as error:
         raise RankprobeError(f"'{path}' cannot be written ({error})") from None
     return path
 
 
-def _write(P: Float32[np.ndarray, "n d"], place: Path, kind: str, model: str, causal: bool) -> None:
+def _write(
+    P: Float32[np.ndarray, "n d"], place: Path, kind: str, model: str, causal: bool, card: str | None
+) -> None:
     """Write into an empty file or, for `peft`, into an empty folder."""
     if kind == "npy":
         with place.open("wb") as file:
@@ -246,6 +257,8 @@ def _write(P: Float32[np.ndarray, "n d"], place: Path, kind: str, model: str, ca
             "inference_mode": True,
         }
         (place / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        if card is not None:
+            (place / MODEL_CARD).write_text(card, encoding="utf-8")
 
 
 def _find_adapter(path: Path) -> tuple[Path, Path | None] | None:
@@ -280,15 +293,8 @@ def _read_adapter(path: Path, file: Path | None = None) -> Matrices:
         path: the folder.
         file: the weights; None: the file name that PEFT uses.
     """
-    check_lfs(path / ADAPTER_CONFIG)
-    config = guarded(path / ADAPTER_CONFIG, lambda: json.loads((path / ADAPTER_CONFIG).read_bytes()))
-    kind = str(config.get("peft_type") if isinstance(config, dict) else None)
-    if kind not in PROMPT_TYPES:
-        reason = "it holds keys and values of the layers; " if kind in KEY_VALUE_TYPES else ""
-        raise RankprobeError(
-            f"the adapter in '{path}' is of type {kind}; expected one of {', '.join(PROMPT_TYPES)}: "
-            f"{reason}only these types hold prompt tokens"
-        )
+    config = prompt_config(path / ADAPTER_CONFIG, str(path))
+    kind = config["peft_type"]
     factor_names = ["prefix_task_cols", "prefix_task_rows"] if kind == "MULTITASK_PROMPT_TUNING" else []
     file = file or _weights_file(path)
     weights = read_tensors(file)

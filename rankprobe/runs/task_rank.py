@@ -76,6 +76,15 @@ class TaskRankFile(Outcome):
     decisions: tuple[DecisionRow, ...]
     tries: tuple[TryRow, ...]
 
+    @property
+    def sentence(self) -> str:
+        """The needed rank with what it was certified on, and the scores that it is about."""
+        seeds = f"{len(self.seeds)} seed{'s' * (len(self.seeds) != 1)}"
+        return (
+            f"The task needs at most rank {self.needed_rank} (certified on {self.n_rows} rows and {seeds}; "
+            f"vanilla {self.vanilla:.1f}, baseline {self.baseline:.1f})."
+        )
+
 
 def save_task_rank(run: Run, outcome: TaskRankFile) -> None:
     """Write an outcome into a run folder; an earlier one is replaced."""

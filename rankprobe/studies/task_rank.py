@@ -14,6 +14,7 @@ from jaxtyping import Float
 from rankprobe.backbone import Backbone, PromptInput
 from rankprobe.config import RunConfig, override
 from rankprobe.config.folders import config_of, run_folder
+from rankprobe.config.pins import pinned
 from rankprobe.data import EvalSet, build_eval_set, task_of
 from rankprobe.errors import RankprobeError, RunFailed
 from rankprobe.evaluation.load import answer_limit, backbone_of, check_backbone
@@ -142,7 +143,7 @@ def _vanilla_config(run: Run | None, settings: dict[str, Any]) -> RunConfig:
             raise RankprobeError(
                 f"method is '{settings['method']}', but taskrank trains vanilla and dpt; leave it out"
             )
-        return RunConfig.parse({**LOGGING, **settings, "method": "vanilla", "report_split": "half"})
+        return pinned(RunConfig.parse({**LOGGING, **settings, "method": "vanilla", "report_split": "half"}))
     if settings:
         raise RankprobeError(
             f"'{next(iter(settings))}' is given, and run '{run.id}' has its own settings; leave one out"

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
+from rankprobe.config.pins import pinned
 from rankprobe.config.run import RunConfig
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.settings import Settings, read_toml
@@ -108,6 +109,6 @@ def grid(settings: Mapping[str, Any], axes: Mapping[str, Sequence[Any]] | None =
         if not values:
             raise RankprobeError(f"{name} = [] has no values; give one or more")
     return [
-        RunConfig.parse(dict(zip(values_of, combination, strict=True)))
+        pinned(RunConfig.parse(dict(zip(values_of, combination, strict=True))))
         for combination in product(*values_of.values())
     ]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from rankprobe.config import RunConfig
 from rankprobe.config.folders import run_folder
+from rankprobe.config.pins import pinned
 from rankprobe.errors import RankprobeError, RunFailed
 from rankprobe.evaluation import on_this_machine
 from rankprobe.runs import Run
@@ -93,6 +94,7 @@ def train_cohort(
     errors: as `train`.
     """
     root, reporters = Path(runs_dir), Reporters(report_to)
+    configs = [pinned(config) for config in configs]
     folders = [root / name for name in names] if names is not None else [run_folder(c, root) for c in configs]
     ids = list(names) if names is not None else [folder.name for folder in folders]
     if len(ids) != len(configs):

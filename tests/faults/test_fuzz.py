@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from rankprobe.cli.options import build_config
 from rankprobe.errors import RankprobeError
 from rankprobe.pages import report
-from rankprobe.reports import findings
+from rankprobe.reports import findings, model_card
 from rankprobe.runs import Run, load_runs, read_prompts
 from rankprobe.runs.replication import read_replication
 from rankprobe.runs.task_rank import read_task_rank
@@ -182,6 +182,13 @@ READERS = {
         b'{"step": 0, "loss": 1.5, "n_positive": 8}\n{"step": 1, "loss": 1.25, "n_positive": 7}\n',
     ),
     "manifest": Reader(lambda folder: load_runs(folder / "run"), "run/right/manifest.json"),
+    "card": Reader(lambda folder: model_card(Run(folder / "run/right")), "run/right/manifest.json"),
+    "scores": Reader(
+        lambda folder: model_card(Run(folder / "run/right")),
+        "run/right/evals.jsonl",
+        b'{"step": 2, "split": "validation", "scoring": "greedy", "metric": "accuracy", "value": 50.0, '
+        b'"baseline": 41.0, "n_examples": 56, "n_invalid": 0}\n',
+    ),
     "truncation": Reader(
         lambda folder: (load_runs(folder / "run"), findings([Run(folder / "run/right")] * 2)),
         "run/right/truncation.json",

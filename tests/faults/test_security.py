@@ -11,6 +11,7 @@ import os
 import pickle
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -24,12 +25,14 @@ import pytest
 import torch
 from conftest import quick
 from pyarrow import parquet
+from stand_in_hub import client_of, serving
 
 import rankprobe as rp
 from rankprobe.backbone import load_backbone
+from rankprobe.bundled import FOLDER as BUNDLED_ROWS
 from rankprobe.cli import main
 from rankprobe.errors import RankprobeError
-from rankprobe.hub import first_line
+from rankprobe.hub import first_line, hub_place
 from rankprobe.runs import CHECKPOINTS, Run, load_runs
 from rankprobe.runs.checkpoint import checkpoint_path, last_checkpoint, load_checkpoint, save_checkpoint
 from rankprobe.runs.files import write_atomically
@@ -694,6 +697,58 @@ def test_a_token_that_the_hub_repeats(echo, here):
     assert "the hub cannot be reached (" in done.stderr
     assert any(TOKEN in sent or sent for sent in echo.received)  # the hub was asked, with credentials
     assert secrets_in(here, done.stdout, done.stderr) == []
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["hub:", "hub:me", "hub:me/a/b", "hub:../x", "hub:me/..", "hub:me/p@", "hub:me/p@../../x", "hub:me/p@/etc",
+     "hub:me/p@a/../../b", "hub:me/p@a//b", "hub:me/p@a\\b", "hub:me/p@a b", "hub:me/p:", "hub:me/ p", "hub:me/p\n",
+     "hub:https://hub.co/me/p"],
+)  # fmt: skip
+def test_a_name_on_the_hub_stays_in_the_cache(place, here):
+    with pytest.raises(RankprobeError, match="names no repository; expected hub:ORG/NAME"):
+        hub_place(place)
+    with pytest.raises(RankprobeError, match="names no repository"):
+        quick(method="vanilla", init="saved", init_from=place)
+    assert not list(here.iterdir())
+
+
+@pytest.mark.parametrize("write", WAYS)
+def test_a_pickle_on_the_hub_is_not_fetched(write, here, canary, capfd):
+    config = {
+        "peft_type": "PROMPT_TUNING",
+        "num_virtual_tokens": 3,
+        "auto_mapping": {"parent_library": "antigravity"},
+    }
+    write(Hostile(canary), here / "adapter_model.bin")
+    with serving() as hub, client_of(hub, here.parent / "cache"):
+        content = {"adapter_config.json": json.dumps(config).encode()}
+        hub.put("me/p", content | {"adapter_model.bin": (here / "adapter_model.bin").read_bytes()})
+        assert "'hub:me/p' has no adapter_model.safetensors" in refused(capfd, "analyze", "hub:me/p")
+        assert not [path for _, path in hub.requests if path.endswith(".bin")]
+        hub.put("me/q", content | {"adapter_model.safetensors": (here / "adapter_model.bin").read_bytes()})
+        assert "adapter_model.safetensors' cannot be read (" in refused(capfd, "analyze", "hub:me/q")
+    assert not canary.exists()
+
+
+def test_what_is_pushed_has_no_token_and_no_path(folder, here, monkeypatch):
+    """Here the model, the tokenizer and the rows are folders of this machine."""
+    for split in ("train", "val"):
+        (here / "CB").mkdir(exist_ok=True)
+        (here / "CB" / f"{split}.jsonl").write_bytes((BUNDLED_ROWS / "CB" / f"{split}.jsonl").read_bytes())
+    settings = {"model": str(folder), "tokenizer": str(folder), "data": str(here), "steps": 2}
+    rp.train(quick(**settings), runs_dir="runs", name="one")
+    with serving() as hub, client_of(hub, here.parent / "cache", TOKEN):
+        hub.token = TOKEN
+        with pytest.raises(SystemExit) as stop:
+            main(["export", "one", "adapter", "--push", "me/p"])
+    assert not stop.value.code
+    pushed = hub.repositories["me/p"].files("main")[1]
+    assert len(pushed) == 3
+    for name, content in pushed.items():
+        for secret in (TOKEN, str(here), str(here.parent), socket.gethostname()):
+            assert secret.encode() not in content, name
+    assert json.loads(pushed["adapter_config.json"])["base_model_name_or_path"] == folder.name
 
 
 def test_errors_of_clients_lose_their_secrets():
