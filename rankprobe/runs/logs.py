@@ -219,8 +219,9 @@ def read_log(path: Path) -> pd.DataFrame:
         if not all(isinstance(row, dict) for row in rows):
             raise ValueError("a row is not a JSON object")
         frame = pd.DataFrame(rows)
-        for name in frame.columns[[not is_numeric_dtype(kind) for kind in frame.dtypes]]:
-            _check_values(name, frame[name])
+        for name, kind in frame.dtypes.items():
+            if name in TEXTS or not is_numeric_dtype(kind):
+                _check_values(str(name), frame[name].dropna())
         return frame
     except (ValueError, RecursionError) as error:
         check_lfs(jsonl)
@@ -272,7 +273,7 @@ def _check_values(column: str, values: Iterable[Any]) -> None:
     for value in values:
         if value is not None and not isinstance(value, kind):
             wanted = "a text" if column in TEXTS else "a number"
-            raise ValueError(f"'{column}' is a {type(value).__name__}, not {wanted}")
+            raise ValueError(f"'{column}' has the type {type(value).__name__}, not {wanted}")
 
 
 def compact(path: Path) -> None:

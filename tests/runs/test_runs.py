@@ -414,6 +414,22 @@ def test_a_log_whose_numbers_no_table_holds_is_damaged(tmp_path):
         run.table("steps")
 
 
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"step": 1, "n_positive": []}', "'n_positive' has the type list, not a number"),
+        ('{"step": 1, "n_positive": "7"}', "'n_positive' has the type str, not a number"),
+        ('{"step": 1, "metric": 7}', "'metric' has the type (int|float), not a text"),
+    ],
+)
+def test_a_log_with_a_value_of_another_type_is_refused(tmp_path, line, problem):
+    run = make_run(tmp_path, "a")
+    (run.path / "steps.jsonl").write_text(f'{{"step": 0}}\n{line}\n')
+    for read in (lambda: run.log("steps"), run.readings):
+        with pytest.raises(RankprobeError, match=rf"steps.jsonl .*{problem}"):
+            read()
+
+
 def test_a_truncation_file_of_an_earlier_version_is_read(tmp_path):
     """As written before orders, profiles and the name `baseline` existed."""
     cut = {"run_id": "a", "prompt": "final", "model": "tiny", "data": "CB", "matrix": "P", "kept": "top"}
