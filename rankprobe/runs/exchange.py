@@ -245,7 +245,7 @@ def _write(P: Float32[np.ndarray, "n d"], place: Path, kind: str, model: str, ca
             "prompt_tuning_init": "RANDOM",
             "inference_mode": True,
         }
-        (place / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        (place / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 
 
 def _find_adapter(path: Path) -> tuple[Path, Path | None] | None:

@@ -4,12 +4,14 @@ python tests/faults/kills.py --kills 100 --seed 0
 
 Half of the kills come from outside at a random time. The other half come inside, just before or after a random call
 of fsync, replace, rename, mkdir or the write of a log. After each kill every run folder is read and compared with an
-undisturbed sweep; after each sweep everything is compared. Exits with 1 if anything is lost.
+undisturbed sweep; after each sweep everything is compared. Half of the heartbeats that kills leave are made those of
+a dead process on another host, which must be taken over too. Exits with 1 if anything is lost.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -20,7 +22,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,7 @@ import rankprobe.sweeps  # noqa: F401
 from rankprobe.cli import main as rankprobe_command
 from rankprobe.runs import CHECKPOINTS, LOGS, Run, list_runs
 from rankprobe.runs.checkpoint import last_checkpoint
+from rankprobe.runs.heartbeat import CLAIM, HEARTBEAT, STALE, read_signature
 from rankprobe.runs.logs import AppendLog
 
 EVERY = 5
@@ -75,6 +78,7 @@ class Tally:
 
     kills: Counter[str] = field(default_factory=Counter)
     recovered: int = 0
+    heartbeats: int = 0
     losses: list[str] = field(default_factory=list)
 
 
@@ -141,6 +145,19 @@ def killed(command: list[str], here: Path, chance: random.Random, seconds: float
     if not os.WIFSIGNALED(status):
         return _code(status, said)
     return note.read_text() if note.exists() else "at a random instant"
+
+
+def from_another_host(folder: Path, chance: random.Random) -> int:
+    """Make some of the heartbeats and claims that a kill left those of a dead host; return how many there are."""
+    left = sorted(path for name in (HEARTBEAT, CLAIM) for path in folder.glob(f"*/{name}"))
+    for path in left:
+        signature = read_signature(path)
+        if signature is None:
+            raise SystemExit(f"{path} is torn")
+        if chance.random() < 0.5:
+            path.write_text(json.dumps(asdict(replace(signature, host="gpu7", boot="another kernel"))))
+            os.utime(path, (time.time() - STALE - 5,) * 2)
+    return len(left)
 
 
 def run_undisturbed(command: list[str], said: Path) -> None:
@@ -237,13 +254,15 @@ def campaign(kills: int, seed: int, root: Path) -> Tally:
         while where := killed(sweep, root / name, chance, took["sweep"]):
             tally.kills[where] += 1
             tally.losses += losses(folder, reference, finished, reached)
+            tally.heartbeats += from_another_host(folder, chance)
         for _ in range(PLOTS):
             if where := killed(plot, root / name, chance, took["plot"]):
                 tally.kills[f"{where}, plotting"] += 1
                 tally.losses += pictures_lost(figures, drawn)
         run_undisturbed(plot, root / "said")
         tally.losses += differences(folder, reference) + pictures_lost(figures, drawn)
-        left = [str(path.relative_to(root)) for path in (root / name).rglob(".*")]
+        names = (".*", HEARTBEAT, CLAIM)
+        left = [str(path.relative_to(root)) for each in names for path in (root / name).rglob(each)]
         tally.losses += [f"{path} was left behind" for path in left]
         tally.recovered += 1
         shutil.rmtree(root / name)
@@ -261,6 +280,7 @@ def main() -> None:
     for where, count in sorted(tally.kills.items()):
         print(f"  {count:4d}  {where}")
     print("\n".join(tally.losses))
+    print(f"{tally.heartbeats} heartbeats left by kills were taken over")
     print(f"{tally.kills.total()} kills, {tally.recovered} sweeps recovered, {len(tally.losses)} losses")
     sys.exit(bool(tally.losses))
 

@@ -388,6 +388,7 @@ REFUSED = [
     ("resume damaged/lost/run", "error: damaged/lost/run/evals.jsonl is missing, and its checkpoint relies on it"),
     ("resume damaged/changed/run", "error: damaged/changed/run/steps.jsonl has other rows that its checkpoint relies on"),
     ("resume damaged/steps/run", "error: damaged/steps/run has no steps that can be read"),
+    ("resume damaged/heartbeat/run", "error: damaged/heartbeat/run/heartbeat.json is a folder; remove it, and try again"),
     ("resume damaged/checkpoint/run", "error: checkpoint damaged/checkpoint/run/checkpoint/"),
     ("probe --name run --runs-dir manifest/syntax --resume", "error: manifest/syntax/run/manifest.json cannot be read ("),
     *(

@@ -26,6 +26,7 @@ from rankprobe.cli.options import build_config
 from rankprobe.errors import RankprobeError
 from rankprobe.reports import findings
 from rankprobe.runs import Run, load_runs, read_prompts
+from rankprobe.runs.lock import writer_of
 from rankprobe.runs.replication import read_replication
 from rankprobe.runs.task_rank import read_task_rank
 from rankprobe.sweeps import configs_of, load_spec
@@ -181,6 +182,13 @@ READERS = {
         b'{"step": 0, "loss": 1.5, "n_positive": 8}\n{"step": 1, "loss": 1.25, "n_positive": 7}\n',
     ),
     "manifest": Reader(lambda folder: load_runs(folder / "run"), "run/right/manifest.json"),
+    "heartbeat": Reader(
+        lambda folder: writer_of(folder / "run/right"),
+        "run/right/heartbeat.json",
+        json.dumps(
+            {"host": "gpu7", "boot": None, "pid": 4321, "started": "2026-01-01T00:00:00+00:00", "key": "0"}
+        ).encode(),
+    ),
     "truncation": Reader(
         lambda folder: (load_runs(folder / "run"), findings([Run(folder / "run/right")] * 2)),
         "run/right/truncation.json",
