@@ -25,7 +25,7 @@ from functools import cache
 from pathlib import Path
 
 from rankprobe.errors import RankprobeError
-from rankprobe.runs.files import write_atomically
+from rankprobe.runs.files import temporary, write_atomically
 
 HEARTBEAT, CLAIM = "heartbeat.json", "heartbeat.claim"
 BEAT = 15.0
@@ -219,35 +219,47 @@ def _content(own: Signature) -> bytes:
 
 def _claim(folder: Path, own: Signature, locks: bool) -> None:
     """Sign a folder that no one else writes. Of several hosts that do this at once, one succeeds."""
-    with _claiming(folder, own, locks):
-        if writer := other_writer(folder, locks=locks):
-            raise RankprobeError(f"{folder} is being written by {writer}")
+    path, claim = folder / HEARTBEAT, folder / CLAIM
+    try:
+        if os.path.lexists(claim):
+            _check_abandoned(claim, locks)
+            claim.unlink()
+        _create(claim, _content(own))
         try:
-            write_atomically(folder / HEARTBEAT, _content(own))
-        except (IsADirectoryError, PermissionError) as error:  # the second on Windows
-            if not (folder / HEARTBEAT).is_dir():
-                raise
-            message = f"{folder / HEARTBEAT} is a folder; remove it, and try again"
-            raise RankprobeError(message) from error
-
-
-@contextmanager
-def _claiming(folder: Path, own: Signature, locks: bool) -> Iterator[None]:
-    """Hold a file that only one process can create; what a killed one left is removed."""
-    claim = folder / CLAIM
-    if os.path.lexists(claim):
-        signature, created = _read(claim)
-        age = _file_system_time(folder.parent) - created
-        if not ((signature and _is_over(signature, locks)) or abs(age) > STALE):
-            raise RankprobeError(f"{folder} is being opened by another process; try again in a moment")
-        claim.unlink(missing_ok=True)
-    try:
-        file = os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    except FileExistsError:
+            if writer := other_writer(folder, locks=locks):
+                raise RankprobeError(f"{folder} is being written by {writer}")
+            write_atomically(path, _content(own))
+        finally:
+            claim.unlink(missing_ok=True)
+    except (FileExistsError, FileNotFoundError):  # the other host took its files away, or removed ours
+        if not folder.exists():
+            raise
         raise RankprobeError(f"{folder} is being opened by another process; try again in a moment") from None
-    try:
-        with os.fdopen(file, "wb") as content:
-            content.write(_content(own))
-        yield
-    finally:
-        claim.unlink(missing_ok=True)
+    except (IsADirectoryError, PermissionError) as error:  # the second on Windows
+        if not path.is_dir():
+            raise
+        raise RankprobeError(f"{path} is a folder; remove it, and try again") from error
+
+
+def _check_abandoned(claim: Path, locks: bool) -> None:
+    """Raise FileExistsError unless the process that created a claim was killed before it removed it."""
+    signature, created = _read(claim)
+    age = _file_system_time(claim.parent.parent) - created
+    if abs(age) <= STALE and not (signature and _is_over(signature, locks)):
+        raise FileExistsError
+
+
+def _create(path: Path, content: bytes) -> None:
+    """Create a file, which only one process can; raise FileExistsError if it exists.
+
+    Where the file system has hard links, the file is complete from its first instant.
+    """
+    with temporary(path) as new:
+        new.write_bytes(content)
+        try:
+            os.link(new, path)
+        except FileExistsError:
+            raise
+        except OSError:
+            with path.open("xb") as file:
+                file.write(content)

@@ -79,7 +79,18 @@ def read(folder: Path) -> dict:
     command("runs", "--runs-dir", runs)
     command("plot", "--runs-dir", runs, "--output", str(folder / "figures"))
     command("report", "--runs-dir", runs, "--output", str(folder / "report.html"))
-    command("table", "table1", "--where", "steps=300", "--where", "seed=3", "--runs-dir", runs, "--output", str(folder / "table.csv"))
+    command(
+        "table",
+        "table1",
+        "--where",
+        "steps=300",
+        "--where",
+        "seed=3",
+        "--runs-dir",
+        runs,
+        "--output",
+        str(folder / "table.csv"),
+    )
     command("analyze", str(folder / "P.npy"), "--output", str(folder / "readings.csv"))
     return {
         "n_rows": len(frames.steps),
