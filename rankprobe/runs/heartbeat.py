@@ -25,6 +25,7 @@ from functools import cache
 from pathlib import Path
 
 from rankprobe.errors import RankprobeError
+from rankprobe.logger import log
 from rankprobe.runs.files import temporary, write_atomically
 
 HEARTBEAT, CLAIM = "heartbeat.json", "heartbeat.claim"
@@ -228,6 +229,8 @@ def _claim(folder: Path, own: Signature, locks: bool) -> None:
         try:
             if writer := other_writer(folder, locks=locks):
                 raise RankprobeError(f"{folder} is being written by {writer}")
+            if dead := read_signature(path):
+                log.info("taking %s over from %s, which has ended", folder, dead)
             write_atomically(path, _content(own))
         finally:
             claim.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rankprobe.errors import ColumnTaken, RankprobeError, RunFailed
+from rankprobe.logger import log
 from rankprobe.runs import CHECKPOINTS, LOGS, PROMPT, Run, new_run
 from rankprobe.runs.checkpoint import (
     drop_later_checkpoints,
@@ -62,6 +63,7 @@ def checkpoint(state: RunState) -> None:
         facts = {"logs": state.recorder.sync(), "progress": state.progress, "timings": state.timings}
         save_checkpoint(state.run.path / CHECKPOINTS, state.step, tensors, facts)
         state.run.update({"progress": state.progress, "timings": state.timings, "updated": now()})
+    log.debug("checkpoint of run %s at step %d", state.run.id, state.step)
 
 
 def restore(state: RunState, start: int | None) -> float:

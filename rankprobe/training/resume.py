@@ -13,6 +13,7 @@ from rankprobe.config import RunConfig
 from rankprobe.config.folders import config_of
 from rankprobe.errors import RankprobeError
 from rankprobe.evaluation import on_this_machine
+from rankprobe.logger import log
 from rankprobe.runs import CHECKPOINTS, Run
 from rankprobe.runs.checkpoint import intact_checkpoints, last_checkpoint
 from rankprobe.runs.lock import check_not_written
@@ -201,6 +202,7 @@ def check_unchanged(run: Run, session: Session) -> None:
 
 def note_resumed(state: RunState, start_error: float) -> None:
     """Write into the manifest that the run goes on, and where this machine differs from that of the start."""
+    log.info("run %s goes on from step %d", state.run.id, state.step)
     manifest, now_at = state.run.manifest, provenance(str(state.session.backbone.device))
     notes = with_note_of_resume(manifest, now_at, state.step, start_error)
     resumed = [*manifest["resumed"], now_at]

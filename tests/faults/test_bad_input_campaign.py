@@ -86,6 +86,8 @@ REFUSED = [
     ("env --json=1", "error: Option '--json' does not take a value"),
     ("--quiet=1 runs", "error: Option '--quiet' does not take a value"),
     ("runs --quiet=1", "error: No such option: --quiet"),
+    ("runs --verbose=1", "error: No such option: --verbose"),
+    ("--verbose runs --quiet", "error: --verbose and --quiet exclude each other; give one"),
     ("--install-completion=bash", "error: Option '--install-completion' does not take a value"),
     ("--version=2", "error: Option '--version' does not take a value"),
     ("probe --json", "error: No such option: --json"),
