@@ -63,7 +63,7 @@ method = "probe"
 dropout = [false, true]
 """
 
-CALLS = {"sweep": 80, "plot": 40}
+CALLS = {"sweep": 160, "plot": 40}
 """A kill from inside comes at one of this many file calls, counted from the start of the command."""
 
 PLOTS = 3
@@ -199,10 +199,19 @@ def losses(folder: Path, reference: Path, finished: dict[str, bytes], reached: d
         if run.status != "finished" and steps - 1 - start > EVERY:
             found.append(f"{run.id}: {steps - 1 - start} finished steps lost")
         if run.status != "finished":
-            reached[run.id] = start
+            # A kill between the checkpoints of two members: the pass goes on from the last one that all have.
+            reached[run.id] = min(start, *(_checkpointed(folder / mate) for mate in run.manifest["cohort"]))
         else:
             reached.pop(run.id, None)
     return found
+
+
+def _checkpointed(path: Path) -> int:
+    """The last checkpoint of a run: infinite if it has finished, 0 if it has none or no folder."""
+    if not path.exists():
+        return 0
+    finished = Run(path).status == "finished"
+    return sys.maxsize if finished else last_checkpoint(path / CHECKPOINTS) or 0
 
 
 def differences(folder: Path, reference: Path) -> list[str]:
