@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from rankprobe.errors import RankprobeError
+from rankprobe.logger import log
 
 Found = TypeVar("Found")
 Arguments = ParamSpec("Arguments")
@@ -130,6 +131,7 @@ def from_hub(load: Callable[[bool], Found], what: str, hub_id: str, *, dataset: 
     try:
         return load(True)
     except OSError:
+        log.info("%s '%s' is not in the cache; asking the hub", what, hub_id)
         _check_hub(what, hub_id, dataset, offline)
     except ValueError as error:
         raise _load_error(what, hub_id, error, offline) from None

@@ -12,7 +12,11 @@ from typing import Any, Self
 USER_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """The second of these signals ends the process as usual."""
 
-CLUSTER_SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
+CLUSTER_SIGNALS = tuple(
+    getattr(signal, name)
+    for name in ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+    if hasattr(signal, name)  # Windows has none of them
+)
 """SIGHUP comes when an ssh connection closes; SLURM, Grid Engine and others send the rest before a kill.
 
 They are handled only if they would end the process: after nohup, or in a program with its own handlers, they

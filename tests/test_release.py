@@ -45,3 +45,16 @@ def test_a_form_for_issues_is_one_that_github_reads(path):
     for field in form["body"]:
         assert field["type"] in {"markdown", "textarea", "input", "dropdown", "checkboxes"}
         assert field["attributes"]["label"]
+
+
+def test_the_recipes_of_containers_copy_what_exists_and_install_extras_that_exist():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    docker, apptainer = ((ROOT / "docker" / name).read_text() for name in ("Dockerfile", "rankprobe.def"))
+    copied = [word for line in re.findall(r"^COPY (.*) \S+$", docker, re.MULTILINE) for word in line.split()]
+    filed = re.findall(r"^    (\S+) /src/\1$", apptainer, re.MULTILINE)
+    assert sorted(copied) == sorted(filed)
+    assert len(copied) == 6
+    assert all((ROOT / name).exists() for name in copied)
+    (chosen,) = {each for text in (docker, apptainer) for each in re.findall(r'"\.\[(.*)\]"', text)}
+    assert set(chosen.split(",")) <= {*extras}
+    assert re.search(r"^torch==[0-9.]+$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)

@@ -20,19 +20,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Exit codes: 0; 1 (a run failed, or a system error); 2 (bad input); 130 (stopped by a signal).
     """
-    import typer
-
     from rankprobe.cli.lines import QUIET
+    from rankprobe.cli.verbose import log_to_stderr
 
     _replace_unprintable()
-    usage_error: type[Exception] = typer.BadParameter.__mro__[1]  # UsageError, not public in typer
     words = list(sys.argv[1:] if arguments is None else arguments)
     QUIET.set("--quiet" in words)
     if QUIET.get():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read when huggingface_hub is imported
         words.remove("--quiet")
-    if "--debug" in words:
-        sys.exit(_run([word for word in words if word != "--debug"]))
+    verbose = words.count("--verbose")
+    if verbose and QUIET.get():
+        sys.exit(_print_error("--verbose and --quiet exclude each other; give one", 2))
+    words = [word for word in words if word != "--verbose"]
+    with log_to_stderr(verbose):
+        code = _run([each for each in words if each != "--debug"]) if "--debug" in words else _guarded(words)
+    sys.exit(code)
+
+
+def _guarded(words: list[str]) -> int | None:
+    """Run a command, and print what goes wrong on one or two lines; return the exit code."""
+    import typer
+
+    usage_error: type[Exception] = typer.BadParameter.__mro__[1]  # UsageError, not public in typer
     with warnings.catch_warnings():
         warnings.showwarning = _print_warning
         try:
@@ -49,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = 130
         except Exception as error:
             code = _print_error(f"{type(error).__name__}: {error} (--debug shows the traceback)", 1)
-    sys.exit(code)
+    return code
 
 
 def _run(words: list[str]) -> int | None:

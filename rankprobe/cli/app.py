@@ -81,6 +81,10 @@ def declare(
     quiet: Annotated[
         bool, option("--quiet", "Show no progress, only results; works with every command", metavar="")
     ] = False,
+    verbose: Annotated[
+        bool,
+        option("--verbose", "Log what is read and decided; twice: more; with every command", metavar=""),
+    ] = False,
     version: Annotated[
         bool,
         typer.Option(
@@ -88,7 +92,7 @@ def declare(
         ),
     ] = False,
 ) -> None:
-    """Declare the options of all commands. `main` handles --debug and --quiet; here they are for the help."""
+    """Declare the options of all commands. `main` handles all but --version; here they are for the help."""
 
 
 def train(

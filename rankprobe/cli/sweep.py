@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rankprobe.config.run import RunConfig
     from rankprobe.sweeps import Cohort, Engine, Outcome
 
-ENGINES = ("local", "ray")
+ENGINES = ("local", "ray", "slurm")
 
 
 @with_json("sweep")
@@ -46,7 +46,7 @@ def sweep(
     cohort: Annotated[
         int, option("--cohort", "Maximum runs per pass, if memory allows", default=16, metavar="INT", min=1)
     ] = 16,
-    engine: Annotated[str, option("--engine", "local or ray", default="local")] = "local",
+    engine: Annotated[str, option("--engine", "local, ray or slurm", default="local")] = "local",
     address: Annotated[
         str | None, option("--address", "HOST:PORT of a Ray cluster, or auto; unset: this machine")
     ] = None,
@@ -55,6 +55,10 @@ def sweep(
     ] = 1,
     gpus: Annotated[
         float | None, option("--gpus", "GPUs per cohort, with Ray; unset: 1 if any", metavar="NUM", min=0)
+    ] = None,
+    slurm: Annotated[
+        list[str] | None,
+        option("--slurm", "Option of the jobs, such as partition=gpu; repeatable", metavar="KEY=VALUE"),
     ] = None,
 ) -> Result:
     """Train all runs of experiments; give the command again to continue.
@@ -67,6 +71,8 @@ def sweep(
 
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
+    if slurm and engine != "slurm":
+        raise RankprobeError(f"--slurm is for --engine slurm, not {engine}; leave it out")
     overrides = dict(_parse_override(text) for text in change or [])
     specs = {path: sweeps.load_spec(path) for path in spec}
     experiments = {path.stem: sweeps.configs_of(one, scale, overrides) for path, one in specs.items()}
@@ -77,6 +83,7 @@ def sweep(
     to_truncate = {
         config.run_id for path, one in specs.items() if one.truncate for config in experiments[path.stem]
     }
+    trainer = None if dry_run else _engine(engine, address, cpus, gpus, slurm or [], all_configs)
     console = Console()
     if dry_run:
         return Result(
@@ -85,7 +92,6 @@ def sweep(
         )
     for path, one in specs.items():
         _write_plan(path, one, scale, change or [], experiments[path.stem], runs_dir)
-    trainer = _engine(engine, address, cpus, gpus, all_configs)
     with SweepProgress(progress_console(), experiments, cohorts, runs_dir) as progress:
         outcome = sweeps.sweep(
             cohorts, runs_dir=runs_dir, to_truncate=to_truncate, engine=trainer, done=progress.cohort_done
@@ -128,16 +134,25 @@ def _run_states(
 
 
 def _engine(
-    name: str, address: str | None, cpus: float, gpus: float | None, configs: dict[str, RunConfig]
+    name: str,
+    address: str | None,
+    cpus: float,
+    gpus: float | None,
+    slurm: list[str],
+    configs: dict[str, RunConfig],
 ) -> Engine:
     from rankprobe.sweeps import in_this_process
 
     if name == "local":
         return in_this_process
-    from rankprobe.sweeps.cluster import on_ray
-
     devices = {config.device for config in configs.values()}
     on_cuda = any(device.startswith("cuda") for device in devices)
+    if name == "slurm":
+        from rankprobe.sweeps.slurm import on_slurm, parse_options
+
+        return on_slurm(({"gpus_per_node": 1} if on_cuda else {}) | parse_options(slurm))
+    from rankprobe.sweeps.cluster import on_ray
+
     # The node resolves `auto`: it sees a GPU if Ray gave one to the cohort.
     per_cohort = gpus if gpus is not None else 1.0 if on_cuda else None if "auto" in devices else 0.0
     return on_ray(address=address, cpus=cpus, gpus=per_cohort)

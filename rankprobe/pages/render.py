@@ -65,7 +65,7 @@ def _visible(value: Any) -> Any:
 
 
 def _asset(name: str) -> str:
-    return files("rankprobe.pages").joinpath(name).read_text()
+    return files("rankprobe.pages").joinpath(name).read_text("utf-8")
 
 
 def _hash(text: str) -> str:

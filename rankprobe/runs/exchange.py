@@ -256,7 +256,7 @@ def _write(
             "prompt_tuning_init": "RANDOM",
             "inference_mode": True,
         }
-        (place / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        (place / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
         if card is not None:
             (place / MODEL_CARD).write_text(card, encoding="utf-8")
 

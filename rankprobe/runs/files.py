@@ -9,12 +9,16 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rankprobe.runs.lock import check_flock, is_same_file, try_lock, wait_for_lock
+from rankprobe.runs.flock import HAS_FLOCK, is_same_file, try_lock, wait_for_lock
+
+A_DAY = 86400.0
+"""Age in seconds at which a temporary file is abandoned, where no lock tells."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -40,16 +44,13 @@ def temporary(path: Path, *, folder: bool = False) -> Iterator[Path]:
     """Create an empty file or folder next to `path`, which the caller fills and renames to `path`.
 
     It has a random name, is locked inside the context, and is removed at the end unless it was renamed.
-    Earlier temporary files without a lock, which killed processes left here, are removed first.
+    Earlier temporary files without a lock, which killed processes left here, are removed first; on a system
+    without locks (Windows), those older than a day.
 
     Args:
         path: the final name.
         folder: create a folder, with its parents, instead of a file.
-
-    Raises:
-        RankprobeError: the system has no `flock` (Windows).
     """
-    check_flock()
     _remove_abandoned(path)
     unfinished, lock = _create_locked(path, folder)
     try:
@@ -58,17 +59,23 @@ def temporary(path: Path, *, folder: bool = False) -> Iterator[Path]:
         with contextlib.suppress(OSError):  # if the disk is read-only now, let the original error through
             if os.path.lexists(unfinished):
                 _remove(unfinished)
-        os.close(lock)
+        if lock is not None:
+            os.close(lock)
 
 
-def _create_locked(path: Path, folder: bool) -> tuple[Path, int]:
-    """Create an empty file or folder with a random name; return it and the descriptor that holds its lock."""
+def _create_locked(path: Path, folder: bool) -> tuple[Path, int | None]:
+    """Create an empty file or folder with a random name; return it and the descriptor that holds its lock.
+
+    Without locks there is no descriptor: Windows cannot rename what is open.
+    """
     while True:
         new = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
         if folder:
             new.mkdir(parents=True)
         else:
             new.touch(exist_ok=False)
+        if not HAS_FLOCK:
+            return new, None
         with contextlib.suppress(FileNotFoundError):
             lock = os.open(new, os.O_RDONLY)
             with contextlib.suppress(OSError):  # a file system without locks
@@ -86,6 +93,10 @@ def _remove_abandoned(path: Path) -> None:
         if not ours.fullmatch(candidate.name):
             continue
         with contextlib.suppress(OSError):  # another process removed or renamed it, or it is not our file
+            if not HAS_FLOCK:
+                if time.time() - candidate.lstat().st_mtime > A_DAY:
+                    _remove(candidate)
+                continue
             file = os.open(candidate, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 if try_lock(file):
@@ -95,7 +106,7 @@ def _remove_abandoned(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink()

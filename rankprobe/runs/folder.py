@@ -19,6 +19,8 @@ from rankprobe.lfs import check_lfs
 from rankprobe.runs.checksums import checked_metadata, read_checked_json, write_checked_json
 from rankprobe.runs.contract import Manifest, current_name, truncation_tables, upgraded, with_current_names
 from rankprobe.runs.files import temporary
+from rankprobe.runs.flock import HAS_FLOCK
+from rankprobe.runs.heartbeat import beating
 from rankprobe.runs.html import run_html
 from rankprobe.runs.lock import is_being_written, writing
 from rankprobe.runs.logs import last_row, read_log, read_parquet
@@ -231,8 +233,9 @@ def new_run(path: Path, manifest: Mapping[str, Any], *, replace: bool = False) -
     """
     with temporary(path, folder=True) as folder:
         write_checked_json(folder / MANIFEST, manifest)
-        _put_in_place(folder, path, replace)
-        yield Run(path)
+        with beating(folder, locks=HAS_FLOCK, becomes=path):
+            _put_in_place(folder, path, replace)
+            yield Run(path)
 
 
 def _put_in_place(folder: Path, path: Path, replace: bool) -> None:
@@ -240,6 +243,8 @@ def _put_in_place(folder: Path, path: Path, replace: bool) -> None:
     try:
         if replace and path.exists():
             with writing(path), temporary(path, folder=True) as old:
+                if not HAS_FLOCK:
+                    old.rmdir()  # Windows renames to free names only
                 path.rename(old)
                 folder.rename(path)
         else:

@@ -1,12 +1,9 @@
-"""Locks for one writer per run folder and per unfinished file; the system frees them when a process ends.
+"""One writer per run folder: a kernel lock on this machine, and a heartbeat for the others.
 
-`flock` locks the run folder itself, so no lock file is left in a finished or killed run, the lock follows a
-folder that is renamed, and a reader needs no permission to write. `filelock.FileLock` cannot do this: it
-locks a separate file that it opens for writing, and only exclusively, so a reader would take another reader
-for a writer.
-
-On a shared file system that does not pass locks between hosts, a run on another host looks unlocked. Windows
-has no `flock`: runs can be read there, but not written.
+`flock` locks the run folder itself, so the lock follows a folder that is renamed, and a reader needs no
+permission to write. `filelock.FileLock` cannot do this: it locks a separate file that it opens for writing,
+and only exclusively, so a reader would take another reader for a writer. Where locks do not reach, between
+hosts, on Windows and on file systems without locks, `runs/heartbeat.py` says who writes.
 """
 
 from __future__ import annotations
@@ -15,12 +12,11 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 from rankprobe.errors import RankprobeError
-
-HAS_FLOCK = find_spec("fcntl") is not None
+from rankprobe.runs.flock import HAS_FLOCK, is_same_file, try_lock
+from rankprobe.runs.heartbeat import beating, other_writer
 
 MAX_WAIT = 0.5
 """Seconds for which a writer retries, because `is_being_written` holds a lock for a moment too."""
@@ -31,19 +27,23 @@ def writing(path: Path) -> Iterator[None]:
     """Lock a run folder for writing inside the context.
 
     Raises:
-        RankprobeError: another process or thread holds the lock, or the system has no `flock`.
+        RankprobeError: another process or thread holds the lock, or another host writes the folder.
         FileNotFoundError: the folder does not exist.
     """
-    check_flock()
-    folder = _open_locked(path)
+    folder, locks = _open_locked(path) if HAS_FLOCK else (None, False)
     try:
-        yield
+        with beating(path, locks=locks):
+            yield
     finally:
-        os.close(folder)
+        if folder is not None:
+            os.close(folder)
 
 
-def _open_locked(path: Path) -> int:
-    """Open and lock a folder; return its descriptor. If the folder is replaced meanwhile, open it again."""
+def _open_locked(path: Path) -> tuple[int, bool]:
+    """Open and lock a folder; return its descriptor, and whether there are locks.
+
+    If the folder is replaced meanwhile, open it again.
+    """
     deadline = time.monotonic() + MAX_WAIT
     while True:
         is_late = time.monotonic() > deadline
@@ -53,8 +53,9 @@ def _open_locked(path: Path) -> int:
             if is_late:
                 raise
         else:
-            if try_lock(folder) and is_same_file(folder, path):
-                return folder
+            locked = try_lock(folder)
+            if locked is not False and is_same_file(folder, path):
+                return folder, bool(locked)
             os.close(folder)
         if is_late:
             raise RankprobeError(f"{path} is being written by another process; wait for it, or stop it")
@@ -62,59 +63,32 @@ def _open_locked(path: Path) -> int:
 
 
 def is_being_written(path: Path) -> bool:
-    """Return whether a process holds the lock of a run folder; False if the folder does not exist.
-
-    Always False on Windows, where no process can hold it.
-    """
-    if not HAS_FLOCK:
-        return False
-    try:
-        folder = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        return not try_lock(folder, shared=True)
-    finally:
-        os.close(folder)
+    """Return whether a process writes a run folder; False if the folder does not exist."""
+    return writer_of(path) is not None
 
 
-def try_lock(file: int, *, shared: bool = False) -> bool:
-    """Lock an open file or folder without waiting; return False if another process or thread holds the lock.
-
-    Several readers can hold a `shared` lock at the same time, but none while a writer holds its lock.
-    """
-    import fcntl  # not at the top: Windows does not have it
-
-    try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def wait_for_lock(file: int) -> None:
-    """Lock an open file or folder; wait until no other process or thread holds the lock."""
-    import fcntl
-
-    fcntl.flock(file, fcntl.LOCK_EX)
-
-
-def check_flock() -> None:
-    """Refuse to write on a system without `flock`.
+def check_not_written(path: Path) -> None:
+    """Refuse a run folder that another process writes.
 
     Raises:
-        RankprobeError: the system has no `flock`.
+        RankprobeError: one does; the message says which, if it is on another host.
     """
-    if not HAS_FLOCK:
-        raise RankprobeError(
-            "this system has no flock, which rankprobe needs to write files safely; use Linux, macOS or WSL "
-            "(reading runs works here)"
-        )
+    if writer := writer_of(path):
+        raise RankprobeError(f"{path} is being written by {writer}")
 
 
-def is_same_file(file: int, path: Path) -> bool:
-    """Return whether `path` still names the open file or folder, which may have been removed or replaced."""
-    try:
-        return os.path.samestat(os.fstat(file), path.stat())
-    except FileNotFoundError:
-        return False
+def writer_of(path: Path) -> str | None:
+    """Describe the process that writes a run folder and what to do about it; None if there is none."""
+    locked = None
+    if HAS_FLOCK:
+        try:
+            folder = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            locked = try_lock(folder, shared=True)
+        finally:
+            os.close(folder)
+    if locked is False:
+        return "another process; wait for it, or stop it"
+    return other_writer(path, locks=bool(locked))

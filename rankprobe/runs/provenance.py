@@ -71,7 +71,7 @@ def accelerators() -> dict[str, Any]:
 
 def process() -> dict[str, Any]:
     """Return the id and the host of this process, which writes the run folder."""
-    return {"pid": os.getpid(), "host": os.uname().nodename}
+    return {"pid": os.getpid(), "host": platform.node()}
 
 
 def git_commit() -> str | None:
@@ -80,7 +80,7 @@ def git_commit() -> str | None:
     None outside a repository, or without git.
     """
     try:
-        options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 10, "check": True}
+        options: dict[str, Any] = {"capture_output": True, "encoding": "utf-8", "timeout": 10, "check": True}
         commit = subprocess.run(["git", "rev-parse", "HEAD"], **options).stdout.strip()
         # fsmonitor would run a command from the config of the repository, which may come from a stranger.
         status = ["git", "-c", "core.fsmonitor=false", "status", "--porcelain", "-uno"]

@@ -4,6 +4,7 @@ spec      read an experiment: a TOML file with the settings that vary
 plan      group its configs into cohorts, and split the cohorts into shards
 engine    train the cohorts in this process
 cluster   train the cohorts on a Ray cluster
+slurm     train the cohorts as SLURM jobs
 """
 
 from rankprobe.sweeps.engine import Cohort, Engine, Outcome, in_this_process, is_finished, sweep

@@ -16,10 +16,14 @@ from typing import Any
 from rankprobe.config.run import RunConfig
 from rankprobe.errors import RankprobeError, RunInterrupted
 from rankprobe.interrupt import StopRequest
+from rankprobe.runs.heartbeat import STALE
 from rankprobe.sweeps.engine import Cohort, Engine, Problems, train_here
 
-LOCK_TIMEOUT = 60.0
-"""Seconds that a retried task waits until the previous worker has stopped writing the run folders."""
+LOCK_TIMEOUT = STALE + 30
+"""Seconds that a retried task waits until the previous worker has stopped writing the run folders.
+
+If that worker's node died, its heartbeats become stale in this time.
+"""
 
 RETRIES = 5
 """How often Ray retries a cohort whose worker died or was asked to stop.

@@ -17,6 +17,7 @@ from rankprobe.data.eval_set import task_of
 from rankprobe.errors import RankprobeError, RunInterrupted
 from rankprobe.evaluation.truncation import save_truncation, truncate
 from rankprobe.interrupt import interrupt_on_signals
+from rankprobe.logger import log
 from rankprobe.runs import TRUNCATION, Run
 from rankprobe.runs.lock import is_being_written
 from rankprobe.sweeps.plan import pack
@@ -82,6 +83,8 @@ def sweep(
                 for cohort, problems in (engine or in_this_process)(pending, root, to_truncate):
                     outcome.problems |= problems
                     done(cohort, problems)
+                for run_id, reason in outcome.problems.items():
+                    log.info("run %s did not finish: %s", run_id, reason)
                 # The second attempt trains each run alone, so that no run can make others fail.
                 pending = [[c] for cohort in pending for c in cohort if c.run_id in outcome.failed]
     except (RunInterrupted, KeyboardInterrupt):

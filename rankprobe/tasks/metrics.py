@@ -7,7 +7,8 @@ import string
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+import numpy as np
 
 from rankprobe.tasks.base import INVALID, Example, Task
 
@@ -59,9 +60,8 @@ class Predictions:
 
 def accuracy(predictions: Predictions) -> float:
     """Percentage of rows answered correctly."""
-    from sklearn.metrics import accuracy_score
-
-    return 100 * float(accuracy_score(predictions.gold, predictions.predicted))
+    pairs = zip(predictions.gold, predictions.predicted, strict=True)
+    return 100 * (sum(gold == predicted for gold, predicted in pairs) / len(predictions.predicted))
 
 
 def macro_f1(predictions: Predictions) -> float:
@@ -79,13 +79,12 @@ def f1_answers(predictions: Predictions) -> float:
 
 
 def _f1(predictions: Predictions, labels: list[int]) -> float:
-    from sklearn.metrics import f1_score
-
-    zero: Any = 0  # scikit-learn's annotation does not allow numbers
-    value = f1_score(
-        predictions.gold, predictions.predicted, labels=labels, average="macro", zero_division=zero
-    )
-    return 100 * float(value)
+    """Mean over `labels` of F1 = 2 · correct / (present + predicted), in percent."""
+    gold, predicted = predictions.gold, predictions.predicted
+    correct = Counter(one for one, other in zip(gold, predicted, strict=True) if one == other)
+    total = Counter(gold) + Counter(predicted)
+    values = [2 * correct[label] / total[label] if total[label] else 0.0 for label in labels]
+    return 100 * float(np.mean(values))
 
 
 def exact_match_questions(predictions: Predictions) -> float:
@@ -111,13 +110,27 @@ def exact_match(predictions: Predictions) -> float:
 
 
 def rouge_l(predictions: Predictions) -> float:
-    """Mean over rows of the best ROUGE-L F (Lin 2004) with an accepted answer, in percent; no stemming."""
-    from rouge_score.rouge_scorer import RougeScorer
+    """Mean over rows of the best ROUGE-L F (Lin 2004) with an accepted answer, in percent.
 
-    scorer = RougeScorer(["rougeL"])
-    return _mean_of_best(
-        predictions, lambda answer, accepted: scorer.score(accepted, answer)["rougeL"].fmeasure
-    )
+    Words are runs of a-z and 0-9 without case, and there is no stemming, as in the package rouge-score.
+    """
+    return _mean_of_best(predictions, _rouge_l)
+
+
+def _rouge_l(answer: str, accepted: str) -> float:
+    """The harmonic mean of precision and recall of the longest common subsequence of words."""
+    words, accepted_words = (re.findall(r"[a-z0-9]+", text.lower()) for text in (answer, accepted))
+    lengths = [0] * (len(accepted_words) + 1)  # of the longest one with each beginning of the accepted answer
+    for word in words:
+        before = lengths
+        lengths = [0]
+        for place, other in enumerate(accepted_words):
+            longest = max(before[place + 1], lengths[place])
+            lengths.append(before[place] + 1 if word == other else longest)
+    if not lengths[-1]:
+        return 0.0
+    precision, recall = lengths[-1] / len(words), lengths[-1] / len(accepted_words)
+    return 2 * precision * recall / (precision + recall)
 
 
 def _mean_of_best(predictions: Predictions, similarity: Callable[[str, str], float]) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 from rankprobe import bundled
 from rankprobe.errors import RankprobeError
 from rankprobe.hub import from_hub
+from rankprobe.logger import log
 from rankprobe.tasks.base import Example, Task
 from rankprobe.tasks.readers import READERS, NamedRow, read_rows
 
@@ -96,6 +97,7 @@ def load_split(task: Task, split: str, data: str | None) -> Split:
     examples = [example for where, row in rows for example in task.examples(row, where)]
     if not examples:
         raise RankprobeError(f"{origin}: no rows; expected {task.title} examples")
+    log.info("read %d %s rows of %s from %s", len(examples), split, task.title, origin)
     return Split(task, split, source, origin, examples)
 
 

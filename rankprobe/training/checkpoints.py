@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rankprobe.errors import ColumnTaken, RankprobeError, RunFailed
+from rankprobe.logger import log
 from rankprobe.runs import CHECKPOINTS, LOGS, PROMPT, Run, new_run
 from rankprobe.runs.checkpoint import (
     drop_later_checkpoints,
@@ -20,6 +21,7 @@ from rankprobe.runs.checkpoint import (
     write_tensors,
 )
 from rankprobe.runs.contract import with_current_names
+from rankprobe.runs.heartbeat import check_not_taken_over, taken_over_by
 from rankprobe.runs.logs import LogPrefix, check_log, compact, rewind
 from rankprobe.runs.provenance import now
 from rankprobe.training.manifest import new_manifest
@@ -46,7 +48,12 @@ def new_folder(
 
 
 def checkpoint(state: RunState) -> None:
-    """Save everything that a resume needs, then the progress in the manifest."""
+    """Save everything that a resume needs, then the progress in the manifest.
+
+    Raises:
+        RankprobeError: another host took the run over, or a log was removed or changed.
+    """
+    check_not_taken_over(state.run.path)
     with state.timed("recording"):
         state.progress["step"] = state.step
         tensors = {"P0": state.P0, **state.best}
@@ -56,6 +63,7 @@ def checkpoint(state: RunState) -> None:
         facts = {"logs": state.recorder.sync(), "progress": state.progress, "timings": state.timings}
         save_checkpoint(state.run.path / CHECKPOINTS, state.step, tensors, facts)
         state.run.update({"progress": state.progress, "timings": state.timings, "updated": now()})
+    log.debug("checkpoint of run %s at step %d", state.run.id, state.step)
 
 
 def restore(state: RunState, start: int | None) -> float:
@@ -140,7 +148,9 @@ def finish(state: RunState, backbone_fingerprint: str) -> None:
 
     Raises:
         RunFailed: the frozen backbone has changed, so the results cannot be trusted.
+        RankprobeError: another host took the run over.
     """
+    check_not_taken_over(state.run.path)
     run, before = state.run, state.session.backbone_fingerprint
     backbone = {**run.manifest["backbone"], "fingerprint_after": backbone_fingerprint}
     run.update({"backbone": backbone, "readings": run.readings()})
@@ -170,7 +180,11 @@ def fail(state: RunState, step: int, error: RunFailed) -> None:
 
 
 def stop(state: RunState, status: str, error: str | None = None) -> None:
-    """End the run before its last step as `interrupted` or `failed`; its logs stay."""
+    """End the run before its last step as `interrupted` or `failed`; its logs stay.
+
+    If another host took the run over, its manifest is left to that host.
+    """
     state.recorder.close()
-    state.run.update({"status": status, "error": error, "updated": now()})
+    if not taken_over_by(state.run.path):
+        state.run.update({"status": status, "error": error, "updated": now()})
     state.ended = True

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 from rankprobe.backbone import check_prompt_matters
 from rankprobe.data import collate
+from rankprobe.logger import log
 from rankprobe.runs import Run
 from rankprobe.runs.lock import writing
 from rankprobe.runs.step_record import Hook
@@ -32,6 +33,7 @@ def open_cohort(
         RankprobeError: the runs cannot share a pass, data or backbone are missing or have changed, a folder
             is in use, or a checkpoint cannot be used.
     """
+    log.info("one pass for %d runs: %s", len(pending), ", ".join(run.path.name for run in pending))
     session = open_session([run.config for run in pending])
     for run in pending:
         if not run.is_new:

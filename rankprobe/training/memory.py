@@ -14,6 +14,7 @@ from rankprobe.backbone import Flip, PromptInput, is_fetched, losses, refetch_we
 from rankprobe.backbone.training_mode import training_mode
 from rankprobe.data.batching import collate
 from rankprobe.errors import RunFailed
+from rankprobe.logger import log
 from rankprobe.training.free_memory import free_bytes
 from rankprobe.training.peak_memory import PeakMemory
 from rankprobe.training.run_state import RunState
@@ -138,7 +139,9 @@ def _that_fit(session: Session, n: int, batch_size: int) -> int:
     """The number of batches of `batch_size` rows that fit into free memory; 0 if one does not fit."""
     free = free_bytes(session.backbone.device)
     try:
-        return int(SHARE * free / activation_bytes(session, n, batch_size))
+        fit = int(SHARE * free / activation_bytes(session, n, batch_size))
+        log.info("%.1f GiB are free: %d batches of %d rows fit", free / 2**30, fit, batch_size)
+        return fit
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

@@ -13,9 +13,10 @@ from rankprobe.config import RunConfig
 from rankprobe.config.folders import config_of
 from rankprobe.errors import RankprobeError
 from rankprobe.evaluation import on_this_machine
+from rankprobe.logger import log
 from rankprobe.runs import CHECKPOINTS, Run
 from rankprobe.runs.checkpoint import intact_checkpoints, last_checkpoint
-from rankprobe.runs.lock import is_being_written
+from rankprobe.runs.lock import check_not_written
 from rankprobe.runs.provenance import provenance
 from rankprobe.settings import NEUTRAL
 from rankprobe.training.manifest import with_note_of_resume
@@ -133,8 +134,7 @@ def check_existing(config: RunConfig, path: Path, if_exists: str) -> None:
             f"{path} exists ({run.status}); continue it with --resume, start over with --overwrite, "
             "or choose another --name (in Python: if_exists, name)"
         )
-    if is_being_written(path):
-        raise RankprobeError(f"{path} is being written by another process; wait for it, or stop it")
+    check_not_written(path)
     then, now = config_of(run).flat(), config.flat()
     free = {*NEUTRAL, *(["dtype"] if config.dtype is None else [])}
     if then["batch_order"] == "own":  # as in all runs of earlier versions, which go on with it
@@ -202,6 +202,7 @@ def check_unchanged(run: Run, session: Session) -> None:
 
 def note_resumed(state: RunState, start_error: float) -> None:
     """Write into the manifest that the run goes on, and where this machine differs from that of the start."""
+    log.info("run %s goes on from step %d", state.run.id, state.step)
     manifest, now_at = state.run.manifest, provenance(str(state.session.backbone.device))
     notes = with_note_of_resume(manifest, now_at, state.step, start_error)
     resumed = [*manifest["resumed"], now_at]

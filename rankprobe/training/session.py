@@ -24,6 +24,7 @@ from rankprobe.data import (
 )
 from rankprobe.errors import RankprobeError
 from rankprobe.evaluation import backbone_of
+from rankprobe.logger import log
 from rankprobe.tasks import Split, Task, load_split
 
 
@@ -101,6 +102,8 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
     schedule = config.steps or config.epochs * per_epoch
     total = min(schedule, config.stop_after * per_epoch) if config.stop_after else schedule
     eval_every = config.eval_every or per_epoch
+    digest = fingerprint(backbone)
+    log.info("loaded %s on %s, fingerprint %s", config.model, backbone.device, digest[:12])
     return Session(
         task=task,
         splits=splits,
@@ -108,7 +111,7 @@ def open_session(configs: Sequence[RunConfig]) -> Session:
         eval_set=eval_set,
         backbone=backbone,
         config=config,
-        backbone_fingerprint=fingerprint(backbone),
+        backbone_fingerprint=digest,
         steps_per_epoch=per_epoch,
         schedule_steps=schedule,
         total_steps=total,

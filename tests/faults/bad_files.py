@@ -476,6 +476,7 @@ def _runs(here: Path) -> None:
             "steps.parquet": None,
             "steps.jsonl": b'{"step": 1}\n' * 9999,
         },
+        "heartbeat": {"manifest.json": changed(status="interrupted"), "heartbeat.json/x": ""},
         "checkpoint": {
             "manifest.json": changed(status="interrupted"),
             **{str(path.relative_to(right)): "torn" for path in right.glob("checkpoint/*")},

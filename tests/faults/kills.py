@@ -4,12 +4,14 @@ python tests/faults/kills.py --kills 100 --seed 0
 
 Half of the kills come from outside at a random time. The other half come inside, just before or after a random call
 of fsync, replace, rename, mkdir or the write of a log. After each kill every run folder is read and compared with an
-undisturbed sweep; after each sweep everything is compared. Exits with 1 if anything is lost.
+undisturbed sweep; after each sweep everything is compared. Half of the heartbeats that kills leave are made those of
+a dead process on another host, which must be taken over too. Exits with 1 if anything is lost.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -20,7 +22,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,7 @@ import rankprobe.sweeps  # noqa: F401
 from rankprobe.cli import main as rankprobe_command
 from rankprobe.runs import CHECKPOINTS, LOGS, Run, list_runs
 from rankprobe.runs.checkpoint import last_checkpoint
+from rankprobe.runs.heartbeat import CLAIM, HEARTBEAT, STALE, read_signature
 from rankprobe.runs.logs import AppendLog
 
 EVERY = 5
@@ -60,13 +63,13 @@ method = "probe"
 dropout = [false, true]
 """
 
-CALLS = {"sweep": 80, "plot": 40}
+CALLS = {"sweep": 160, "plot": 40}
 """A kill from inside comes at one of this many file calls, counted from the start of the command."""
 
 PLOTS = 3
 """How often the plotting of each sweep is killed at most."""
 
-FILE_CALLS = ("fsync", "replace", "rename", "mkdir", "unlink")
+FILE_CALLS = ("fsync", "replace", "rename", "link", "mkdir", "unlink")
 
 
 @dataclass
@@ -75,6 +78,7 @@ class Tally:
 
     kills: Counter[str] = field(default_factory=Counter)
     recovered: int = 0
+    heartbeats: int = 0
     losses: list[str] = field(default_factory=list)
 
 
@@ -143,6 +147,19 @@ def killed(command: list[str], here: Path, chance: random.Random, seconds: float
     return note.read_text() if note.exists() else "at a random instant"
 
 
+def from_another_host(folder: Path, chance: random.Random) -> int:
+    """Make some of the heartbeats and claims that a kill left those of a dead host; return how many there are."""
+    left = sorted(path for name in (HEARTBEAT, CLAIM) for path in folder.glob(f"*/{name}"))
+    for path in left:
+        signature = read_signature(path)
+        if signature is None:
+            raise SystemExit(f"{path} is torn")
+        if chance.random() < 0.5:
+            path.write_text(json.dumps(asdict(replace(signature, host="gpu7", boot="another kernel"))))
+            os.utime(path, (time.time() - STALE - 5,) * 2)
+    return len(left)
+
+
 def run_undisturbed(command: list[str], said: Path) -> None:
     _, status = os.waitpid(in_child(command, said), 0)
     _code(status, said)
@@ -182,10 +199,19 @@ def losses(folder: Path, reference: Path, finished: dict[str, bytes], reached: d
         if run.status != "finished" and steps - 1 - start > EVERY:
             found.append(f"{run.id}: {steps - 1 - start} finished steps lost")
         if run.status != "finished":
-            reached[run.id] = start
+            # A kill between the checkpoints of two members: the pass goes on from the last one that all have.
+            reached[run.id] = min(start, *(_checkpointed(folder / mate) for mate in run.manifest["cohort"]))
         else:
             reached.pop(run.id, None)
     return found
+
+
+def _checkpointed(path: Path) -> int:
+    """The last checkpoint of a run: infinite if it has finished, 0 if it has none or no folder."""
+    if not path.exists():
+        return 0
+    finished = Run(path).status == "finished"
+    return sys.maxsize if finished else last_checkpoint(path / CHECKPOINTS) or 0
 
 
 def differences(folder: Path, reference: Path) -> list[str]:
@@ -237,13 +263,15 @@ def campaign(kills: int, seed: int, root: Path) -> Tally:
         while where := killed(sweep, root / name, chance, took["sweep"]):
             tally.kills[where] += 1
             tally.losses += losses(folder, reference, finished, reached)
+            tally.heartbeats += from_another_host(folder, chance)
         for _ in range(PLOTS):
             if where := killed(plot, root / name, chance, took["plot"]):
                 tally.kills[f"{where}, plotting"] += 1
                 tally.losses += pictures_lost(figures, drawn)
         run_undisturbed(plot, root / "said")
         tally.losses += differences(folder, reference) + pictures_lost(figures, drawn)
-        left = [str(path.relative_to(root)) for path in (root / name).rglob(".*")]
+        # A kill between the last write of a run and the removal of its heartbeat leaves it, which means nothing.
+        left = [str(path.relative_to(root)) for each in (".*", CLAIM) for path in (root / name).rglob(each)]
         tally.losses += [f"{path} was left behind" for path in left]
         tally.recovered += 1
         shutil.rmtree(root / name)
@@ -261,6 +289,7 @@ def main() -> None:
     for where, count in sorted(tally.kills.items()):
         print(f"  {count:4d}  {where}")
     print("\n".join(tally.losses))
+    print(f"{tally.heartbeats} heartbeats left by kills were taken over")
     print(f"{tally.kills.total()} kills, {tally.recovered} sweeps recovered, {len(tally.losses)} losses")
     sys.exit(bool(tally.losses))
 

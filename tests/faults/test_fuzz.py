@@ -27,6 +27,7 @@ from rankprobe.errors import RankprobeError
 from rankprobe.pages import report
 from rankprobe.reports import findings, model_card
 from rankprobe.runs import Run, load_runs, read_prompts
+from rankprobe.runs.lock import writer_of
 from rankprobe.runs.replication import read_replication
 from rankprobe.runs.task_rank import read_task_rank
 from rankprobe.sweeps import configs_of, load_spec
@@ -188,6 +189,13 @@ READERS = {
         "run/right/evals.jsonl",
         b'{"step": 2, "split": "validation", "scoring": "greedy", "metric": "accuracy", "value": 50.0, '
         b'"baseline": 41.0, "n_examples": 56, "n_invalid": 0}\n',
+    ),
+    "heartbeat": Reader(
+        lambda folder: writer_of(folder / "run/right"),
+        "run/right/heartbeat.json",
+        json.dumps(
+            {"host": "gpu7", "boot": None, "pid": 4321, "started": "2026-01-01T00:00:00+00:00", "key": "0"}
+        ).encode(),
     ),
     "truncation": Reader(
         lambda folder: (load_runs(folder / "run"), findings([Run(folder / "run/right")] * 2)),

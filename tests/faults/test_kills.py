@@ -14,3 +14,4 @@ def test_a_sweep_that_is_killed_repeatedly_loses_and_repeats_nothing():
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert ", 0 losses" in done.stdout
+    assert "\n0 heartbeats" not in done.stdout

@@ -1,12 +1,23 @@
-"""Scores against hand counts."""
+"""Scores against hand counts, scikit-learn and rouge-score."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
+from sklearn.metrics import accuracy_score, f1_score
 
 from rankprobe.tasks import TASKS, baseline_scores, parse_predictions, score
 from rankprobe.tasks.base import Example
-from rankprobe.tasks.metrics import exact_match_questions
+from rankprobe.tasks.metrics import (
+    Predictions,
+    accuracy,
+    exact_match_questions,
+    f1_answers,
+    macro_f1,
+    rouge_l,
+)
 
 CB, MULTIRC, RECORD, WSC = (TASKS[name] for name in ("cb", "multirc", "record", "wsc"))
 
@@ -89,3 +100,25 @@ def test_a_question_that_is_drawn_twice_counts_twice():
     assert exact_match_questions(twice.take([0, 1, 4, 5])) == 50.0  # one of the copies of a, and b
     again = predictions.take([2, 3, 2, 3, 0, 1])
     assert exact_match_questions(again) == pytest.approx(100 / 3)
+
+
+ANSWERS = st.lists(st.tuples(st.integers(0, 2), st.integers(-1, 2)), min_size=1, max_size=60)
+WORDS = st.text(st.sampled_from("abAB1 -_.é\n"), max_size=30)
+
+
+@given(ANSWERS)
+def test_accuracy_and_f1_equal_those_of_scikit_learn(rows):
+    """Bit for bit; -1 is an answer outside the label set."""
+    gold, predicted = map(list, zip(*rows, strict=True))
+    predictions = Predictions(labelled(gold), [""] * len(gold), predicted, 3)
+    options = {"average": "macro", "zero_division": 0}
+    assert accuracy(predictions) == 100 * accuracy_score(gold, predicted)
+    assert macro_f1(predictions) == 100 * f1_score(gold, predicted, labels=[0, 1, 2], **options)
+    assert f1_answers(predictions) == 100 * f1_score(gold, predicted, labels=[1], **options)
+
+
+@given(WORDS, WORDS)
+def test_rouge_l_equals_that_of_rouge_score(answer, accepted):
+    expected = RougeScorer(["rougeL"]).score(accepted, answer)["rougeL"].fmeasure
+    predictions = Predictions([Example({}, 0, (accepted,))], [answer], [0], 0)
+    assert rouge_l(predictions) == 100 * expected
