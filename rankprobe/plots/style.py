@@ -92,23 +92,26 @@ class Look:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
+_SCREEN = Look(
+    columns=4,
+    widths=(4.6, 7.2, 10.2, 13.2),
+    height=2.6,
+    letters=14,
+    line=0.16,
+    spacing=1.2,
+    alone=True,
+    settings={
+        "figure.dpi": 150,
+        "savefig.dpi": 150,
+        "font.size": 9,
+        "axes.titlesize": 9,
+        "lines.markersize": 5,
+    },
+)
+
 LOOKS = {
-    "screen": Look(
-        columns=4,
-        widths=(4.6, 7.2, 10.2, 13.2),
-        height=2.6,
-        letters=14,
-        line=0.16,
-        spacing=1.2,
-        alone=True,
-        settings={
-            "figure.dpi": 150,
-            "savefig.dpi": 150,
-            "font.size": 9,
-            "axes.titlesize": 9,
-            "lines.markersize": 5,
-        },
-    ),
+    "screen": _SCREEN,
+    "page": replace(_SCREEN, alone=False),
     "paper": Look(
         columns=3,
         widths=(3.3, 6.8, 6.8),
@@ -134,7 +137,6 @@ LOOKS = {
         },
     ),
 }
-LOOKS["page"] = replace(LOOKS["screen"], alone=False)
 """`screen` for monitors; `paper` for a two-column page, where a figure is one or two columns wide; `page` for
 an HTML page, where a figure of one panel fits a phone."""
 
