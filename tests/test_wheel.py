@@ -59,7 +59,7 @@ def test_it_is_small_and_complete(wheel):
     assert {str(p.relative_to(ROOT)) for p in bundled} <= names
     assert {f"rankprobe/pages/page.{ending}" for ending in ("html.jinja", "css", "js")} <= names
     assert not [
-        name for name in names if name.split("/")[0] not in ("rankprobe", "rankprobe-0.1.0.dist-info")
+        name for name in names if name.split("/")[0] not in ("rankprobe", "rankprobe-0.2.0.dist-info")
     ]
 
 
