@@ -4,6 +4,7 @@
 # make browser  open reports in chromium, with the accessibility rules of axe-core (needs chromium and npm)
 # make docs     build the documentation site, which executes the tutorials: a few minutes on two cores
 # make figures  train and draw the gallery, an hour and a half on two cores; run it again to continue
+# make extras   run the tests of trackers and of SLURM jobs, which are longer or need extras
 # make redraw   draw the gallery from its saved logs, without training
 # make faults   run the fault campaign, an hour and a half; SOAK=5: a soak of 5 minutes instead of 60
 # make paper-check  DATA=superglue TOKENIZER=t5-base QUICK=--quick: one step of every run of the scale `paper`
@@ -23,7 +24,7 @@ QUICK ?=
 PAPER_RATE := s1-1282d1 s2-808a54 s3-165cea s4-75efbb s5-59ca14
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo real test browser docs figures redraw faults paper-check bench clean
+.PHONY: demo real test extras browser docs figures redraw faults paper-check bench clean
 
 AXE := axe-core-4.14.1
 
@@ -45,7 +46,10 @@ test: $(VENV)/dev
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pyright
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile -m "not extras"
+
+extras: $(VENV)/dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile -m extras
 
 browser: $(VENV)/dev
 	cd $(VENV) && npm pack --silent $(subst axe-core-,axe-core@,$(AXE)) && tar -xzf $(AXE).tgz package/axe.min.js

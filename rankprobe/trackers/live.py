@@ -124,9 +124,9 @@ class _Reporter:
     def stop(self, seconds: float) -> None:
         """End the process and those that it started."""
         self.given_up = True
-        for number in (signal.SIGTERM, signal.SIGKILL):
+        for force in (False, True):
             with suppress(ProcessLookupError):
-                os.killpg(self.process.pid, number)
+                _end(self.process, force=force)
             self.thread.join(GRACE)
         _warn(
             f"reporting to {self.name} was stopped {seconds:.0f} s after the end of training",
@@ -145,3 +145,13 @@ class _Reporter:
 def _warn(problem: str, name: str, paths: Sequence[Path]) -> None:
     command = shlex.join(["rankprobe", "track", *map(str, paths), "--to", name])
     warnings.warn(f"{problem}; the run folder has everything, send it with: {command}", stacklevel=3)
+
+
+def _end(process: subprocess.Popen[bytes], *, force: bool) -> None:
+    """End a process and those that it started; on Windows, the process alone."""
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL if force else signal.SIGTERM)
+    elif force:
+        process.kill()
+    else:
+        process.terminate()

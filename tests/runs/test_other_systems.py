@@ -19,8 +19,8 @@ import rankprobe
 
 SCRIPT = Path(__file__).parent / "other_system.py"
 ROOT = Path(__file__).parents[2]
-GUARDED = ["runs/files.py: os.O_NOFOLLOW", "runs/files.py: os.O_NONBLOCK"]
-"""Only where there are kernel locks."""
+GUARDED = ["runs/files.py: os.O_NOFOLLOW", "runs/files.py: os.O_NONBLOCK", "trackers/live.py: os.killpg"]
+"""Only where there are kernel locks, and process groups."""
 
 
 def on_another_system(folder, what):

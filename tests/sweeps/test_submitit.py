@@ -21,6 +21,7 @@ from rankprobe.sweeps import is_finished, sweep
 from rankprobe.sweeps.slurm import JOBS, on_slurm, parse_options
 
 submitit = pytest.importorskip("submitit")
+pytestmark = pytest.mark.extras
 
 STEPS = 300
 LONG = {"steps": STEPS, "checkpoint_every": 100, "eval_every": 150, "spectrum_every": 150}

@@ -15,6 +15,8 @@ import pytest
 
 import rankprobe as rp
 
+pytestmark = pytest.mark.extras
+
 ROOT = Path(__file__).parent.parent.parent
 NEEDS = {
     "tensorboard": ("tensorboard",),

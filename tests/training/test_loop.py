@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
@@ -233,7 +234,7 @@ def test_a_run_folder_is_complete(tmp_path):
     assert manifest["trainable"] == {"U": 64, "sigma": 8, "V": 1024}
     assert manifest["config"]["steps"] == 6
     assert manifest["numerical_rank_rtol"] == rank.numerical_rank_rtol((8, 128))
-    assert manifest["versions"]["torch"] == torch.__version__
+    assert manifest["versions"]["torch"] == version("torch")
     assert manifest["seed"] == 42
     assert set(run.tensors()) == {"P0", "best", "final", "factor.U", "factor.sigma", "factor.V"}
     evals = run.log("evals")
