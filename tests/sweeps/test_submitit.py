@@ -21,7 +21,6 @@ from rankprobe.sweeps import is_finished, sweep
 from rankprobe.sweeps.slurm import JOBS, on_slurm, parse_options
 
 submitit = pytest.importorskip("submitit")
-pytestmark = pytest.mark.extras
 
 STEPS = 300
 LONG = {"steps": STEPS, "checkpoint_every": 100, "eval_every": 150, "spectrum_every": 150}
@@ -54,6 +53,7 @@ def trainer_of(run):
     raise AssertionError(f"{run.path} was not trained")
 
 
+@pytest.mark.extras
 def test_the_runs_are_those_of_the_local_engine(environment, tmp_path):
     cohorts = [[quick(seed=1), quick(seed=2)], [quick(seed=3, method="dpt")]]
     done = []
@@ -74,6 +74,7 @@ def test_the_runs_are_those_of_the_local_engine(environment, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["warned", "killed"])
+@pytest.mark.extras
 def test_a_job_that_is_warned_or_lost_goes_on(environment, background, tmp_path, how):
     """Before its time limit a job loses no step; a killed one loses those since its last checkpoint."""
     config = quick(seed=1, **LONG)
@@ -99,6 +100,7 @@ def test_a_job_that_is_warned_or_lost_goes_on(environment, background, tmp_path,
     assert_equal_runs(run, whole)
 
 
+@pytest.mark.extras
 def test_a_stop_signal_writes_checkpoints_and_the_same_call_goes_on(
     environment, background, tmp_path, usual_signals
 ):
@@ -119,6 +121,7 @@ def test_a_stop_signal_writes_checkpoints_and_the_same_call_goes_on(
     assert is_finished(run.path)
 
 
+@pytest.mark.extras
 def test_a_run_that_fails_is_reported_and_the_others_finish(environment, tmp_path):
     bad, good = quick(seed=1, learning_rate=1e30), quick(seed=2)
     outcome = sweep([[bad], [good]], runs_dir=tmp_path, engine=on_slurm({}, cluster="local"))
@@ -162,6 +165,7 @@ def test_no_slurm(tmp_path, monkeypatch, capsys):
     assert not list(Path(tmp_path).glob("runs/*/manifest.json"))
 
 
+@pytest.mark.extras
 def test_the_array_that_slurm_gets(tmp_path, monkeypatch):
     """The sbatch file, with a stand-in for SLURM: one array, our options, a signal before the limit."""
     (tmp_path / "bin").mkdir()
