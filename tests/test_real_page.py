@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import beta
 
 import rankprobe as rp
+from experiments.real.held_out import split
 from rankprobe.rank import verdict, verdicts
 from rankprobe.sweeps import configs_of, load_spec
 from rankprobe.twins import TWINS, twin_prefix
 
 ROOT = Path(__file__).parent.parent
+SUPERGLUE = ROOT.parent / "shared/data/superglue"
 PAGE = " ".join((ROOT / "docs" / "real-model.md").read_text().replace("\n>", "").split())
 LABELS = {"none": "true", "shuffle-labels": "of other rows"}
 
@@ -213,3 +217,35 @@ def test_the_search_is_that_of_the_kept_scores():
             f"{best['baseline']:.1f} | {best['n_examples']} |"
         ) in PAGE
     assert PAGE.count("| plain |") + PAGE.count("| chat |") == len(groups)
+
+
+def test_held_out_rows_of_wic_share_words_and_sentences_with_those_to_train_on(tmp_path):
+    if not SUPERGLUE.is_dir():
+        pytest.skip("needs the official rows in ../shared/data")
+    split(SUPERGLUE, tmp_path)
+    files = {
+        "train": tmp_path / "WiC/train.jsonl",
+        "held out": tmp_path / "WiC/val.jsonl",
+        "dev": SUPERGLUE / "WiC/val.jsonl",
+    }
+    rows = {
+        name: [json.loads(line) for line in path.read_text().splitlines()] for name, path in files.items()
+    }
+    words = {row["word"] for row in rows["train"]}
+    sentences = {row[name] for row in rows["train"] for name in ("sentence1", "sentence2")}
+    shares = []
+    for name in ("held out", "dev"):
+        word = np.mean([row["word"] in words for row in rows[name]])
+        sentence = np.mean(
+            [not {row["sentence1"], row["sentence2"]}.isdisjoint(sentences) for row in rows[name]]
+        )
+        shares.append((f"{100 * word:.0f} %", f"{100 * sentence:.0f} %"))
+    (word, sentence), (dev_word, dev_sentence) = shares
+    assert f"{word} of them have a target word, and {sentence} a sentence" in PAGE
+    assert f"of the rows of dev, {dev_word} and {dev_sentence}." in PAGE
+
+
+def test_the_search_tried_twenty_settings_on_four_tasks():
+    scores = pd.read_csv(ROOT / "experiments/real/search.csv").query("step > 0")
+    settings = scores.drop_duplicates(["task", "targets", "template", "learning_rate"])
+    assert (settings["task"].value_counts() >= 20).sum() == 4
