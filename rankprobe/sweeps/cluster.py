@@ -79,10 +79,7 @@ def on_ray(*, address: str | None = None, cpus: float = 1, gpus: float | None = 
             # A worker that its node asks to stop writes a checkpoint and raises RunInterrupted.
             retrying: dict[str, Any] = {"max_retries": RETRIES, "retry_exceptions": [RunInterrupted]}
             task = ray.remote(num_cpus=cpus, num_gpus=gpus_each, **retrying)(train_on_node)
-            root, running = str(runs_dir.resolve()), {}
-            for cohort in cohorts:
-                ids = {config.run_id for config in cohort} & set(to_truncate)
-                running[task.remote([config.flat() for config in cohort], root, ids)] = cohort
+            running = {task.remote(*work_of(cohort, runs_dir, to_truncate)): cohort for cohort in cohorts}
             try:
                 while running:
                     ended, _ = ray.wait(list(running), timeout=POLL_INTERVAL)
@@ -98,6 +95,14 @@ def on_ray(*, address: str | None = None, cpus: float = 1, gpus: float | None = 
                     ray.wait(list(running), num_returns=len(running))
 
     return engine
+
+
+def work_of(
+    cohort: Cohort, runs_dir: Path, to_truncate: Collection[str]
+) -> tuple[list[dict[str, Any]], str, set[str]]:
+    """The arguments of `train_on_node` for a cohort, as plain data."""
+    ids = {config.run_id for config in cohort} & set(to_truncate)
+    return [config.flat() for config in cohort], str(runs_dir.resolve()), ids
 
 
 def train_on_node(

@@ -14,7 +14,7 @@ from typing import Any
 from rankprobe.errors import RankprobeError, RunInterrupted, unknown
 from rankprobe.interrupt import StopRequest, interrupt_on_signals
 from rankprobe.logger import log
-from rankprobe.sweeps.cluster import LOCK_TIMEOUT, POLL_INTERVAL, RETRIES, train_on_node
+from rankprobe.sweeps.cluster import LOCK_TIMEOUT, POLL_INTERVAL, RETRIES, train_on_node, work_of
 from rankprobe.sweeps.engine import Cohort, Engine, Problems
 
 JOBS = "slurm"
@@ -89,7 +89,7 @@ def on_slurm(options: Mapping[str, Any], *, cluster: str = "slurm") -> Engine:
 
         def submit(some: Sequence[Cohort]) -> list[tuple[Any, Cohort]]:
             with executor.batch():
-                jobs = [executor.submit(_work(cohort, root, to_truncate)) for cohort in some]
+                jobs = [executor.submit(CohortJob(*work_of(cohort, root, to_truncate))) for cohort in some]
             log.info("submitted %d jobs: %s", len(jobs), ", ".join(job.job_id for job in jobs))
             return list(zip(jobs, some, strict=True))
 
@@ -147,11 +147,6 @@ class CohortJob:
         """Return what a job that is queued again does: the same, from the checkpoints of its runs."""
         submitit: Any = importlib.import_module("submitit")
         return submitit.helpers.DelayedSubmission(self)
-
-
-def _work(cohort: Cohort, root: Path, to_truncate: Collection[str]) -> CohortJob:
-    ids = {config.run_id for config in cohort} & set(to_truncate)
-    return CohortJob([config.flat() for config in cohort], str(root), ids)
 
 
 def _parameters(options: Mapping[str, Any]) -> dict[str, Any]:

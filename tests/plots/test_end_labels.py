@@ -42,7 +42,7 @@ def test_names_do_not_overlap_and_lie_inside(heights):
 
 def test_names_keep_the_order_of_the_curves():
     _, axes = labelled(77, 76, 24, 23)
-    names = [text.get_label() for text in sorted(axes.texts, key=lambda text: -text.xyann[1])]  # pyright: ignore
+    names = [text.get_label() for text in sorted(axes.texts, key=lambda text: -text.xyann[1])]
     assert names == [f"the curve that ends at {y}" for y in (77, 76, 24, 23)]
 
 
