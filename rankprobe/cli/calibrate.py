@@ -48,6 +48,9 @@ def calibrate(
         float, option("--learning-rate", "Peak learning rate", default=0.3, metavar="NUM", min=0)
     ] = 0.3,
     steps: Annotated[int, option("--steps", "Optimizer updates", default=1000, metavar="INT", min=1)] = 1000,
+    full: Annotated[
+        bool, option("--full", "All gates, DPT, and eight planted ranks instead of four", metavar="")
+    ] = False,
     grid: Annotated[
         bool, option("--grid", "Train the grid instead: signal-to-noise, spectra and noises", metavar="")
     ] = False,
@@ -58,7 +61,9 @@ def calibrate(
     plot: Annotated[
         Path | None,
         option(
-            "--plot", "Draw vanilla and the probe with and without ReLU: .png, .svg or .pdf", metavar="FILE"
+            "--plot",
+            "Draw the readings; with --full, of vanilla and of the probe with and without ReLU",
+            metavar="FILE",
         ),
     ] = None,
 ) -> None:
@@ -66,13 +71,17 @@ def calibrate(
 
     Trains prompts (100 × 128) towards matrices of known rank, and on noise alone.
     Uses no language model: the loss is the squared error, with noise added to its gradient.
-    Uses the optimizer of runs, and all noise twins that need no model. Takes some minutes on one core.
+    Uses the optimizer of runs, and all noise twins that need no model.
+    Of the paper's probe, the probe with orthonormal factors, and vanilla prompts: some minutes on one core.
+    With --full: of all gates and of DPT too, with eight planted ranks.
     With --grid: trains pairs of vanilla prompts, and prints where each reading finds the planted rank.
     """
     check_output(output, TABLE_FORMATS)
     check_output(plot, PICTURE_FORMATS)
     check_output(ranges, TABLE_FORMATS)
     if grid:
+        if full:
+            raise RankprobeError("--grid trains vanilla prompts only; leave out --full or --grid")
         _grid(seed, steps, learning_rate, output, ranges, plot)
         return
     if ranges:
@@ -81,14 +90,15 @@ def calibrate(
     import pandas as pd
     from threadpoolctl import threadpool_limits
 
-    from rankprobe.studies.calibration import METHODS, summary
+    from rankprobe.studies.calibration import ALL_METHODS, ALL_PLANTED, METHODS, PLANTED, summary
     from rankprobe.studies.calibration import calibrate as calibrate_methods
 
     frames = []
     with threadpool_limits(1):
-        for method in METHODS:
+        for method in ALL_METHODS if full else METHODS:
             frame = calibrate_methods(
                 methods=[method],
+                planted=ALL_PLANTED if full else PLANTED,
                 seeds=seed or (0, 1, 2),
                 noise=[noise],
                 learning_rates=[learning_rate],
@@ -103,8 +113,8 @@ def calibrate(
         from rankprobe.plots import calibration, save_figure
 
         probes = table["gate"].isin(("relu", "none")) & ~table["orthonormal"]
-        drawn = table[(table["method"] == "vanilla") | probes]
-        save_figure(calibration(drawn), plot)
+        drawn = (table["method"] == "vanilla") | probes if full else slice(None)
+        save_figure(calibration(table[drawn]), plot)
         typer.echo(plain(plot))
 
 

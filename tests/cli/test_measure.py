@@ -175,18 +175,29 @@ def test_all_published_prompts_in_one_call(capsys):
     assert len(places) == 34
 
 
-def test_calibrate_prints_what_each_method_recovers(here, capsys, monkeypatch):
+CALIBRATED_METHODS = {(): (3, {0, 1, 5, 20}), ("--full",): (8, {0, 1, 2, 5, 10, 20, 50, 100})}
+"""Number of methods and planted ranks, by flag."""
+
+
+@pytest.mark.parametrize("flags", CALIBRATED_METHODS)
+def test_calibrate_prints_what_each_method_recovers(here, capsys, monkeypatch, flags):
     from rankprobe.studies import calibration as module
 
-    monkeypatch.setattr(module, "METHODS", module.METHODS[::6])
-    quickly = {"planted": (0, 2), "shape": (10, 12)}
-    whole = module.calibrate
-    monkeypatch.setattr(module, "calibrate", lambda **given: whole(**given, **quickly))
-    run("calibrate", "--seed", "1", "--steps", "30", "--output", "out.csv", "--plot", "out.png")
+    whole, asked = module.calibrate, []
+
+    def quickly(**given):
+        asked.append(given)
+        return whole(**given | {"planted": (0, 2), "shape": (10, 12)})
+
+    monkeypatch.setattr(module, "calibrate", quickly)
+    run("calibrate", *flags, "--seed", "1", "--steps", "10", "--output", "out.csv", "--plot", "out.png")
     told = capsys.readouterr().out
     assert "probe, gate relu, 1 seeds, signal-to-noise 0.2" in told
+    assert "probe, gate relu, orthonormal U and V, 1 seeds" in told
     assert "count on noise alone: " in told
-    assert set(pd.read_csv(here / "out.csv")["method"]) == {"probe", "vanilla"}
+    count, ranks = CALIBRATED_METHODS[flags]
+    assert [{*given["planted"]} for given in asked] == [ranks] * count
+    assert ("dpt" in set(pd.read_csv(here / "out.csv")["method"])) == bool(flags)
     assert (here / "out.png").exists()
 
 

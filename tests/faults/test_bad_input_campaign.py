@@ -507,6 +507,7 @@ REFUSED = [
     ("calibrate --plot taken.png", "error: 'taken.png' exists; choose another name"),
     ("calibrate --ranges x.csv", "error: --ranges needs --grid"),
     ("calibrate --grid --ranges x.txt", "error: 'x.txt' has no known format"),
+    ("calibrate --grid --full", "error: --grid trains vanilla prompts only; leave out --full or --grid"),
     ("calibrate --grid --plot x.png", "error: --plot does not draw the grid; leave out --plot or --grid"),
     ("probe --init-seed -1", "error: init_seed is -1; expected greater than or equal to 0"),
     ("probe --train-half third", "error: train_half is 'third'; expected 'all', 'first' or 'second'"),
