@@ -1,8 +1,13 @@
-"""Writes the bundled rows, the same bytes each time: `python -m experiments.miniature.write`."""
+"""Writes the bundled rows, the same bytes each time: `python -m experiments.miniature.write`.
+
+`python -m experiments.miniature.write FOLDER 2000` writes tasks with 2,000 validation rows each, as `--data FOLDER`
+reads them. The rows of `train` are the bundled ones, and those of `val` begin with the bundled ones.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,20 +43,19 @@ def rows(name: str, side: SideName, count: int) -> list[dict[str, Any]]:
     return [{**row, "idx": i} for i, row in enumerate(drawn.values())]
 
 
-def write(folder: Path = BUNDLED) -> None:
-    """Write `train`, `val` and the longer `val500` of each task below `folder`."""
+def write(folder: Path = BUNDLED, count: int | None = None) -> None:
+    """Write `train` and `val` of each task below `folder`, and the longer `val500`; or a `val` of `count` rows."""
     for name, (n_train, n_val) in SIZES.items():
-        steady = rows(name, "val", STEADY // 7 if name == "multirc" else STEADY)
+        longest = count or STEADY
+        steady = rows(name, "val", longest // 7 if name == "multirc" else longest)
+        splits = {"train": rows(name, "train", n_train)}
+        splits |= {"val": steady} if count else {"val": steady[:n_val], "val500": steady}
         below = folder / TASKS[name].folder
         below.mkdir(parents=True, exist_ok=True)
-        for split, part in (
-            ("train", rows(name, "train", n_train)),
-            ("val", steady[:n_val]),
-            ("val500", steady),
-        ):
+        for split, part in splits.items():
             lines = "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in part)
             (below / f"{split}.jsonl").write_text(lines)
 
 
 if __name__ == "__main__":
-    write()
+    write(*(read(text) for read, text in zip((Path, int), sys.argv[1:], strict=False)))

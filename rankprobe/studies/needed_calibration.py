@@ -1,10 +1,12 @@
 """Calibration of the needed rank: does it find the rank of a teacher prompt that students imitate?
 
-`python -m rankprobe.studies.needed_calibration` prints the table; see `calibrate_needed`.
+`python -m rankprobe.studies.needed_calibration RUNS_DIR DATA` prints the table; see `calibrate_needed`. For the
+table in the docs, `python -m experiments.miniature.write DATA 2000` made DATA.
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import sys
 import tempfile
@@ -43,7 +45,7 @@ def calibrate_needed(
     ranks: Sequence[int] = RANKS,
     seeds: Sequence[int] = (0, 1, 2),
     students: int = 1,
-    restarts: int = 1,
+    restarts: int = 3,
     rates: Sequence[float] = (0.1, 0.3),
     task: str = "rte",
     data: str = "bundled-500",
@@ -242,11 +244,16 @@ COLUMNS = ("rank", "seed", "gain", "needed", "healed", "scratch", "used", "cut",
 
 
 def main() -> None:
-    """Print the table of `calibrate_needed` as CSV, a line when a teacher is done; runs are in RUNS_DIR."""
-    runs_dir = sys.argv[1] if len(sys.argv) > 1 else "runs"
-    for i, (seed, r) in enumerate(itertools.product((0, 1, 2), RANKS)):
-        frame = calibrate_needed(ranks=[r], seeds=[seed], runs_dir=runs_dir).reindex(columns=list(COLUMNS))
-        sys.stdout.write(frame.to_csv(index=False, header=not i, float_format="%.1f"))
+    """Print the table of `calibrate_needed` as CSV, a line when a teacher is done."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs_dir", help="folder for the runs of the teachers")
+    parser.add_argument("data", help="a folder of tasks, or bundled-500")
+    parser.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2], help="of the teachers")
+    args = parser.parse_args()
+    for i, (seed, r) in enumerate(itertools.product(args.seed, RANKS)):
+        frame = calibrate_needed(ranks=[r], seeds=[seed], data=args.data, runs_dir=args.runs_dir)
+        table = frame.reindex(columns=list(COLUMNS))
+        sys.stdout.write(table.to_csv(index=False, header=not i, float_format="%.1f"))
         sys.stdout.flush()
 
 

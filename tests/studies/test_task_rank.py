@@ -156,6 +156,8 @@ def test_runs_are_trained_once_and_the_outcome_is_plain_data(tmp_path, by_rank):
     assert [row.k for row in first.decisions] == [1, 2]
     runs = rp.load_runs(tmp_path).runs
     assert set(runs["report_split"]) == {"half"}
+    assert set(runs["eval_every"]) == {1}  # at the last step only: other prompts are not read
+    assert set(runs["checkpoint_every"]) == {room.CHECKPOINT_EVERY}
     assert len(runs) == 2 + 2 * (2 + 2)
     assert {row.run_id for row in first.tries} == {None, *runs.loc[runs["method"] == "dpt", "run_id"]}
     healed = runs[(runs["method"] == "dpt") & (runs["init"] == "saved")]

@@ -49,6 +49,19 @@ def test_the_recipe_reproduces_the_bundled_rows(tmp_path):
     assert len(made) == 3 * len(TASKS)
 
 
+def test_a_longer_validation_split_begins_with_the_bundled_rows(tmp_path):
+    write(tmp_path, 600)
+    for name, task in TASKS.items():
+        made, known = (
+            [(folder / task.folder / f"{split}.jsonl").read_text() for split in splits]
+            for folder, splits in ((tmp_path, ("train", "val")), (FOLDER, ("train", "val500")))
+        )
+        assert made[0] == known[0]
+        assert made[1].startswith(known[1])
+        assert len(load_split(task, "validation", str(tmp_path)).examples) > 500, name
+        assert len(made[1].splitlines()) == (600 // 7 if name == "multirc" else 600)
+
+
 def test_no_sentence_is_shared():
     """Between train, validation and pretraining; and the check would see one that is."""
     train, validation = shipped("train"), shipped("validation")
