@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -34,6 +35,9 @@ class RunInterrupted(RankprobeError):
     exit_code = 130
 
 
+SECRET = re.compile(r"(?<=://)[^/\s@]+(?=@)|hf_[A-Za-z0-9]{30,}")
+"""A login in a web address, or a hub token; clients and servers may repeat them in their error messages."""
+
 MAX_LISTED = 40
 """The largest number of valid names that an error lists."""
 
@@ -45,3 +49,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> RankprobeError:
     hint = f"; did you mean '{close[0]}'?" if close else ""
     listed = names if len(names) <= MAX_LISTED else [*names[:MAX_LISTED], "…"]
     return RankprobeError(f"unknown {kind} {name!r}{hint} (valid: {', '.join(listed)})")
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error message without its full stop; passwords and tokens become ***."""
+    text = str(error).strip()
+    return SECRET.sub("***", text.splitlines()[0].rstrip(".")) if text else type(error).__name__

@@ -14,16 +14,13 @@ from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from rankprobe.errors import RankprobeError
+from rankprobe.errors import SECRET, RankprobeError, first_line
 from rankprobe.logger import log
 
 Found = TypeVar("Found")
 Arguments = ParamSpec("Arguments")
 TIMEOUT = 10
 """Seconds to wait for the hub's first answer."""
-
-SECRET = re.compile(r"(?<=://)[^/\s@]+(?=@)|hf_[A-Za-z0-9]{30,}")
-"""A login in a web address, or a hub token; clients and servers may repeat them in their error messages."""
 
 HUB = "hub:"
 """Start of the name of a repository, where a path could be given too."""
@@ -197,12 +194,6 @@ def cached_file(hub_id: str, name: str) -> Path | None:
     except HFValidationError:
         return None
     return Path(path) if isinstance(path, str) else None
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error message without its full stop; passwords and tokens become ***."""
-    text = str(error).strip()
-    return SECRET.sub("***", text.splitlines()[0].rstrip(".")) if text else type(error).__name__
 
 
 def check_push(hub_id: str) -> None:

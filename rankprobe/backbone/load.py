@@ -26,8 +26,8 @@ from rankprobe.backbone.fast_layers import fast_layers, fused_attention
 from rankprobe.backbone.gguf import PACKAGED, dequantized, is_gguf
 from rankprobe.backbone.offload import is_offloaded, offload
 from rankprobe.backbone.shapes import SHAPES, T5_ROWS, skeleton
-from rankprobe.errors import RankprobeError, unknown
-from rankprobe.hub import Found, cached_commit, first_line, from_hub, no_progress_bar, one_at_a_time
+from rankprobe.errors import RankprobeError, first_line, unknown
+from rankprobe.hub import Found, cached_commit, from_hub, no_progress_bar, one_at_a_time
 from rankprobe.lfs import check_lfs_folder
 
 BUNDLED = {name: bundled.FOLDER / name for name in bundled.BACKBONES}
@@ -330,7 +330,7 @@ def _padding(tokenizer: Any) -> Any:
 
 
 def _greedy(backbone: Backbone) -> Any:
-    """The likeliest token at each step, to the end piece that was taught: not the model's own habits."""
+    """Greedy decoding up to the tokenizer's end-of-sequence token, whatever the model's own settings."""
     from transformers import GenerationConfig
 
     return GenerationConfig(

@@ -17,8 +17,7 @@ from torch.overrides import TorchFunctionMode
 from rankprobe.backbone.base import Backbone
 from rankprobe.backbone.score import TextBatch, label_logits
 from rankprobe.backbone.splice import PromptInput
-from rankprobe.errors import RankprobeError
-from rankprobe.hub import first_line
+from rankprobe.errors import RankprobeError, first_line
 
 
 class TooLong(IndexError):

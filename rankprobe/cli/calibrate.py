@@ -72,8 +72,8 @@ def calibrate(
     Trains prompts (100 × 128) towards matrices of known rank, and on noise alone.
     Uses no language model: the loss is the squared error, with noise added to its gradient.
     Uses the optimizer of runs, and all noise twins that need no model.
-    Of the paper's probe, the probe with orthonormal factors, and vanilla prompts: some minutes on one core.
-    With --full: of all gates and of DPT too, with eight planted ranks.
+    By default it trains the paper's probe, the probe with orthonormal factors, and vanilla prompts.
+    This takes some minutes on one core. With --full it trains all gates and DPT too, with eight planted ranks.
     With --grid: trains pairs of vanilla prompts, and prints where each reading finds the planted rank.
     """
     check_output(output, TABLE_FORMATS)

@@ -51,7 +51,9 @@ def _config_of_earlier_version(path: Path) -> RunConfig | None:
 
 
 def _is_same_run(asked: RunConfig, then: RunConfig) -> bool:
-    """Whether an earlier run is what is asked for; an unset dtype asks for that of the run's device.
+    """Whether an earlier run has the settings that are asked for.
+
+    Where no dtype is asked for, it is the default of the device of the run.
 
     The order of batches and the twins may differ: earlier versions had `batch_order="own"` and the Gaussian
     twin only.

@@ -20,8 +20,7 @@ from pydantic import (
 )
 
 from rankprobe.bundled import BACKBONES
-from rankprobe.errors import RankprobeError
-from rankprobe.hub import SECRET
+from rankprobe.errors import SECRET, RankprobeError
 from rankprobe.settings import Settings, absolute
 from rankprobe.tasks import PLACES, TASKS
 from rankprobe.twins import ALL_TWINS, MIN_DRAWS, NO_TWIN, REPEATED, TWINS, parse_twins

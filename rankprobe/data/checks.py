@@ -9,8 +9,7 @@ import torch
 from rankprobe.backbone import Backbone, PromptInput, check_fits, decode, likeliest
 from rankprobe.data.batching import collate
 from rankprobe.data.eval_set import EvalSet
-from rankprobe.errors import RankprobeError
-from rankprobe.hub import first_line
+from rankprobe.errors import RankprobeError, first_line
 
 
 def check_length(backbone: Backbone, n: int, sizes: Sequence[tuple[int, int]]) -> None:

@@ -171,7 +171,7 @@ def source_ids(split: Split, backbone: Backbone, max_length: int) -> tuple[list[
 
 
 def cut(ids: Ids, backbone: Backbone, max_length: int) -> TokenArray:
-    """The ids of a source without as many of its last text tokens as are too many.
+    """Cut the ids of a source to `max_length`: text goes, from its end; the end of the chat template stays.
 
     Raises:
         RankprobeError: the end of the chat template alone has `max_length` tokens.

@@ -12,6 +12,9 @@ from rankprobe.data.batching import collate
 from rankprobe.data.eval_set import EvalSet
 from rankprobe.tasks import score
 
+PROMPTS_PER_PASS = 5
+"""More prompts in one pass are not faster on a CPU."""
+
 
 def answer(
     eval_set: EvalSet, backbone: Backbone, prompt_inputs: Sequence[PromptInput], batch_size: int, scoring: str
@@ -42,6 +45,12 @@ def answer(
             for row, text in zip(rows, member_texts, strict=True):
                 answers[member][row] = text
     return answers
+
+
+def in_passes(prompt_inputs: Sequence[PromptInput]) -> list[Sequence[PromptInput]]:
+    """Any number of prompts, in groups for one pass each."""
+    firsts = range(0, len(prompt_inputs), PROMPTS_PER_PASS)
+    return [prompt_inputs[first : first + PROMPTS_PER_PASS] for first in firsts]
 
 
 def _ranked(

@@ -18,7 +18,7 @@ from rankprobe.config.folders import config_of
 from rankprobe.data.eval_set import EvalSet, build_eval_set, task_of
 from rankprobe.errors import RankprobeError
 from rankprobe.evaluation.load import Which, answer_limit, backbone_of, check_backbone, load_prompt
-from rankprobe.evaluation.scoring import answer, score_answers
+from rankprobe.evaluation.scoring import answer, in_passes, score_answers
 from rankprobe.evaluation.sensitivity import prompt_gradient
 from rankprobe.rank import (
     ORDER_CHOICES,
@@ -34,9 +34,6 @@ from rankprobe.tasks import METRICS, Example, load_split, parse_predictions
 
 CURVES = (("P", "top"), ("dP", "top"), ("P", "bottom"), ("P", "random"))
 """Which matrix is truncated, and which of its directions are kept. Truncated ΔP is added to P0 again."""
-
-PROMPTS_PER_PASS = 5
-"""More prompts in one pass are not faster on a CPU."""
 
 SHARE = 0.95
 """Share of the gain over the baseline that the functional rank keeps."""
@@ -133,10 +130,8 @@ def truncate(
         inputs = [PromptInput(torch.from_numpy(P), prompt_input.shift) for P in prompts.astype(trained.dtype)]
         return [
             texts
-            for first in range(0, len(inputs), PROMPTS_PER_PASS)
-            for texts in answer(
-                eval_set, backbone, inputs[first : first + PROMPTS_PER_PASS], config.batch_size, scored_by
-            )
+            for group in in_passes(inputs)
+            for texts in answer(eval_set, backbone, group, config.batch_size, scored_by)
         ]
 
     def scores(texts: Sequence[str]) -> list[dict[str, Any]]:

@@ -48,6 +48,7 @@ TITLES = {
     "controls": "Positive entries of σ with true and with wrong labels",
     "used": "Score over the number of directions kept, by method",
     "length": "Functional rank over prompt length",
+    "taskrank": "Score over the rank of the prompt",
 }
 """Headings of the figures of experiments."""
 

@@ -30,7 +30,7 @@ JOINED = "\u00a0=\u00a0"
 """An equals sign at which a title is not broken."""
 
 SHORT_NAME = 6
-"""Letters of a label of the y axis that take no width from a title: those of numbers."""
+"""Up to this many letters, a tick label (a number) does not make the title narrower."""
 
 HEADLINE_LETTERS = 0.85
 """Letters of a bold text in the width of one letter of plain text."""

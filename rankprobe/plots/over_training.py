@@ -31,7 +31,7 @@ STEP_COLOURS = ("#8c8c8c", "#6f8fb3", "#5769a3", "#0b3c6f")
 """From the first to the last step of a spectrum."""
 
 Edges = Mapping[str, Mapping[str, float]]
-"""Singular values below which noise can be, by matrix (`P`, `dP`) and name of the edge."""
+"""The upper edge of noise, by matrix (`P`, `dP`) and name of the edge; smaller singular values may be noise."""
 
 
 def scores(frames: Frames, *, look: str = "screen") -> Figure:
@@ -146,5 +146,5 @@ def _positive(s: pd.Series) -> pd.Series:
 
 
 def _floored(s: pd.Series) -> pd.Series:
-    """The values, at least that of their rounding, so that a logarithmic axis can show all."""
+    """The values, with those below their rounding error raised to it: a logarithmic axis shows all."""
     return s.clip(lower=max(s.max() * 1e-7, 1e-30)) if len(s) else s

@@ -34,9 +34,8 @@ def truncation(frames: Frames, *, look: str = "screen") -> Figure:
     A curve is the mean over seeds at those k that all seeds have, with a band from minimum to maximum. The
     dotted line is the baseline score; a whole prompt that does not exceed it did not learn. A curve is of the
     seeds that learned, unless none did. If some did not, the title gives the number that did, with its 95 %
-    interval. The best and the final prompt
-    have separate panels, and so have scores on different rows. The scale of k is linear up to 1 and
-    logarithmic above.
+    interval. The best and the final prompt have separate panels, and so have scores on different rows. The
+    scale of k is linear up to 1 and logarithmic above.
 
     Raises:
         RankprobeError: `rankprobe truncate` has not been run on any run.

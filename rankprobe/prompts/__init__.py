@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rankprobe.errors import RankprobeError, unknown
-from rankprobe.hub import first_line
+from rankprobe.errors import RankprobeError, first_line, unknown
 from rankprobe.plugins import Registry
 from rankprobe.prompts.config import (
     DePTConfig,

@@ -34,7 +34,10 @@ class MethodConfig(Settings):
 
 
 def _kept(place: str) -> str | None:
-    """The absolute path of what is at `place`, if anything; a link stays one: its own folder is read too."""
+    """The absolute path of `place`, or None if nothing is there.
+
+    A link is not followed: files next to the link may be read too.
+    """
     path = Path(place)
     return str(path.parent.resolve() / path.name) if place and path.exists() else None
 

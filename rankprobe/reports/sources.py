@@ -61,7 +61,7 @@ class Found:
 
     Attributes:
         place: the file, run folder or adapter, for `read_prompts`.
-        shown: the same, from the folder that was searched on.
+        shown: its path below the folder that was searched.
         source: its collection; empty if no collection lists it.
         model, task, kind: as its collection says, the task in lower case; empty if unknown.
     """

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Shaped
 
-from rankprobe.errors import RankprobeError
+from rankprobe.errors import RankprobeError, first_line
 from rankprobe.lfs import check_lfs
 
 Result = TypeVar("Result")
@@ -203,5 +203,4 @@ def guarded(path: Path, read: Callable[[], Result]) -> Result:
             )
         raise RankprobeError(f"'{path}' cannot be read {reason}") from None
     except kinds as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RankprobeError(f"'{path}' cannot be read ({reason})") from None
+        raise RankprobeError(f"'{path}' cannot be read ({first_line(error)})") from None

@@ -20,7 +20,8 @@ from rankprobe.config import RunConfig
 from rankprobe.data.batching import collate, epoch_batches
 from rankprobe.data.encoding import Encoded
 from rankprobe.errors import RankprobeError
-from rankprobe.evaluation.truncation import PROMPTS_PER_PASS, functional_rank, resampled
+from rankprobe.evaluation.scoring import in_passes
+from rankprobe.evaluation.truncation import functional_rank, resampled
 from rankprobe.prompts import MethodConfig
 from rankprobe.prompts.base import total_loss
 from rankprobe.prompts.config import DPTConfig, ProbeConfig, VanillaConfig
@@ -286,11 +287,9 @@ def label_log_probabilities(
     found = []
     for start in range(0, len(data), ROWS_PER_PASS):
         rows = order[start : start + ROWS_PER_PASS].tolist()
-        groups = [
-            prompt_inputs[first : first + PROMPTS_PER_PASS]
-            for first in range(0, len(prompt_inputs), PROMPTS_PER_PASS)
+        logits = [
+            each for part in in_passes(prompt_inputs) for each in first_logits(backbone, part, data, rows)
         ]
-        logits = [each for group in groups for each in first_logits(backbone, group, data, rows)]
         found.append(torch.stack(logits).log_softmax(-1).cpu())
     return torch.cat(found, dim=1)[:, torch.from_numpy(np.argsort(order))]
 

@@ -18,8 +18,8 @@ from rankprobe.config.pins import pinned
 from rankprobe.data import EvalSet, build_eval_set, task_of
 from rankprobe.errors import RankprobeError, RunFailed
 from rankprobe.evaluation.load import answer_limit, backbone_of, check_backbone
-from rankprobe.evaluation.scoring import answer
-from rankprobe.evaluation.truncation import PROMPTS_PER_PASS, save_truncation, truncate
+from rankprobe.evaluation.scoring import answer, in_passes
+from rankprobe.evaluation.truncation import save_truncation, truncate
 from rankprobe.prompts import StartConfig
 from rankprobe.rank import CONFIDENCE, KEPT_SHARE, truncated
 from rankprobe.runs import MANIFEST, Run
@@ -201,7 +201,7 @@ class _Study:
     run: Run | None
 
     def vanilla_runs(self) -> list[Run]:
-        """The vanilla run of each seed: the given run for its own, if the report half did not stop it."""
+        """The vanilla run of each seed; for its own seed the given run, unless the report half stopped it."""
         given = self.run if self.run is not None and _is_reference(config_of(self.run)) else None
         seed = config_of(given).seed if given else None
         trained = self._train([self.config.model_copy(update={"seed": s}) for s in self.seeds if s != seed])
@@ -316,10 +316,8 @@ def answers(
     inputs = [PromptInput(torch.from_numpy(P)) for P in prompts]
     return [
         texts
-        for first in range(0, len(inputs), PROMPTS_PER_PASS)
-        for texts in answer(
-            eval_set, backbone, inputs[first : first + PROMPTS_PER_PASS], batch_size, eval_set.scoring[0]
-        )
+        for part in in_passes(inputs)
+        for texts in answer(eval_set, backbone, part, batch_size, eval_set.scoring[0])
     ]
 
 

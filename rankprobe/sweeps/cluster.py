@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rankprobe.config.run import RunConfig
-from rankprobe.errors import RankprobeError, RunInterrupted
+from rankprobe.errors import RankprobeError, RunInterrupted, first_line
 from rankprobe.interrupt import StopRequest
 from rankprobe.runs.heartbeat import STALE
 from rankprobe.sweeps.engine import Cohort, Engine, Problems, train_here
@@ -132,7 +132,7 @@ def _connected(address: str | None) -> Iterator[None]:
     try:
         ray.init(address=target, **quiet, **(local if target == "local" else {}))
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise RankprobeError(f"cannot use Ray at '{target}': {_first_line(error)}") from None
+        raise RankprobeError(f"cannot use Ray at '{target}': {first_line(error)}") from None
     with _silenced():  # also during the shutdown, which prints delayed messages
         try:
             yield
@@ -199,9 +199,5 @@ def _result(reference: Any, cohort: Cohort) -> Problems:
     except RayTaskError as error:
         reason = f"{type(error.cause).__name__}: {error.cause}"
     except RayError as error:
-        reason = _first_line(error)
+        reason = first_line(error)
     return {config.run_id: reason for config in cohort}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -32,7 +32,7 @@ MAPPED = (
 """Keys that are read, or that change neither prompts nor answers. A note of the run names all others."""
 
 REFUSED = ("include", "process_docs", "use_prompt")
-"""Keys without which rows or prompts would be others."""
+"""Keys that change rows or prompts in a way that is not supported; a file with one of them is refused."""
 
 
 class _Loader(yaml.SafeLoader):

@@ -12,8 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rankprobe.errors import RankprobeError
-from rankprobe.hub import first_line
+from rankprobe.errors import RankprobeError, first_line
 from rankprobe.lfs import check_lfs
 from rankprobe.tasks.base import Task, short_repr
 

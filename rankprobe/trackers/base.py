@@ -77,7 +77,7 @@ class Tracker(ABC):
     """Whether it has a place for an HTML file; if not, the report is not made for it."""
 
     last_step: int = -1
-    """Of the points that the tracker has already; only later ones are sent."""
+    """The last step that the tracker has; only later ones are sent."""
 
     place: str = ""
     """Where the run can be seen: a folder or an address."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from rankprobe.errors import RankprobeError, TrackerFailed
+from rankprobe.plugins import reason_of
 from rankprobe.runs import Run
-from rankprobe.text import plain
 from rankprobe.trackers.base import Point, TrackedRun, Tracker
 from rankprobe.trackers.points import PointReader
 from rankprobe.trackers.registry import TRACKERS, chosen_trackers
@@ -109,14 +109,14 @@ class _Outlet:
                 self.n_sent += len(new)
                 self.last_step = new[-1].step
         except Exception as error:
-            self.error = _reason(error)
+            self.error = reason_of(error)
 
     def finish(self, status: str, findings: Sequence[str], report: Path | None) -> None:
         if self.error is None and self.tracker is not None:
             try:
                 self.tracker.finish(status, findings, report if self.takes_report else None)
             except Exception as error:
-                self.error = _reason(error)
+                self.error = reason_of(error)
 
     @property
     def takes_report(self) -> bool:
@@ -143,7 +143,7 @@ class _Feed:
             self._reader = PointReader(self.run)
             self._training = self._which_training()
         except RankprobeError as error:
-            self._fail(_reason(error))
+            self._fail(reason_of(error))
 
     def send(self, follow: bool) -> None:
         """Send what is new; at the end of the run, or without `follow`, close it."""
@@ -153,7 +153,7 @@ class _Feed:
             if self._which_training() != self._training:
                 raise RankprobeError("another process resumed it or started it over; track it again")
         except RankprobeError as error:
-            self._fail(_reason(error))
+            self._fail(reason_of(error))
             return
         for outlet in self.outlets:
             outlet.send(points)
@@ -184,17 +184,8 @@ class _Feed:
                     if any(outlet.takes_report for outlet in self.outlets):
                         report = rankprobe.report(self.run, Path(folder) / "report.html")
                 except Exception as error:
-                    problem = f"it has all steps, but not the report ({_reason(error)})"
+                    problem = f"it has all steps, but not the report ({reason_of(error)})"
             for outlet in self.outlets:
                 outlet.finish(status, findings, report)
         if problem:
             self._fail(problem)
-
-
-def _reason(error: Exception) -> str:
-    """An error as one line: its own words if it is ours, otherwise with its type."""
-    lines = str(error).strip().splitlines()
-    words = plain(lines[0]) if lines else ""
-    if isinstance(error, RankprobeError):
-        return words
-    return f"{type(error).__name__}: {words}".removesuffix(": ")

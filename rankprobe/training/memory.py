@@ -13,7 +13,7 @@ import torch
 from rankprobe.backbone import Flip, PromptInput, is_fetched, losses, refetch_weights
 from rankprobe.backbone.training_mode import training_mode
 from rankprobe.data.batching import collate
-from rankprobe.errors import RunFailed
+from rankprobe.errors import RunFailed, first_line
 from rankprobe.logger import log
 from rankprobe.training.free_memory import free_bytes
 from rankprobe.training.peak_memory import PeakMemory
@@ -73,7 +73,7 @@ class MicroBatcher:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                reason = str(error).splitlines()[0] if str(error) else "MemoryError"
+                reason = first_line(error)
             # The tensors of the failed pass are freed only after the handler.
             self._clear(members)
             self._halve(members, reason)

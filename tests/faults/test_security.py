@@ -31,8 +31,8 @@ import rankprobe as rp
 from rankprobe.backbone import load_backbone
 from rankprobe.bundled import FOLDER as BUNDLED_ROWS
 from rankprobe.cli import main
-from rankprobe.errors import RankprobeError
-from rankprobe.hub import first_line, hub_place
+from rankprobe.errors import RankprobeError, first_line
+from rankprobe.hub import hub_place
 from rankprobe.runs import CHECKPOINTS, Run, load_runs
 from rankprobe.runs.checkpoint import checkpoint_path, last_checkpoint, load_checkpoint, save_checkpoint
 from rankprobe.runs.files import write_atomically
