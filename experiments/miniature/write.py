@@ -1,7 +1,7 @@
 """Writes the bundled rows, the same bytes each time: `python -m experiments.miniature.write`.
 
-`python -m experiments.miniature.write FOLDER 2000` writes tasks with 2,000 validation rows each, as `--data FOLDER`
-reads them. The rows of `train` are the bundled ones, and those of `val` begin with the bundled ones.
+`python -m experiments.miniature.write FOLDER 2000` writes tasks with 2,000 validation rows each, which
+`--data FOLDER` reads. The rows of `train` are the bundled ones; those of `val` begin with the bundled ones.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def rows(name: str, side: SideName, count: int) -> list[dict[str, Any]]:
 
 
 def write(folder: Path = BUNDLED, count: int | None = None) -> None:
-    """Write `train` and `val` of each task below `folder`, and the longer `val500`; or a `val` of `count` rows."""
+    """Write `train`, `val` and the longer `val500` of each task; with a `count`, a `val` of so many rows."""
     for name, (n_train, n_val) in SIZES.items():
         longest = count or STEADY
         steady = rows(name, "val", longest // 7 if name == "multirc" else longest)

@@ -73,7 +73,7 @@ def calibrate(
     Uses no language model: the loss is the squared error, with noise added to its gradient.
     Uses the optimizer of runs, and all noise twins that need no model.
     By default it trains the paper's probe, the probe with orthonormal factors, and vanilla prompts.
-    This takes some minutes on one core. With --full it trains all gates and DPT too, with eight planted ranks.
+    This takes some minutes on one core. With --full it trains all gates and DPT, with eight planted ranks.
     With --grid: trains pairs of vanilla prompts, and prints where each reading finds the planted rank.
     """
     check_output(output, TABLE_FORMATS)

@@ -35,6 +35,12 @@ Restarts = Annotated[
     int,
     option("--restarts", "Random starts of DPT(k), per seed and rate", default=5, metavar="INT", min=1),
 ]
+Share = Annotated[
+    float,
+    option(
+        "--share", "Share of vanilla's gain that a prompt has to keep", default=0.95, metavar="NUM", min=0
+    ),
+]
 Rates = Annotated[
     str,
     option("--rates", "Peak learning rates of healed and restarted prompts", default="0.03,0.1,0.3"),
@@ -47,9 +53,10 @@ def taskrank(
     seed: Seeds = None,
     restarts: Restarts = 5,
     rates: Rates = "0.03,0.1,0.3",
+    share: Share = 0.95,
     runs_dir: RunsDir = Path("runs"),
 ) -> Result:
-    """Find the rank that a task needs: the least k at which a prompt of rank k keeps vanilla's gain.
+    """Find the rank that a task needs: the least k at which a prompt of rank k keeps 95 % of vanilla's gain.
 
     Trains vanilla prompts, these cut to k and trained on, and DPT(k) from random starts, for k by bisection.
     Chooses on one half of dev and tests on the other. Many runs; give the command again to continue.
@@ -69,6 +76,7 @@ def taskrank(
             seeds=seed,
             restarts=restarts,
             rates=parse_rates(rates),
+            share=share,
             runs_dir=runs_dir,
             hooks=[progress],
             report=lambda row: print_line(console, decision_line(row)),
@@ -101,7 +109,8 @@ def decision_line(row: DecisionRow) -> str:
     found = "not found" if row.reached == 0 else "not certified"
     decision = "certified" if row.certified else f"{found} in {row.tries} tries"
     rate = f"{row.reached} of {row.tries} tries reached the level ({row.rate_low:.0%} to {row.rate_high:.0%})"
-    chosen = f"chosen {row.score:.1f}, margin {row.margin:+.1f} ({row.lower:+.1f})"
+    rank = f" of rank {row.chosen_rank}" if row.chosen_rank < row.k else ""
+    chosen = f"chosen{rank} {row.score:.1f}, margin {row.margin:+.1f} ({row.lower:+.1f})"
     return f"k = {row.k}: {decision}; {chosen}; {rate}"
 
 
@@ -109,8 +118,8 @@ def outcome_lines(outcome: TaskRankFile) -> list[str]:
     """The outcome in words, with its functional ranks."""
     seeds = f"{len(outcome.seeds)} seed{'s' * (len(outcome.seeds) != 1)}"
     rows = f"{outcome.n_rows} rows"
-    if outcome.n_units != outcome.n_rows:
-        rows += f" of {outcome.n_units} questions"
+    if outcome.n_questions != outcome.n_rows:
+        rows += f" of {outcome.n_questions} questions"
     lines = [
         f"{outcome.data}, {outcome.model}, held-back half of dev, {outcome.metric}",
         f"vanilla {outcome.vanilla:.1f}, baseline {outcome.baseline:.1f}, gain {outcome.gain:.1f} "
@@ -120,8 +129,7 @@ def outcome_lines(outcome: TaskRankFile) -> list[str]:
         f"level: {outcome.share:.0%} of vanilla's gain; certified: the one-sided {outcome.confidence:.0%} "
         "bound (in brackets) of the margin is 0 or more",
     ]
-    if len(outcome.seeds) == 1:
-        lines.append("one seed: the bound is over rows; it says nothing about other seeds")
+    lines.append("the bound is over rows, for these vanilla prompts; it says nothing about other seeds")
     if outcome.functional:
         ranks = [_functional(row.functional_rank, row.low, row.high) for row in outcome.functional]
         lines.append(f"functional rank of the vanilla prompts (95 % interval): {', '.join(ranks)}")

@@ -31,7 +31,7 @@ STEP_COLOURS = ("#8c8c8c", "#6f8fb3", "#5769a3", "#0b3c6f")
 """From the first to the last step of a spectrum."""
 
 Edges = Mapping[str, Mapping[str, float]]
-"""The upper edge of noise, by matrix (`P`, `dP`) and name of the edge; smaller singular values may be noise."""
+"""The upper edge of noise by matrix (`P`, `dP`) and by its name; smaller singular values may be noise."""
 
 
 def scores(frames: Frames, *, look: str = "screen") -> Figure:

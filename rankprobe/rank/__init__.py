@@ -28,6 +28,8 @@ from rankprobe.rank.needed import (
     kept_margin,
     least_certified_k,
     lower_bound,
+    question_means,
+    rows_for_a_proof,
 )
 from rankprobe.rank.neighbors import nearest
 from rankprobe.rank.nulls import (
@@ -115,10 +117,12 @@ __all__ = [
     "place",
     "position_cosines",
     "principal_angles",
+    "question_means",
     "rank_rtol_1e2",
     "related_test",
     "replicate_edge",
     "revived",
+    "rows_for_a_proof",
     "sensitivities",
     "share_interval",
     "shuffled",

@@ -14,6 +14,9 @@ from scipy import stats
 KEPT_SHARE = 0.95
 """Share of the gain over the baseline that a needed rank keeps."""
 
+MOST_ROWS = 100_000
+"""`rows_for_a_proof` looks no further."""
+
 CONFIDENCE = 0.95
 """Of the one-sided lower bound."""
 
@@ -29,7 +32,7 @@ class Bound:
         mean: the plain mean.
         lower: the bound; see `lower_bound`.
         se, df: the standard error and the degrees of freedom of the bound.
-        n_seeds, n_units: what was averaged; the rows of one question are one unit.
+        n_seeds, n_rows: what was averaged.
     """
 
     mean: float
@@ -37,15 +40,15 @@ class Bound:
     se: float
     df: float
     n_seeds: int
-    n_units: int
+    n_rows: int
 
 
 def kept_margin(
-    candidate: Float[np.ndarray, "seeds rows"],
-    vanilla: Float[np.ndarray, "seeds rows"],
+    candidate: Float[np.ndarray, "*batch rows"],
+    vanilla: Float[np.ndarray, "*batch rows"],
     baseline: Float[np.ndarray, " rows"],
     share: float = KEPT_SHARE,
-) -> Float64[np.ndarray, "seeds rows"]:
+) -> Float64[np.ndarray, "*batch rows"]:
     """By how much a candidate exceeds a share of the gain of vanilla on each row: c − b − share · (v − b).
 
     The mean is at least 0 exactly if the candidate keeps that share of the gain. Scores are 0 to 1.
@@ -54,15 +57,11 @@ def kept_margin(
     return c - b - share * (v - b)
 
 
-def lower_bound(
-    differences: ArrayLike, groups: Sequence[Hashable] | None = None, confidence: float = CONFIDENCE
-) -> Bound:
-    """The one-sided lower bound of a mean over seeds and rows, where both are random samples.
+def lower_bound(differences: ArrayLike, confidence: float = CONFIDENCE) -> Bound:
+    """The one-sided lower bound of a mean over rows, or over seeds and rows where both are random samples.
 
-    Each difference compares two prompts of one seed on one row, so the rows are paired. With unit means
-    x_su of seed s and question u (a row without a group is a question), the model is
-    x_su = μ + seed_s + question_u + rest_su, and the estimate is the mean over all. Its variance is
-    estimated by
+    With the values x_su of seed s on row u, the model is x_su = μ + seed_s + row_u + rest_su, and the
+    estimate is the mean over all. Its variance is estimated by
 
         V = V_u + V_s,  V_u = var_u(mean over s) / U,  V_s = var_s(mean over u) / S,
 
@@ -70,10 +69,10 @@ def lower_bound(
     side. The bound is mean − t · √V, with the t quantile at the degrees of freedom of Satterthwaite (1946),
     V² / (V_u² / (U − 1) + V_s² / (S − 1)).
 
-    Before that, one more question is added, on which every seed has the least possible difference, −1.
-    Without it the bound is wrong where hardly any row tells the prompts apart: if none of 28 rows does, V is
-    close to 0, yet one row in ten may do so beyond the sample. With it, the bound is close to the exact one
-    of Clopper and Pearson (see `tests/rank/test_needed.py`).
+    Before that, one more row is added, on which every seed has the least possible difference, −1. Without it
+    the bound is wrong where hardly any row tells the prompts apart: if none of 28 rows does, V is close to 0,
+    yet one row in ten may do so beyond the sample. With it, the bound is close to the exact one of Clopper
+    and Pearson (see `tests/rank/test_needed.py`).
 
     With one seed V_s is unknown and left out. The bound then holds for this seed, and says nothing about
     others.
@@ -85,34 +84,45 @@ def lower_bound(
     (0.625, True)
 
     Args:
-        differences: (seeds, rows), each −1 to 1.
-        groups: the question of each row, which weighs as much as any other; None: each row is a question.
+        differences: (seeds, rows), each −1 to 1. The rows must be independent: see `question_means`.
         confidence: of the bound.
     """
     x = np.asarray(differences, dtype=np.float64)
-    units = x if groups is None else _unit_means(x, groups)
-    n_seeds, n_units = units.shape
-    with_worst = np.hstack([units, np.full((n_seeds, 1), WORST)])
-    by_unit, by_seed = with_worst.mean(axis=0), with_worst.mean(axis=1)
-    of_units = float(by_unit.var(ddof=1)) / len(by_unit)
+    n_seeds, n_rows = x.shape
+    with_worst = np.hstack([x, np.full((n_seeds, 1), WORST)])
+    by_row, by_seed = with_worst.mean(axis=0), with_worst.mean(axis=1)
+    of_rows = float(by_row.var(ddof=1)) / len(by_row)
     of_seeds = float(by_seed.var(ddof=1)) / n_seeds if n_seeds > 1 else 0.0
-    total = of_units + of_seeds
-    spread = of_units**2 / n_units + (of_seeds**2 / (n_seeds - 1) if n_seeds > 1 else 0.0)
+    total = of_rows + of_seeds
+    spread = of_rows**2 / n_rows + (of_seeds**2 / (n_seeds - 1) if n_seeds > 1 else 0.0)
     df = total**2 / spread if spread > 0 else math.inf
     se = math.sqrt(total)
     lower = float(with_worst.mean()) - float(stats.t.ppf(confidence, df)) * se
-    return Bound(float(units.mean()), lower, se, df, n_seeds, n_units)
+    return Bound(float(x.mean()), lower, se, df, n_seeds, n_rows)
 
 
-def _unit_means(
-    x: Float64[np.ndarray, "seeds rows"], groups: Sequence[Hashable]
-) -> Float64[np.ndarray, "seeds units"]:
-    """The mean over the rows of each question."""
-    order = {group: i for i, group in enumerate(dict.fromkeys(groups))}
-    unit = np.array([order[group] for group in groups])
-    sums = np.zeros((len(x), len(order)))
-    np.add.at(sums.T, unit, x.T)
-    return sums / np.bincount(unit)
+def question_means(
+    x: Float[np.ndarray, "*batch rows"], questions: Sequence[Hashable]
+) -> Float64[np.ndarray, "*batch questions"]:
+    """The mean over the rows of each question, in the order in which the questions first appear."""
+    order = {question: i for i, question in enumerate(dict.fromkeys(questions))}
+    of_row = np.array([order[question] for question in questions])
+    sums = np.zeros((len(order), *x.shape[:-1]))
+    np.add.at(sums, of_row, np.moveaxis(np.asarray(x, dtype=np.float64), -1, 0))
+    return np.moveaxis(sums, 0, -1) / np.bincount(of_row)
+
+
+def rows_for_a_proof(margins: Float[np.ndarray, " rows"]) -> int | None:
+    """About how many rows like these it takes for a lower bound of their mean of at least 0.
+
+    None where the mean is not above 0, or beyond `MOST_ROWS`.
+    """
+    rows = len(margins)
+    while margins.mean() > 0 and rows < MOST_ROWS:
+        if lower_bound(np.resize(margins, (1, rows))).lower >= 0:
+            return rows
+        rows = math.ceil(1.1 * rows)
+    return None
 
 
 def least_certified_k(certified: Callable[[int], bool], max_k: int) -> dict[int, bool]:

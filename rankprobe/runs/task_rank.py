@@ -32,9 +32,10 @@ class TryRow(Settings, extra="ignore"):
 
 
 class DecisionRow(Settings, extra="ignore"):
-    """The decision at one k; margins are in percent points."""
+    """The decision at one k, with the rank of the chosen prompt; margins are in percent points."""
 
     k: int = Field(ge=1, lt=2**31)
+    chosen_rank: int = Field(ge=1, lt=2**31)
     score: float
     margin: float
     lower: float
@@ -63,7 +64,7 @@ class TaskRankFile(Outcome):
     metric: str
     seeds: tuple[int, ...] = Field(min_length=1)
     n_rows: int
-    n_units: int
+    n_questions: int
     max_k: int = Field(ge=1, lt=2**31)
     share: float
     confidence: float

@@ -1,7 +1,7 @@
 """Calibration of the needed rank: does it find the rank of a teacher prompt that students imitate?
 
-`python -m rankprobe.studies.needed_calibration RUNS_DIR DATA` prints the table; see `calibrate_needed`. For the
-table in the docs, `python -m experiments.miniature.write DATA 2000` made DATA.
+`python -m rankprobe.studies.needed_calibration RUNS_DIR DATA` prints the table; see `calibrate_needed`. For
+the table in the docs, `python -m experiments.miniature.write DATA 2000` made DATA.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rankprobe.config import RunConfig
 from rankprobe.data.subsets import dev_parts
 from rankprobe.errors import RankprobeError
 from rankprobe.prompts.config import DPTConfig, VanillaConfig
-from rankprobe.rank import kept_margin, log_spaced_ks, lower_bound, truncated
+from rankprobe.rank import log_spaced_ks, lower_bound, truncated
 from rankprobe.studies.distillation import (
     ONE_ANSWER,
     RANKS,
@@ -161,8 +161,10 @@ class _Imitation:
         found = search(tries_of, reference, n)
 
         def least(kind: str) -> float:
-            passed = [k for k, each in tries.items() if self._certified(k, kind, each, reference)]
-            return min(passed, default=np.nan)
+            """With tries of one kind only."""
+            own = [one for k in sorted(tries, reverse=True) for one in tries[k] if one.kind == kind]
+            at = {k: decide(k, [one for one in own if one.k <= k], reference)[0] for k in tries}
+            return min((k for k, row in at.items() if row.certified), default=np.nan)
 
         return {
             "gain": 100 * gain.mean,
@@ -199,16 +201,12 @@ class _Imitation:
             for (kind, seed, rate), chosen, told in zip(about, selection, report, strict=True)
         ]
 
-    def _certified(self, k: int, kind: str, tries: Sequence[Try], reference: Reference) -> bool:
-        return decide(k, [each for each in tries if each.kind == kind], reference)[0].certified
-
     def _least_cut(self, r: int, reference: Reference) -> float:
         """The least k at which the teacher, cut to k, keeps the gain of the students by the bound."""
         cut = truncated(self.teacher.P.numpy(), range(1, r + 1), "top").astype(np.float32)
         scores = self._agreement([torch.from_numpy(P) for P in cut])[1]
         for k, own in enumerate(scores, start=1):
-            same = np.broadcast_to(own, reference.vanilla.shape)
-            if lower_bound(kept_margin(same, reference.vanilla, reference.baseline)).lower >= 0:
+            if lower_bound(reference.margin(own)[None]).lower >= 0:
                 return k
         return np.nan
 

@@ -21,7 +21,7 @@ from rankprobe.evaluation.load import answer_limit, backbone_of, check_backbone
 from rankprobe.evaluation.scoring import answer, in_passes
 from rankprobe.evaluation.truncation import save_truncation, truncate
 from rankprobe.prompts import StartConfig
-from rankprobe.rank import CONFIDENCE, KEPT_SHARE, truncated
+from rankprobe.rank import CONFIDENCE, KEPT_SHARE, question_means, truncated
 from rankprobe.runs import MANIFEST, Run
 from rankprobe.runs.step_record import Hook
 from rankprobe.runs.task_rank import DecisionRow, FunctionalRow, TaskRankFile, save_task_rank
@@ -53,12 +53,13 @@ def taskrank(
     seeds: Sequence[int] | None = None,
     restarts: int = RESTARTS,
     rates: Sequence[float] = RATES,
+    share: float = KEPT_SHARE,
     runs_dir: str | Path = "runs",
     hooks: Sequence[Hook] = (),
     report: Callable[[DecisionRow], None] = lambda row: None,
     **settings: Any,
 ) -> TaskRankFile:
-    """The needed rank of a task: the least rank k of a prompt that keeps 95 % of vanilla's gain.
+    """The needed rank of a task: the least rank k of a prompt that keeps a share of vanilla's gain.
 
     *The reference* is vanilla prompt tuning with the settings of the run or those given, one run per seed.
 
@@ -67,16 +68,20 @@ def taskrank(
     the rates; and DPT(k) *from scratch*, from `restarts` random starts at each of the rates. A run of another
     method is cut and healed too, for its seed. All tries have the number of steps of the reference.
 
-    *Choice and report* are separate: dev is halved as by `report_split = half`; for each seed the try that
-    scores best on the selection half is scored on the other half. Prompts are those of the last step. Scores
-    of rows are 0 or 1 for labels (so the mean is the accuracy, whatever the metric of the task), and the
-    first metric of the row for free answers.
+    *Choice and report* are separate: dev is halved as by `report_split = half`; of all tries of rank k or
+    less, the one that scores best on the selection half is scored on the other half. Prompts are those of
+    the last step. Scores of rows are 0 or 1 for labels (so the mean is the accuracy, whatever the metric of
+    the task), and the first metric of the row for free answers. Rows of one question are averaged first.
 
-    *The bound*: with c, v, b the scores of the chosen try, of vanilla and of the best constant answer on one
-    row, the mean of c − b − 0.95 (v − b) over seeds and rows has a one-sided 95 % lower bound for crossed
-    random effects (`rank.lower_bound`). k is certified if the bound is at least 0. The search over k is
-    by bisection (`rank.least_certified_k`), 1 ≤ k ≤ min(n, d). So the result means "at most k". A smaller
-    rank may still be enough: it was not found in this number of tries.
+    *The bound*: with c, v, b the scores of the chosen try, of the mean over the vanilla prompts and of the
+    best constant answer on one question, the mean of c − b − share · (v − b) has a one-sided 95 % lower
+    bound over questions (`rank.lower_bound`). k is certified if the bound is at least 0. The search over k is
+    by bisection (`rank.least_certified_k`), 1 ≤ k ≤ min(n, d). So the result means "at most k": a prompt of
+    rank k keeps this share of the mean gain of these vanilla prompts. A smaller rank may still be enough: it
+    was not found in this number of tries. Refuses before any try is trained if the rows are so few that
+    nothing could be certified.
+
+    The contrast is that of non-inferiority trials with retention of effect.
 
     Runs are ordinary run folders, trained in cohorts. A second call with the same arguments trains only what
     is missing. The outcome is written to `taskrank.json` in the folder of the run, or of the first vanilla
@@ -87,19 +92,20 @@ def taskrank(
         seeds: of the vanilla runs; default: that of the run or the settings, and the two after it.
         restarts: random starts of DPT(k) per seed and rate.
         rates: peak learning rates of healed and scratch runs.
+        share: of vanilla's gain over the baseline, above 0 and below 1.
         runs_dir: the folder of the runs.
         hooks: called after each step of a run that is trained.
         report: called after each tested k.
         settings: of the runs by flat name, as for `train`; only without `run`.
 
     Raises:
-        RankprobeError: vanilla does not gain over the baseline (its lower bound is not above 0), the run has
-            no prompt or has not finished, or bad input.
+        RankprobeError: vanilla does not gain over the baseline (its lower bound is not above 0), the rows
+            are too few, the run has no prompt or has not finished, or bad input.
         RunFailed: all runs of a pass failed.
     """
     config = _vanilla_config(run, settings)
     own_seeds = tuple(seeds) if seeds else tuple(config.seed + i for i in range(SEEDS))
-    _check(own_seeds, restarts, rates)
+    _check(own_seeds, restarts, rates, share)
     total = open_session([config]).total_steps
     often = {} if config.patience else {"eval_every": total}
     config = config.model_copy(update={"checkpoint_every": CHECKPOINT_EVERY, **often})
@@ -107,7 +113,7 @@ def taskrank(
     vanilla = study.vanilla_runs()
     prompts = [each.prompt("final") for each in vanilla]
     with_scores = study.score(prompts)
-    reference = Reference(own_seeds, with_scores.report, with_scores.baseline, with_scores.groups)
+    reference = Reference(own_seeds, with_scores.report, with_scores.baseline, share)
     gain = checked_gain(reference)
     max_k = min(prompts[0].shape)
     found = search(lambda k: study.tries(k, vanilla), reference, max_k, report)
@@ -117,10 +123,10 @@ def taskrank(
             "data": with_scores.data,
             "metric": with_scores.metric,
             "seeds": own_seeds,
-            "n_rows": reference.vanilla.shape[1],
-            "n_units": gain.n_units,
+            "n_rows": with_scores.n_rows,
+            "n_questions": reference.vanilla.shape[1],
             "max_k": max_k,
-            "share": KEPT_SHARE,
+            "share": share,
             "confidence": CONFIDENCE,
             "baseline": 100 * float(reference.baseline.mean()),
             "vanilla": 100 * float(reference.vanilla.mean()),
@@ -158,7 +164,9 @@ def _vanilla_config(run: Run | None, settings: dict[str, Any]) -> RunConfig:
     return RunConfig.parse(override(config.flat(), {**LOGGING, "method": "vanilla", "report_split": "half"}))
 
 
-def _check(seeds: Sequence[int], restarts: int, rates: Sequence[float]) -> None:
+def _check(seeds: Sequence[int], restarts: int, rates: Sequence[float], share: float) -> None:
+    if not 0 < share < 1:
+        raise RankprobeError(f"share is {share}; expected a number above 0 and below 1, such as 0.95")
     if restarts < 1:
         raise RankprobeError(f"restarts is {restarts}; expected 1 or more")
     if not rates or min(rates) <= 0 or not np.isfinite(rates).all():
@@ -177,12 +185,12 @@ def _check(seeds: Sequence[int], restarts: int, rates: Sequence[float]) -> None:
 
 @dataclass(frozen=True)
 class _Scores:
-    """Scores of prompts on both halves of dev, and what they were scored on."""
+    """Scores of prompts on both halves of dev, means over questions, and what they were scored on."""
 
     selection: Float[np.ndarray, " prompts"]
-    report: Float[np.ndarray, "prompts rows"]
-    baseline: Float[np.ndarray, " rows"]
-    groups: list[object] | None
+    report: Float[np.ndarray, "prompts questions"]
+    baseline: Float[np.ndarray, " questions"]
+    n_rows: int
     model: str
     data: str
     metric: str
@@ -245,29 +253,28 @@ class _Study:
         return found
 
     def score(self, prompts: Sequence[Float[np.ndarray, "n d"]]) -> _Scores:
-        """Score prompts on both halves of dev, row by row."""
+        """Score prompts on both halves of dev, question by question."""
         config = self.config
         backbone, split = backbone_of(config), load_split(task_of(config), "validation", config.data)
         eval_set = self._eval_set(backbone, split)
         texts = answers(eval_set, backbone, prompts, config.batch_size)
         choose, told = (eval_set.parts[name] for name in ("selection", "report"))
         by_half = [
-            np.stack([_scores_of_rows(eval_set, rows, [given[row] for row in rows]) for given in texts])
+            np.stack([_scores_of_questions(eval_set, rows, [given[row] for row in rows]) for given in texts])
             for rows in (choose, told)
         ]
-        examples = [eval_set.data.examples[row] for row in told]
-        constant = eval_set.task.constant_baselines(examples, eval_set.targets)
-        baselines = [_scores_of_rows(eval_set, told, each) for each in constant]
-        groups: list[object] = [example.group or row for row, example in zip(told, examples, strict=True)]
-        metric = "accuracy" if _has_labels(eval_set) else eval_set.task.metrics[0]
+        constant = eval_set.task.constant_baselines(
+            [eval_set.data.examples[row] for row in told], eval_set.targets
+        )
+        baselines = [_scores_of_questions(eval_set, told, each) for each in constant]
         return _Scores(
             selection=by_half[0].mean(axis=1),
             report=by_half[1],
             baseline=max(baselines, key=lambda each: each.mean()),
-            groups=groups if len(set(groups)) < len(groups) else None,
+            n_rows=len(told),
             model=backbone.label,
             data=split.label,
-            metric=metric,
+            metric="accuracy" if _has_labels(eval_set) else eval_set.task.metrics[0],
         )
 
     def _eval_set(self, backbone: Backbone, split: Split) -> EvalSet:
@@ -325,16 +332,18 @@ def _has_labels(eval_set: EvalSet) -> bool:
     return eval_set.task.metrics[0] not in TEXT_METRICS
 
 
-def _scores_of_rows(
+def _scores_of_questions(
     eval_set: EvalSet, rows: Sequence[int], texts: Sequence[str]
-) -> Float[np.ndarray, " rows"]:
-    """The score of each row, 0 to 1: right or wrong for labels, else the first metric of the row alone."""
+) -> Float[np.ndarray, " questions"]:
+    """The score of each question, 0 to 1: of its rows right or wrong for labels, else the first metric."""
     examples = [eval_set.data.examples[row] for row in rows]
     given = parse_predictions(eval_set.task, examples, texts, eval_set.targets)
     if _has_labels(eval_set):
-        return np.equal(given.predicted, given.gold).astype(np.float64)
-    metric = METRICS[eval_set.task.metrics[0]]
-    return np.array([metric(given.take([at])) / 100 for at in range(len(rows))])
+        scores = np.equal(given.predicted, given.gold).astype(np.float64)
+    else:
+        metric = METRICS[eval_set.task.metrics[0]]
+        scores = np.array([metric(given.take([at])) / 100 for at in range(len(rows))])
+    return question_means(scores, [example.group or row for row, example in zip(rows, examples, strict=True)])
 
 
 def _functional(run: Run) -> FunctionalRow:

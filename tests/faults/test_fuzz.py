@@ -96,11 +96,11 @@ REPLICATED = {
 }
 
 NEEDED = {
-    "model": "tiny", "data": "CB", "metric": "accuracy", "seeds": [1], "n_rows": 28, "n_units": 28, "max_k": 8,
+    "model": "tiny", "data": "CB", "metric": "accuracy", "seeds": [1], "n_rows": 28, "n_questions": 28, "max_k": 8,
     "share": 0.95, "confidence": 0.95, "baseline": 50.0, "vanilla": 90.0, "gain": 40.0, "gain_lower": 30.0,
     "needed_rank": 2,
     "functional": [{"seed": 1, "run_id": "right", "functional_rank": 3.0, "low": None, "high": 4.0}],
-    "decisions": [{"k": 2, "score": 90.0, "margin": 2.0, "lower": 0.5, "certified": True, "tries": 1, "reached": 1,
+    "decisions": [{"k": 2, "chosen_rank": 2, "score": 90.0, "margin": 2.0, "lower": 0.5, "certified": True, "tries": 1, "reached": 1,
                    "rate_low": 0.025, "rate_high": 1.0}],
     "tries": [{"k": 2, "kind": "healed", "seed": 1, "learning_rate": 0.1, "start": None, "run_id": "x",
                "selection": 90.0, "report": None, "reached": True, "chosen": True}],

@@ -40,7 +40,15 @@ def outcome(**changes) -> TaskRankFile:
         for rate in (0.0, 1.0)
     ]
     decisions = [
-        {"k": k, "score": 80.0 + k, "margin": k - 1.4, "lower": k - 1.5, "certified": k == 2, "tries": 6}
+        {
+            "k": k,
+            "chosen_rank": k,
+            "score": 80.0 + k,
+            "margin": k - 1.4,
+            "lower": k - 1.5,
+            "certified": k == 2,
+            "tries": 6,
+        }
         | {"reached": 0 if k == 1 else 6, "rate_low": 0.0, "rate_high": 0.46}
         for k in (1, 2)
     ]
@@ -50,7 +58,7 @@ def outcome(**changes) -> TaskRankFile:
     ]
     values = {"model": "tiny", "data": "miniature CB", "metric": "accuracy", "seeds": [1, 3], "n_rows": 250}
     values |= {
-        "n_units": 250,
+        "n_questions": 250,
         "max_k": 20,
         "share": 0.95,
         "confidence": 0.95,
@@ -132,6 +140,6 @@ def test_the_outcome_in_words():
     assert told[3].startswith("k = 2: certified; chosen 82.0")
     assert told[-1] == "functional rank of the vanilla prompts (95 % interval): 5 (3–9), 7 (3–9)"
     assert all(len(line) <= 120 for line in told)
-    one = outcome_lines(outcome(seeds=[1], n_units=50))
+    one = outcome_lines(outcome(seeds=[1], n_questions=50))
     assert "needed rank: at most 2 (certified on 250 rows of 50 questions, 1 seed)" in one
-    assert "one seed: the bound is over rows; it says nothing about other seeds" in one
+    assert "the bound is over rows, for these vanilla prompts; it says nothing about other seeds" in one

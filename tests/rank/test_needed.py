@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rankprobe.rank import kept_margin, least_certified_k, lower_bound
+from rankprobe.rank import (
+    kept_margin,
+    least_certified_k,
+    lower_bound,
+    question_means,
+    rows_for_a_proof,
+)
 
 
 def test_the_margin_is_zero_at_95_percent_of_the_gain():
@@ -23,7 +29,7 @@ def test_the_bound_by_hand():
     found = lower_bound([[0, 1, 1], [1, 1, 0]])
     by_unit, by_seed = [0.5, 1, 0.5, -1], [0.25, 0.25]  # with the worst unit
     V = np.var(by_unit, ddof=1) / 4 + np.var(by_seed, ddof=1) / 2
-    assert (found.mean, found.n_seeds, found.n_units) == (pytest.approx(2 / 3), 2, 3)
+    assert (found.mean, found.n_seeds, found.n_rows) == (pytest.approx(2 / 3), 2, 3)
     assert found.df == pytest.approx(3)  # the seeds do not differ
     assert found.lower == pytest.approx(0.25 - stats.t.ppf(0.95, 3) * math.sqrt(V))
 
@@ -39,19 +45,32 @@ def test_the_degrees_of_freedom_are_those_of_what_varies():
 def test_the_order_of_rows_and_seeds_does_not_matter():
     rng = np.random.default_rng(1)
     x = rng.choice([-1.0, 0.0, 0.05, 1.0], size=(3, 40))
-    groups = [i // 4 for i in range(40)]
+    questions = [i // 4 for i in range(40)]
     order = rng.permutation(40)
-    one = lower_bound(x, groups)
-    other = lower_bound(x[::-1][:, order], [groups[i] for i in order])
+    one = lower_bound(question_means(x, questions))
+    other = lower_bound(question_means(x[::-1][:, order], [questions[i] for i in order]))
     assert one.lower == pytest.approx(other.lower)
-    assert one.n_units == other.n_units == 10
+    assert one.n_rows == other.n_rows == 10
 
 
-def test_rows_of_one_question_are_one_unit():
+def test_rows_of_one_question_are_one():
     rng = np.random.default_rng(2)
-    units = rng.choice([0.0, 1.0], size=(2, 30))
-    assert lower_bound(np.repeat(units, 5, axis=1), np.repeat(range(30), 5)) == lower_bound(units)
-    assert lower_bound(np.repeat(units, 5, axis=1)).lower > lower_bound(units).lower
+    rows = rng.choice([0.0, 1.0], size=(2, 30))
+    copies = np.repeat(rows, 5, axis=1)
+    np.testing.assert_array_equal(question_means(copies, np.repeat(range(30), 5).tolist()), rows)
+    assert lower_bound(copies).lower > lower_bound(rows).lower
+    np.testing.assert_allclose(question_means(np.array([1.0, 0, 0.5, 1]), ["b", "a", "b", "b"]), [2.5 / 3, 0])
+
+
+@pytest.mark.parametrize("gain", [0.1, 0.4, 0.9])
+def test_the_rows_for_a_proof(gain):
+    """As many rows give a bound of 0 or more; a tenth less do not. Rows without a gain never do."""
+    margins = 0.05 * (np.arange(20) < 20 * gain)
+    rows = rows_for_a_proof(margins)
+    assert lower_bound(np.resize(margins, (1, rows))).lower >= 0
+    assert lower_bound(np.resize(margins, (1, int(rows / 1.15)))).lower < 0
+    assert rows_for_a_proof(-margins) is None
+    assert rows_for_a_proof(0 * margins) is None
 
 
 @pytest.mark.parametrize(("rows", "passes"), [(28, False), (100, False), (250, True)])
