@@ -36,6 +36,10 @@ MIN_SEEDS = 3
 MIN_DIFFERENCE = 1.0
 """A difference of means below one rank does not count, because most readings are whole numbers."""
 
+ROUNDING = 1 / 12
+"""The least variance of differences of whole numbers: that of a rounding error. Without it, three seeds with the
+same difference would be certain, and counts have such seeds by chance."""
+
 MARGIN, MARGIN_SHARE = 1.0, 0.1
 """A reading is called equal to its nulls only within one rank, or within 10 % of the nulls' means."""
 
@@ -291,8 +295,10 @@ class _Test:
 def _one_sample(differences: Float64[np.ndarray, " seeds"]) -> tuple[int, float, float, int]:
     """Number, mean and standard error of differences, and degrees of freedom."""
     n = len(differences)
-    error = float(differences.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-    return n, _mean(differences), error, n - 1
+    if n < 2:
+        return n, _mean(differences), math.nan, n - 1
+    variance = _not_below_rounding(float(differences.var(ddof=1)), differences)
+    return n, _mean(differences), math.sqrt(variance / n), n - 1
 
 
 def _two_samples(
@@ -302,8 +308,12 @@ def _two_samples(
     fewest, df = min(len(a), len(b)), len(a) + len(b) - 2
     if not fewest or df < 1:
         return fewest, _mean(a) - _mean(b), math.nan, df
-    pooled = (len(a) * a.var() + len(b) * b.var()) / df
+    pooled = _not_below_rounding(float(len(a) * a.var() + len(b) * b.var()) / df, np.concatenate([a, b]))
     return fewest, float(a.mean() - b.mean()), math.sqrt(pooled * (1 / len(a) + 1 / len(b))), df
+
+
+def _not_below_rounding(variance: float, values: Float64[np.ndarray, " values"]) -> float:
+    return max(variance, ROUNDING) if (values == np.round(values)).all() else variance
 
 
 @lru_cache

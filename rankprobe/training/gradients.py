@@ -26,7 +26,7 @@ MAX_CORRELATION = 0.95
 """Largest autocorrelation that a block length is computed from."""
 
 CLEAR = 5
-"""The ratio of the mean cosines at lags 2 and 1 is used if that at lag 1 is so many standard errors over 0."""
+"""The ratio of mean cosines at lags 2 and 1 is used if that at lag 1 is so many standard errors above 0."""
 
 
 class Gradients:

@@ -80,7 +80,7 @@ NEEDED = {
     "metric": "accuracy",
     "seeds": [1, 2, 3],
     "n_rows": 28,
-    "n_units": 28,
+    "n_questions": 28,
     "max_k": 8,
     "share": 0.95,
     "confidence": 0.95,
@@ -90,7 +90,16 @@ NEEDED = {
     "gain_lower": 30.0,
     "needed_rank": 3,
     "decisions": [
-        {"k": 3, "score": 91.0, "margin": 2.0, "lower": 0.5, "certified": True, "tries": 7, "reached": 4}
+        {
+            "k": 3,
+            "chosen_rank": 3,
+            "score": 91.0,
+            "margin": 2.0,
+            "lower": 0.5,
+            "certified": True,
+            "tries": 7,
+            "reached": 4,
+        }
         | {"rate_low": 0.2, "rate_high": 0.9}
     ],
     "tries": [],

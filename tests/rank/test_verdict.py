@@ -86,7 +86,18 @@ def test_a_difference_that_never_varies_must_be_a_rank():
     assert compare([64, 64, 64], [63.1, 63.1, 63.1]).words.startswith(EQUAL)
     assert compare([64, 64, 64], [62, 62, 62], [63.1, 63.1, 63.1]).words.startswith(EQUAL)
     same = compare([64, 64, 64], [64, 64, 64])
-    assert (same.p, same.words) == (1, f"{EQUAL} (equal within 0.0; least detectable effect 1.0)")
+    assert (same.p, same.words) == (1, f"{EQUAL} (equal within 1.2; least detectable effect 2.1)")
+
+
+def test_whole_numbers_that_agree_by_chance_are_not_certain():
+    """Of three pairs of coins, one in 32 has the same difference of one in all; a count is known within a half."""
+    assert compare([1, 1, 1], [0, 0, 0]).side == ""
+    assert compare([1.1, 1.1, 1.1], [0, 0, 0]).side == "above"
+    rng = np.random.default_rng(0)
+    for sides, n in ((2, 3), (3, 3), (2, 5)):
+        draws = rng.integers(sides, size=(1500, 2, n))
+        false = sum(compare(one, other).side != "" for one, other in draws)
+        assert false <= 1500 * LEVEL + 2.5 * (1500 * LEVEL) ** 0.5, (sides, n)
 
 
 def test_pairs_remove_what_seeds_share():

@@ -22,7 +22,7 @@ from rankprobe.runs.task_rank import TaskRankFile, save_task_rank
 
 ROOT = Path(__file__).parents[2]
 NEEDED = {
-    "model": "tiny", "data": "CB", "metric": "accuracy", "seeds": [1], "n_rows": 28, "n_units": 28, "max_k": 8,
+    "model": "tiny", "data": "CB", "metric": "accuracy", "seeds": [1], "n_rows": 28, "n_questions": 28, "max_k": 8,
     "share": 0.95, "confidence": 0.95, "baseline": 50.0, "vanilla": 90.0, "gain": 40.0, "gain_lower": 30.0,
     "needed_rank": 2, "decisions": [], "tries": [],
 }  # fmt: skip
