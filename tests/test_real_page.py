@@ -90,14 +90,20 @@ def test_the_counts_are_those_of_the_logs(probes):
 
 
 def test_the_verdicts_are_those_of_the_logs(probes):
-    """A row per group of probes, each with a family of two readings, as `rankprobe analyze` tests them."""
-    for (rate, scale, control), runs in probes.items():
-        found = verdicts(
-            {
-                name: (runs[name], {kind: runs[f"{twin_prefix(kind)}{name}"] for kind in TWINS})
-                for name in ("n_positive", "P_erank_rv")
-            }
-        )
+    """A row per group of probes; the two readings of all groups are one family, as the page shows them together."""
+    family = {
+        (*key, name): (runs[name], {kind: runs[f"{twin_prefix(kind)}{name}"] for kind in TWINS})
+        for key, runs in probes.items()
+        for name in ("n_positive", "P_erank_rv")
+    }
+    every = verdicts(family)
+    assert len(every) == 10
+    assert (
+        f"over the ten readings of this page, p is {every[0.3, 1.0, 'none', 'n_positive'].p_adjusted:.3f}"
+        in PAGE
+    )
+    for rate, scale, control in probes:
+        found = {name: every[rate, scale, control, name] for name in ("n_positive", "P_erank_rv")}
         start = "N(0, 1)" if scale == 1 else f"N(0, {scale:g}²)"
         rank = found["P_erank_rv"]
         twins = [f"{rank.null_means[kind]:.1f}" for kind in TWINS]
@@ -111,15 +117,15 @@ def test_the_verdicts_are_those_of_the_logs(probes):
 def test_the_readme_says_what_its_picture_shows(probes):
     runs = probes[0.3, 1.0, "none"]
     nulls = {kind: runs[f"{twin_prefix(kind)}n_positive"] for kind in TWINS}
-    found = verdicts({name: (runs[name], nulls) for name in ("n_positive",)})["n_positive"]
-    assert found.side == "above"
-    lost = sorted(20 - mean for mean in found.null_means.values())
+    lost = sorted(20 - null.mean() for null in nulls.values())
+    span = f"{lost[0]:.1f} to {lost[-1]:.1f}"
     readme = " ".join((ROOT / "README.md").read_text().split())
     assert (
-        f"entries of σ turn negative: {20 - found.mean:.1f} of 20. But without a task {lost[0]:.1f} to {lost[-1]:.1f} "
-        f"turn negative, so **the probe keeps more entries than noise does** (p = {found.p:.3f}). At a tenth of the "
-        "learning rate none turns negative."
+        f"entries of σ turn negative: {20 - runs['n_positive'].mean():.1f} of 20. But **in its noise twins {span} turn "
+        "negative**, so a falling count alone is not evidence of a low rank. At a tenth of the learning rate none "
+        "turns negative."
     ) in readme
+    assert f"of the paper {span}, and the probe {20 - runs['n_positive'].mean():.1f}.**" in PAGE
     assert probes[0.03, 0.15, "none"]["n_positive"].min() == 20
 
 
@@ -134,6 +140,20 @@ def test_the_count_follows_the_rate_and_not_the_labels(probes):
     assert (
         f"{fast.mean():.1f} with true labels and {shuffled.mean():.1f} with those of other rows (p = {found.p:.2f}, "
         f"paired over {len(fast)} seeds; least detectable effect {found.least_detectable:.1f} entries)"
+    ) in PAGE
+
+
+def test_the_effective_rank_does_not_tell_the_labels_apart(probes):
+    told = []
+    for rate in (0.03, 0.3):
+        true, other = (probes[rate, 0.15, control]["P_erank_rv"].to_numpy() for control in LABELS)
+        found = verdict(true, {"other": other})
+        assert not found.side
+        told.append((true.mean(), other.mean(), found.p))
+    (one, wrong, p), (fast, fast_wrong, q) = told
+    assert (
+        f"the ranks are {wrong:.1f} and {fast_wrong:.1f}, and they cannot be told from those with true labels "
+        f"({one:.1f}, p = {p:.2f}; {fast:.1f}, p = {q:.2f}; paired over five seeds)"
     ) in PAGE
 
 
@@ -194,12 +214,19 @@ def test_the_functional_ranks_are_those_of_the_logs(folder):
     assert {run.manifest["config"]["method"] for run in runs} == {"vanilla"}
     assert sorted(run.manifest["seed"] for run in runs) == [1, 2, 3]
     for run in runs:
-        found = []
+        found, clear = [], []
         for scoring in (None, "rank"):
             tables = run.truncation(scoring)
             (row,) = (row for row in tables["functional_rank"] if row["matrix"] == "P")
             found.append(f"{row['functional_rank']:.0f} ({row['low']:.0f}–{row['high']:.0f})")
-        assert f"| {run.manifest['seed']} | {found[0]} | {found[1]} |" in PAGE
+            clear.append(f"{row['defined']:.0%}".replace("%", " %"))
+        assert f"| {run.manifest['seed']} | {found[0]} | {clear[0]} | {found[1]} |" in PAGE
+        (whole,) = (
+            row["value"] - row["baseline"]
+            for row in run.truncation()["curves"]
+            if (row["k"], row["matrix"], row["kept"], row["metric"]) == (20, "P", "top", "accuracy")
+        )
+        assert 3 <= round(28 * whole / 100) <= 5
         eight = [row for row in run.truncation()["curves"] if row["k"] == 8 and row["matrix"] == "P"]
         assert {row["n_invalid"] for row in eight if row["kept"] == "top"} == {28}
 

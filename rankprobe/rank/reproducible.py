@@ -50,9 +50,9 @@ def cv_rank(replicates: ArrayLike) -> int:
     that of Owen and Perry (2009), arXiv 0908.2062, who hold out rows and columns of one matrix. Here a whole
     second training is held out.
 
-    **It fails** where replicates agree in less than half of their energy: then no direction passes cᵢ >
-    sᵢ / 2, and the rank is 0 or too small however many directions are shared. A few directions far above the
-    noise are found nevertheless. It also counts everything that replicates share, such as a drift that any
+    **It misses** directions of which less than half is found again, however many the replicates share: weak
+    ones next to strong ones, and all where the noise is strong. So it is a lower bound of what they share,
+    also where they agree well. It also counts everything that replicates share, such as a drift that any
     labels cause: compare it with that of replicates on shuffled labels.
 
     >>> import numpy as np

@@ -37,8 +37,10 @@ MIN_DIFFERENCE = 1.0
 """A difference of means below one rank does not count, because most readings are whole numbers."""
 
 ROUNDING = 1 / 12
-"""The least variance of differences of whole numbers: that of a rounding error. Without it, three seeds with the
-same difference would be certain, and counts have such seeds by chance."""
+"""The least variance of differences of whole numbers: that of a rounding error.
+
+Without it, three seeds with the same difference would be certain, and counts have such seeds by chance.
+"""
 
 MARGIN, MARGIN_SHARE = 1.0, 0.1
 """A reading is called equal to its nulls only within one rank, or within 10 % of the nulls' means."""

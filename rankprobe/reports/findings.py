@@ -71,6 +71,17 @@ def findings(
     return [sentence for sentence in sentences if sentence]
 
 
+REACTS = (
+    "Gradients that react to P can do this without a task, so compare with runs on shuffled labels before "
+    "you name the task as the reason."
+)
+"""What a verdict about a run does not say; `studies.null_size` shows why."""
+
+CLEAR_SHARE = 0.95
+UNCLEAR_GAIN = "The gain itself is not clear on so few examples, so neither is this rank."
+"""Said where more than 5 % of the resamples of the examples show no gain."""
+
+
 def _caveats(manifest: dict[str, Any]) -> str:
     """What a reader must know before the numbers."""
     backbone, data = manifest["backbone"], manifest["data"]
@@ -103,12 +114,9 @@ def _positive_entries(rows: Sequence[Row], result: Verdict, ranked: Sequence[str
         reason = f"{subject} diverged" if subject else "there is no noise twin"
         return f"{sentence}; {reason}, so the count says nothing about rank."
     sentence += f"; {subject} kept {numbers}{_outcome(result, ranked)}"
-    reasons = {
-        "above": "the task kept entries alive that noise alone would have killed",
-        "below": "the task let more entries die than noise alone would have",
-        "": "the count alone is not evidence of low rank",
-    }
-    return f"{sentence}, so {reasons[result.side]}."
+    if not result.side:
+        return f"{sentence}, so the count alone is not evidence of low rank."
+    return f"{sentence}. {REACTS}"
 
 
 def _present_rank(rows: Sequence[Row], result: Verdict, ranked: Sequence[str]) -> str:
@@ -194,11 +202,13 @@ def _used_rank(runs: Sequence[Run], advise: bool) -> str:
             parts.append(_functional_rank(defined, name, len(runs)))
     if not parts:
         return f"{learned}The score does not exceed the baseline, so the functional rank is undefined."
+    with_gain = [row.get("defined", 1) for row in by_matrix["P"] if row["functional_rank"] is not None]
+    caution = f" {UNCLEAR_GAIN}" if min(with_gain, default=1) < CLEAR_SHARE else ""
     interval = " (95 % interval over dev examples)" if len(runs) == 1 else ""
     directions = "singular directions" + (", most sensitive first," if orders == {"sensitivity"} else "")
     return (
         f"{learned}The functional rank is {' and '.join(parts)}: this many {directions} keep 95 % of the "
-        f"gain over the baseline{interval}."
+        f"gain over the baseline{interval}.{caution}"
     )
 
 

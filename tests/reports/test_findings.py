@@ -8,6 +8,7 @@ import pytest
 
 from rankprobe.errors import RankprobeError
 from rankprobe.reports import findings
+from rankprobe.reports.findings import REACTS
 from rankprobe.runs import Run
 
 
@@ -67,13 +68,13 @@ def test_counts_distinguishable_from_the_twins(tmp_path):
     runs = [run(tmp_path, seed, n_positive=60 + seed, gaussian_n_positive=12 - seed) for seed in range(5)]
     assert "62 ± 1.6" in findings(runs)[0]
     assert findings(runs)[0].endswith(
-        "(mean of 5 seeds); the Gaussian twin kept 10 ± 1.6: above its null, against the Gaussian twin alone, so "
-        "the task kept entries alive that noise alone would have killed."
+        "(mean of 5 seeds); the Gaussian twin kept 10 ± 1.6: above its null, against the Gaussian twin alone. "
+        + REACTS
     )
     below = [
         run(tmp_path, 10 + seed, n_positive=10 - seed, gaussian_n_positive=60 + seed) for seed in range(5)
     ]
-    assert findings(below)[0].endswith("let more entries die than noise alone would have.")
+    assert findings(below)[0].endswith(f"below its null, against the Gaussian twin alone. {REACTS}")
 
 
 def test_functional_rank(tmp_path):
@@ -137,10 +138,11 @@ def test_limits_of_several_seeds_are_not_called_an_interval_of_the_mean(tmp_path
 
 
 def test_an_interval_says_how_many_resamples_have_no_rank(tmp_path):
-    truncation = {name: {**row, "defined": 0.6} for name, row in TRUNCATION.items()}
-    assert (
-        "6 (4–9, undefined in 40% of resamples) of P" in findings([run(tmp_path, truncation=truncation)])[-1]
-    )
+    for defined, seed in ((0.6, 1), (0.96, 2)):
+        truncation = {name: {**row, "defined": defined} for name, row in TRUNCATION.items()}
+        used = findings([run(tmp_path, seed, truncation=truncation)])[-1]
+        assert f"6 (4–9, undefined in {1 - defined:.0%} of resamples) of P" in used
+        assert used.endswith("so neither is this rank.") == (defined < 0.95)
 
 
 def test_every_run_without_truncation_is_named(tmp_path):
@@ -189,8 +191,7 @@ def test_every_twin_is_named_and_all_must_agree(tmp_path):
     count, present, _ = findings(several(tmp_path, range(5), haar=30, flips=40))
     assert count == (
         "62 ± 1.6 of 125 diagonal entries stayed positive (mean of 5 seeds); the twins kept 12.6 ± 0.5 (Gaussian), "
-        "30.6 ± 0.5 (Haar), 40.6 ± 0.5 (block-flip): above its nulls, so the task kept entries alive that noise "
-        "alone would have killed."
+        "30.6 ± 0.5 (Haar), 40.6 ± 0.5 (block-flip): above its nulls. " + REACTS
     )
     assert present == (
         "P has numerical rank 100 ± 0.0; its effective rank is 80.9 ± 0.5, those of the twins 9 ± 0.0 (Gaussian), "
