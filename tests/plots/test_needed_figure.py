@@ -140,6 +140,8 @@ def test_the_outcome_in_words():
     assert told[3].startswith("k = 2: certified; chosen 82.0")
     assert told[-1] == "functional rank of the vanilla prompts (95 % interval): 5 (3–9), 7 (3–9)"
     assert all(len(line) <= 120 for line in told)
+    smaller = [{**row.model_dump(), "chosen_rank": 1} for row in outcome().decisions]
+    assert outcome_lines(outcome(decisions=smaller))[3].startswith("k = 2: certified; chosen of rank 1 82.0")
     one = outcome_lines(outcome(seeds=[1], n_questions=50))
     assert "needed rank: at most 2 (certified on 250 rows of 50 questions, 1 seed)" in one
     assert "the bound is over rows, for these vanilla prompts; it says nothing about other seeds" in one

@@ -14,6 +14,7 @@ import pytest
 from rankprobe.studies.null_size import (
     BATCH,
     KINDS,
+    PULLS,
     READINGS,
     SHAPE,
     example_gradients,
@@ -55,6 +56,14 @@ def test_gradients_are_what_their_kind_says(kind):
     assert (rows.max() / rows.min() > 5) == (kind == "lognormal rows")
     assert (columns.max() / columns.min() > 20) == (kind == "anisotropic columns")
     assert (np.abs(examples).max() > 50) == (kind == "heavy tails")
+
+
+def test_gradients_that_react_to_p_differ_from_all_twins_without_a_task():
+    """So a verdict about a run is none about its task."""
+    found = size(null_runs(tuple(PULLS), range(10)), draws=40)
+    assert found.loc[("pull to P0", "P_erank_rv"), "above"] > 0.8
+    assert found.loc[("pull to 0", "P_erank_rv"), "below"] > 0.8
+    assert found.loc[("pull to 0", "n_positive"), "below"] > 0.8
 
 
 def fake(seeds: int = 40) -> pd.DataFrame:
