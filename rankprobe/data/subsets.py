@@ -103,12 +103,17 @@ def _halves(examples: Sequence[Example], problem: str) -> list[list[int]]:
     Raises:
         RankprobeError: there is a single question; the message begins with `problem`.
     """
+    questions = rows_by_question(examples)
+    if len(questions) < 2:
+        raise RankprobeError(f"{problem} a single question; use all")
+    order = np.random.default_rng(0).permutation(len(questions)).tolist()
+    half = (len(questions) + 1) // 2
+    return [[row for i in part for row in questions[i]] for part in (order[:half], order[half:])]
+
+
+def rows_by_question(examples: Sequence[Example]) -> list[list[int]]:
+    """The rows of each question, in the order in which the questions first appear."""
     groups: dict[object, list[int]] = {}
     for row, example in enumerate(examples):
         groups.setdefault(example.group or row, []).append(row)
-    if len(groups) < 2:
-        raise RankprobeError(f"{problem} a single question; use all")
-    order = np.random.default_rng(0).permutation(len(groups)).tolist()
-    questions = list(groups.values())
-    half = (len(questions) + 1) // 2
-    return [[row for i in part for row in questions[i]] for part in (order[:half], order[half:])]
+    return list(groups.values())

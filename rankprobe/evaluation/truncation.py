@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rankprobe.backbone import PromptInput
 from rankprobe.config.folders import config_of
 from rankprobe.data.eval_set import EvalSet, build_eval_set, task_of
+from rankprobe.data.subsets import rows_by_question
 from rankprobe.errors import RankprobeError
 from rankprobe.evaluation.load import Which, answer_limit, backbone_of, check_backbone, load_prompt
 from rankprobe.evaluation.scoring import answer, in_passes, score_answers
@@ -242,10 +243,7 @@ def functional_rank(
 
 def resampled(examples: Sequence[Example], seed: int) -> list[list[int]]:
     """Indices of all examples, then of each bootstrap resample; the answers to one question stay together."""
-    groups: dict[object, list[int]] = {}
-    for at, example in enumerate(examples):
-        groups.setdefault(example.group or at, []).append(at)
-    units, rng = list(groups.values()), np.random.default_rng(seed)
+    units, rng = rows_by_question(examples), np.random.default_rng(seed)
     draws = [rng.integers(len(units), size=len(units)) for _ in range(RESAMPLES)]
     return [list(range(len(examples))), *([at for unit in draw for at in units[unit]] for draw in draws)]
 

@@ -149,9 +149,7 @@ def verdicts(readings: Mapping[str, Reading], *, paired: bool = True) -> dict[st
     p = np.array([test.p for test in tests.values()])
     tested = ~np.isnan(p)
     adjusted = np.full(len(p), np.nan)
-    if tested.sum() == 1:
-        adjusted[tested] = p[tested]
-    elif tested.any():
+    if tested.any():
         adjusted[tested] = stats.false_discovery_control(p[tested])
     return {name: test.verdict(float(q)) for (name, test), q in zip(tests.items(), adjusted, strict=True)}
 

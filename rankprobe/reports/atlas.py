@@ -205,7 +205,7 @@ def _compare_models(
         tested = found["p_related"].notna()
         if tested.any():  # as in rank.verdicts
             p = found.loc[tested, "p_related"].to_numpy(dtype=float)
-            found.loc[tested, "p_related_adjusted"] = stats.false_discovery_control(p) if len(p) > 1 else p
+            found.loc[tested, "p_related_adjusted"] = stats.false_discovery_control(p)
     return found.reindex(columns=DIRECTIONS), pd.DataFrame(positions), left_out
 
 
