@@ -28,7 +28,6 @@ from rankprobe.rank.needed import (
     kept_margin,
     least_certified_k,
     lower_bound,
-    question_means,
     rows_for_a_proof,
 )
 from rankprobe.rank.neighbors import nearest
@@ -117,7 +116,6 @@ __all__ = [
     "place",
     "position_cosines",
     "principal_angles",
-    "question_means",
     "rank_rtol_1e2",
     "related_test",
     "replicate_edge",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,7 +84,7 @@ def lower_bound(differences: ArrayLike, confidence: float = CONFIDENCE) -> Bound
     (0.625, True)
 
     Args:
-        differences: (seeds, rows), each −1 to 1. The rows must be independent: see `question_means`.
+        differences: (seeds, rows), each −1 to 1. The rows must be independent.
         confidence: of the bound.
     """
     x = np.asarray(differences, dtype=np.float64)
@@ -99,17 +99,6 @@ def lower_bound(differences: ArrayLike, confidence: float = CONFIDENCE) -> Bound
     se = math.sqrt(total)
     lower = float(with_worst.mean()) - float(stats.t.ppf(confidence, df)) * se
     return Bound(float(x.mean()), lower, se, df, n_seeds, n_rows)
-
-
-def question_means(
-    x: Float[np.ndarray, "*batch rows"], questions: Sequence[Hashable]
-) -> Float64[np.ndarray, "*batch questions"]:
-    """The mean over the rows of each question, in the order in which the questions first appear."""
-    order = {question: i for i, question in enumerate(dict.fromkeys(questions))}
-    of_row = np.array([order[question] for question in questions])
-    sums = np.zeros((len(order), *x.shape[:-1]))
-    np.add.at(sums, of_row, np.moveaxis(np.asarray(x, dtype=np.float64), -1, 0))
-    return np.moveaxis(sums, 0, -1) / np.bincount(of_row)
 
 
 def rows_for_a_proof(margins: Float[np.ndarray, " rows"]) -> int | None:

@@ -16,12 +16,13 @@ from rankprobe.config import RunConfig, override
 from rankprobe.config.folders import config_of, run_folder
 from rankprobe.config.pins import pinned
 from rankprobe.data import EvalSet, build_eval_set, task_of
+from rankprobe.data.subsets import rows_by_question
 from rankprobe.errors import RankprobeError, RunFailed
 from rankprobe.evaluation.load import answer_limit, backbone_of, check_backbone
 from rankprobe.evaluation.scoring import answer, in_passes
 from rankprobe.evaluation.truncation import save_truncation, truncate
 from rankprobe.prompts import StartConfig
-from rankprobe.rank import CONFIDENCE, KEPT_SHARE, question_means, truncated
+from rankprobe.rank import CONFIDENCE, KEPT_SHARE, truncated
 from rankprobe.runs import MANIFEST, Run
 from rankprobe.runs.step_record import Hook
 from rankprobe.runs.task_rank import DecisionRow, FunctionalRow, TaskRankFile, save_task_rank
@@ -343,7 +344,7 @@ def _scores_of_questions(
     else:
         metric = METRICS[eval_set.task.metrics[0]]
         scores = np.array([metric(given.take([at])) / 100 for at in range(len(rows))])
-    return question_means(scores, [example.group or row for row, example in zip(rows, examples, strict=True)])
+    return np.array([scores[own].mean() for own in rows_by_question(examples)])
 
 
 def _functional(run: Run) -> FunctionalRow:

@@ -12,8 +12,10 @@ import pytest
 from conftest import QUICK, quick
 
 import rankprobe as rp
+from rankprobe.data import build_eval_set
 from rankprobe.data.subsets import dev_parts
 from rankprobe.errors import RankprobeError, RunFailed
+from rankprobe.evaluation import backbone_of
 from rankprobe.runs.task_rank import TASK_RANK, read_task_rank
 from rankprobe.studies import needed_search
 from rankprobe.studies import task_rank as room
@@ -209,10 +211,35 @@ def by_rank(monkeypatch):
     return install
 
 
+def test_a_question_has_the_mean_score_of_its_rows():
+    """MultiRC has several answers per question; free answers have the first metric of the task."""
+    config = quick(task="multirc", report_split="half")
+    split = load_split(TASKS["multirc"], "validation", "bundled")
+    eval_set = build_eval_set(config, split, backbone_of(config), 8)
+    rows = eval_set.parts["report"]
+    examples = [eval_set.data.examples[row] for row in rows]
+    first = [i for i, example in enumerate(examples) if example.group == examples[0].group]
+    assert 1 < len(first) < len(rows)
+    right = [TASKS["multirc"].target(example, eval_set.targets) for example in examples]
+    found = room._scores_of_questions(
+        eval_set, rows, ["no idea" if i == first[0] else t for i, t in enumerate(right)]
+    )
+    assert found == pytest.approx([1 - 1 / len(first)] + [1.0] * (len({e.group for e in examples}) - 1))
+
+
+def test_free_answers_have_the_first_metric_of_each_row():
+    config = quick(task="record", report_split="half")
+    split = load_split(TASKS["record"], "validation", "bundled")
+    eval_set = build_eval_set(config, split, backbone_of(config), 8)
+    rows = eval_set.parts["report"][:4]
+    answers = [eval_set.data.examples[row].answers[0] for row in rows]
+    assert room._scores_of_questions(eval_set, rows, [*answers[:3], "nobody"]).tolist() == [1, 1, 1, 0]
+
+
 def test_runs_are_trained_once_and_the_outcome_is_plain_data(tmp_path, by_rank):
     by_rank(2)
     steps = []
-    ask = {"seeds": [1, 2], "restarts": 1, "rates": [0.1], "runs_dir": tmp_path, "hooks": [steps.append]}
+    ask = {"seeds": [1, 2], "restarts": 2, "rates": [0.1], "runs_dir": tmp_path, "hooks": [steps.append]}
     first = rp.taskrank(**ask, **SETTINGS)
     assert first.needed_rank == 2
     examples = load_split(TASKS["cb"], "validation", "bundled").examples
@@ -230,7 +257,9 @@ def test_runs_are_trained_once_and_the_outcome_is_plain_data(tmp_path, by_rank):
     assert set(runs["report_split"]) == {"half"}
     assert set(runs["eval_every"]) == {1}  # at the last step only: other prompts are not read
     assert set(runs["checkpoint_every"]) == {room.CHECKPOINT_EVERY}
-    assert len(runs) == 2 + 2 * (2 + 2)
+    assert len(runs) == 2 + 2 * (2 + 4)
+    scratch = runs[(runs["method"] == "dpt") & (runs["init"] != "saved")]
+    assert sorted(scratch["seed"]) == sorted([1, 2, 1001, 1002] * 2)
     assert {row.run_id for row in first.tries} == {None, *runs.loc[runs["method"] == "dpt", "run_id"]}
     healed = runs[(runs["method"] == "dpt") & (runs["init"] == "saved")]
     assert sorted(healed["bottleneck"]) == [1, 1, 2, 2]
