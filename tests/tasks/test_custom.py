@@ -167,7 +167,8 @@ def test_a_folder_of_pairs(tmp_path, suffix, monkeypatch):
     folder = tmp_path / "titles"
     folder.mkdir()
     with pytest.raises(
-        RankprobeError, match=r"titles' has no train rows; expected train.jsonl, .csv or .parq"
+        RankprobeError,
+        match=r"titles' has no train rows; expected train.jsonl, .csv, .parquet, .tsv, .json, .arrow with",
     ):
         get_task(str(folder))
     frame = pd.DataFrame({"source": ["Ann ran, and fell.", "Bob sat."], "target": ["Ann", "Bob"]})
