@@ -108,6 +108,7 @@ def test_a_study_that_stops_is_continued_by_its_command(tmp_path, monkeypatch, c
     update = run_state.RunState.update
 
     def updating(self, step):
+        monkeypatch.setattr(run_state.RunState, "update", update)
         kill(signal.SIGTERM)
         return update(self, step)
 
