@@ -1,5 +1,10 @@
 """`python -m rankprobe`."""
 
-from rankprobe.cli import main
+import sys
 
-main()
+try:
+    from rankprobe.cli import main
+
+    main()
+except KeyboardInterrupt:
+    sys.exit(130)

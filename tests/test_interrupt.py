@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 from conftest import quick
 
 import rankprobe as rp
+from rankprobe.cli import main
 from rankprobe.errors import RunInterrupted
 from rankprobe.interrupt import CLUSTER_SIGNALS, USER_SIGNALS, StopRequest
 from rankprobe.sweeps import pack, sweep
@@ -93,3 +96,55 @@ def test_a_sweep_stops_cleanly_at_any_point(tmp_path, monkeypatch, where):
     ):
         sweep(pack(configs, max_members=1), runs_dir=tmp_path, done=done)
     assert [run.status for run in rp.list_runs(tmp_path)] == ["finished"]
+
+
+@pytest.mark.parametrize(
+    "command", ["replicate run", "taskrank run --restarts 1", "taskrank --model random:tiny"]
+)
+def test_a_study_that_stops_is_continued_by_its_command(tmp_path, monkeypatch, capsys, command):
+    """A resume of the runs that it was training would leave the study without its result."""
+    rp.train(quick(steps=2, method="vanilla"), runs_dir=tmp_path / "runs", name="run")
+    monkeypatch.chdir(tmp_path)
+    update = run_state.RunState.update
+
+    def updating(self, step):
+        monkeypatch.setattr(run_state.RunState, "update", update)
+        kill(signal.SIGTERM)
+        return update(self, step)
+
+    monkeypatch.setattr(run_state.RunState, "update", updating)
+    with pytest.raises(SystemExit) as stop:
+        main(command.split())
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "stopped; give the same command again to continue\n"
+
+
+@pytest.mark.parametrize("imported", ["pydantic", "pandas", "typer"])
+@pytest.mark.parametrize("entry", [["-m", "rankprobe"], ["-c", "from rankprobe.cli import main; main()"]])
+def test_ctrl_c_while_packages_are_imported(tmp_path, entry, imported):
+    (tmp_path / f"{imported}.py").write_text("raise KeyboardInterrupt")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, *entry, "methods"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_a_reader_that_has_gone_does_not_end_a_run(tmp_path):
+    words = "probe --model random:tiny --prompt-length 4 --steps 40 --eval-every 2 --name run".split()
+    with subprocess.Popen(
+        [sys.executable, "-m", "rankprobe", *words, "--runs-dir", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as training:
+        assert training.stdout and training.stderr  # noqa: PT018
+        assert training.stdout.readline().startswith("training on")
+        training.stdout.close()
+        assert training.stderr.read() == ""
+    assert training.returncode == 0
+    assert rp.find_run("run", tmp_path).status == "finished"

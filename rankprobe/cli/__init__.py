@@ -11,7 +11,6 @@ from io import TextIOWrapper
 from typing import Any
 
 from rankprobe.errors import RankprobeError, RunInterrupted
-from rankprobe.settings import RENAMED_SETTINGS
 from rankprobe.text import plain, plain_lines
 
 
@@ -20,22 +19,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Exit codes: 0; 1 (a run failed, or a system error); 2 (bad input); 130 (stopped by a signal).
     """
+    try:
+        code = _main(list(sys.argv[1:] if arguments is None else arguments))
+    except KeyboardInterrupt:  # before the command began: imports take a second
+        code = 130
+    sys.exit(code)
+
+
+def _main(words: list[str]) -> int | None:
+    """Handle the options of all commands, then run the command; return the exit code."""
     from rankprobe.cli.lines import QUIET
     from rankprobe.cli.verbose import log_to_stderr
 
     _replace_unprintable()
-    words = list(sys.argv[1:] if arguments is None else arguments)
     QUIET.set("--quiet" in words)
     if QUIET.get():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read when huggingface_hub is imported
         words.remove("--quiet")
     verbose = words.count("--verbose")
     if verbose and QUIET.get():
-        sys.exit(_print_error("--verbose and --quiet exclude each other; give one", 2))
+        return _print_error("--verbose and --quiet exclude each other; give one", 2)
     words = [word for word in words if word != "--verbose"]
     with log_to_stderr(verbose):
-        code = _run([each for each in words if each != "--debug"]) if "--debug" in words else _guarded(words)
-    sys.exit(code)
+        return _run([each for each in words if each != "--debug"]) if "--debug" in words else _guarded(words)
 
 
 def _guarded(words: list[str]) -> int | None:
@@ -69,11 +75,15 @@ def _run(words: list[str]) -> int | None:
 
 
 def _usage_message(error: Any) -> str:
-    """Return the error message of a wrong command line; it names the help, or a setting's new name."""
+    """Return the error message of a wrong command line; it names the help, or what to write instead."""
+    from rankprobe.settings import RENAMED_SETTINGS
+
     command = error.ctx.command_path if error.ctx else "rankprobe"
     option = str(getattr(error, "option_name", "")).removeprefix("--").replace("-", "_")
     if option in RENAMED_SETTINGS:
         return f"--{option} is named --{RENAMED_SETTINGS[option].replace('_', '-')} now"
+    if option == "method" and command == "rankprobe probe":
+        return "probe always trains the probe; for another method: rankprobe train --method NAME"
     return f"{error.format_message().rstrip('.')} (see: {command} --help)"
 
 

@@ -35,6 +35,7 @@ from rankprobe.cli.options import (
     with_settings,
 )
 from rankprobe.errors import RankprobeError
+from rankprobe.settings import read_toml
 from rankprobe.text import plain
 
 TRAIN, USE, MEASURE, SHOW = "Train", "Use trained prompts", "Measure ranks", "Show results"
@@ -152,6 +153,11 @@ def probe(
     report_to: track.ReportTo = None,
 ) -> None:
     """Train the probe; without any setting, seed or file, as a demonstration."""
+    method = read_toml(config, "config").get("method", "probe") if config else "probe"
+    if method != "probe":
+        raise RankprobeError(
+            f"method is {method!r}, but probe trains the probe; use: rankprobe train --config {config}"
+        )
     if settings.keys() <= {"method"} and not config and not seed:
         settings = {**settings, **DEMO}
     train(settings, config, seed, runs_dir, name, resume, overwrite, report_to)

@@ -164,4 +164,5 @@ def _format_recovered(means: pd.DataFrame) -> str:
     table = wide.rename(columns=columns).to_string(float_format="{:.1f}".format, na_rep="-")
     verdicts = rows.loc[(rows["planted"] == 0) & (rows["reading"] == "n_positive"), "verdict"]
     null = f"\ncount on noise alone: {verdicts.iloc[0]}" if len(verdicts) else ""
-    return f"{name}, {first['seeds']} seeds, signal-to-noise {1 / first['noise']:.2g}\n{table}{null}"
+    seeds = f"{first['seeds']} seed{'s' if first['seeds'] > 1 else ''}"
+    return f"{name}, {seeds}, signal-to-noise {1 / first['noise']:.2g}\n{table}{null}"

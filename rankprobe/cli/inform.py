@@ -63,7 +63,9 @@ def tasks(context: typer.Context) -> Result | None:
             )
         console = Console()
         console.print(table)
-        console.print("\n--data is bundled (our miniature), hub, or a folder with the official release")
+        console.print(
+            "\n--data is bundled or bundled-500 (our miniature), hub, or a folder with official rows"
+        )
         console.print("a task of your own: --task FILE.toml or --task FOLDER")
         console.print("show one task: rankprobe tasks show cb")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -16,9 +18,18 @@ QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
 """Whether progress is left out (`--quiet`); `main` sets it."""
 
 
+class ProgressConsole(Console):
+    """A console that prints no more when its reader has gone, as in `rankprobe probe | head`."""
+
+    def on_broken_pipe(self) -> None:
+        """Let the run go on; rich would end the process here."""
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), self.file.fileno())
+
+
 def progress_console(*, stderr: bool = False) -> Console:
     """Return the console for progress, which prints nothing with `--quiet`."""
-    return Console(stderr=stderr, quiet=QUIET.get())
+    return ProgressConsole(stderr=stderr, quiet=QUIET.get())
 
 
 def print_line(console: Console, text: object, style: str = "") -> None:

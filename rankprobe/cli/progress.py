@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,6 +12,8 @@ from rich.progress import Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
 from rankprobe.cli.lines import number_range, print_line
+from rankprobe.errors import RunInterrupted
+from rankprobe.interrupt import interrupt_on_signals
 from rankprobe.text import plain
 from rankprobe.twins import twins_of
 
@@ -19,6 +21,16 @@ if TYPE_CHECKING:
     from rankprobe.runs.step_record import StepRecord
 
 LINES_PER_RUN = 20
+
+
+@contextmanager
+def continued_by_the_command() -> Iterator[None]:
+    """Inside this context, which trains many runs, a stop signal says that the same command continues."""
+    with interrupt_on_signals():
+        try:
+            yield
+        except (RunInterrupted, KeyboardInterrupt):
+            raise RunInterrupted("stopped; give the same command again to continue") from None
 
 
 class RunProgress:

@@ -33,7 +33,7 @@ def replicate(
     different starts, and pairs with shuffled labels.
     Call it again to continue, or to add pairs: finished replicates are kept.
     """
-    from rankprobe.cli.progress import RunProgress
+    from rankprobe.cli.progress import RunProgress, continued_by_the_command
     from rankprobe.runs import find_run
     from rankprobe.studies.replicate import CAUTION, check_run
     from rankprobe.studies.replicate import replicate as replicate_run
@@ -41,7 +41,7 @@ def replicate(
     check_output(output, TABLE_FORMATS)
     trained = find_run(run, runs_dir)
     check_run(trained, pairs)
-    with RunProgress(progress_console(), several=True) as progress:
+    with continued_by_the_command(), RunProgress(progress_console(), several=True) as progress:
         result = replicate_run(trained, pairs=pairs, disjoint=disjoint, hooks=[progress])
     data, rows = trained.manifest["data"]["label"], "disjoint halves of the rows" if disjoint else "all rows"
     files = [output] if output else []

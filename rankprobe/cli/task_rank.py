@@ -60,9 +60,9 @@ def taskrank(
 
     Trains vanilla prompts, these cut to k and trained on, and DPT(k) from random starts, for k by bisection.
     Chooses on one half of dev and tests on the other. Many runs; give the command again to continue.
-    Draw the scores with: rankprobe plot taskrank
+    Use --runs-dir to keep its runs apart. Draw the scores with: rankprobe plot taskrank
     """
-    from rankprobe.cli.progress import RunProgress
+    from rankprobe.cli.progress import RunProgress, continued_by_the_command
     from rankprobe.runs import find_run
     from rankprobe.studies.task_rank import taskrank as find_task_rank
 
@@ -70,7 +70,7 @@ def taskrank(
     if run is None and not given:
         raise RankprobeError("nothing to measure; give a run, or settings such as --task cb")
     console = progress_console()
-    with RunProgress(console, several=True) as progress:
+    with continued_by_the_command(), RunProgress(console, several=True) as progress:
         outcome = find_task_rank(
             None if run is None else find_run(run, runs_dir),
             seeds=seed,

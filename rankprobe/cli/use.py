@@ -102,7 +102,9 @@ def neighbors(
 def export(
     run: Run,
     place: Annotated[Path, typer.Argument(help="A new folder (peft), or a new file such as p.npy")],
-    to: Annotated[str, option("--to", "Format: peft, npy or safetensors", default="peft")] = "peft",
+    to: Annotated[
+        str | None, option("--to", "peft, npy or safetensors; unset: by the ending of PLACE, else peft")
+    ] = None,
     which: Which = "final",
     push: Annotated[
         str | None,
@@ -122,10 +124,11 @@ def export(
     from rankprobe.reports import model_card
     from rankprobe.runs import find_run
 
+    to = to or {".npy": "npy", ".safetensors": "safetensors"}.get(place.suffix, "peft")
     if private and push is None:
         raise RankprobeError("--private needs --push ORG/NAME")
     if push is not None and to != "peft":
-        raise RankprobeError(f"--push uploads a PEFT adapter, and --to is '{to}'; leave out --to or --push")
+        raise RankprobeError(f"--push uploads a PEFT adapter, and the format is '{to}'; give a new folder")
     if push is not None:
         check_push(push)
     trained, chosen = find_run(run, runs_dir), checked_which(which)

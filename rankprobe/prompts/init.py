@@ -63,10 +63,11 @@ def initial_prompt(
         case "saved":
             assert sources.saved is not None
             if tuple(sources.saved.shape) != shape:
-                found = " x ".join(map(str, sources.saved.shape))
+                rows, width = sources.saved.shape
+                advice = f"; give --prompt-length {rows}" if width == sources.width else ""
                 raise RankprobeError(
-                    f"the prompt in '{config.init_from}' is {found}, and P is {n} x {sources.width} "
-                    "(prompt_length x width of the backbone)"
+                    f"the prompt in '{config.init_from}' is {rows} x {width}, and P is {n} x {sources.width} "
+                    f"(prompt_length x width of the backbone){advice}"
                 )
             return sources.saved.clone()
         case kind:

@@ -91,8 +91,8 @@ def read_prompts(place: str | Path) -> Matrices:
             tensors = _only_matrix(path, tensors)
     else:
         raise RankprobeError(
-            f"no prompt at '{place}'; expected a run folder, a .npy or .safetensors file, a file of "
-            "torch.save, or a PEFT adapter"
+            f"no prompt at '{place}'; expected a run folder, a .npy, .npz or .safetensors file, a file "
+            "of torch.save, or a PEFT adapter"
         )
     if name is not None:
         tensors = _matching(path, tensors, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -230,8 +230,15 @@ def new_run(path: Path, manifest: Mapping[str, Any], *, replace: bool = False) -
 
     Raises:
         RankprobeError: the folder exists; or, with `replace`, another process is writing it.
+        OSError: no folder can be made there.
     """
-    with temporary(path, folder=True) as folder:
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(temporary(path, folder=True))
+        except OSError as error:
+            raise OSError(
+                f"no run folder can be made in '{path.parent}' ({error.strerror}); choose another --runs-dir"
+            ) from None
         write_checked_json(folder / MANIFEST, manifest)
         with beating(folder, locks=HAS_FLOCK, becomes=path):
             _put_in_place(folder, path, replace)

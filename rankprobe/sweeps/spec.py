@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from rankprobe.config.pins import pinned
-from rankprobe.config.run import RunConfig
+from rankprobe.config.run import RunConfig, all_settings
 from rankprobe.errors import RankprobeError, unknown
 from rankprobe.settings import Settings, read_toml
 
@@ -39,6 +39,8 @@ def load_spec(path: str | Path) -> Spec:
         RankprobeError: the file cannot be read, is not TOML, or has an unknown key.
     """
     keys = read_toml(Path(path), "experiment")
+    if stray := [name for name in keys if name in all_settings() and name not in Spec.model_fields]:
+        raise RankprobeError(f"experiment '{path}': '{stray[0]}' is a setting; put settings under [settings]")
     try:
         return Spec.parse(keys)
     except RankprobeError as error:
@@ -55,6 +57,8 @@ def chosen_scale(spec: Spec, scale: str | None) -> str:
             several scales without `bundled` among them.
     """
     if scale is not None:
+        if not spec.scale:
+            raise RankprobeError(f"'{spec.title}' has no scales; leave out --scale")
         if scale not in spec.scale:
             raise unknown("scale", scale, spec.scale)
         return scale

@@ -61,8 +61,8 @@ def get_task(name: str) -> Task:
         return load_harness_task(Path(name))
     if Path(name).is_dir():
         return paired_task(Path(name).resolve())
-    if "/" in name:
-        raise RankprobeError(f"task '{name}' is not a folder or a TOML file; see: rankprobe tasks")
+    if "/" in name or Path(name).is_file():
+        raise RankprobeError(f"task '{name}' is not a folder, or a .toml or .yaml file; see: rankprobe tasks")
     raise unknown("task", name, TASKS)
 
 

@@ -30,6 +30,7 @@ from rankprobe.errors import RankprobeError, unknown
 from rankprobe.settings import Settings, read_toml
 from rankprobe.tasks.base import Example, Row, Task, normalized_label, short_repr, to_text
 from rankprobe.tasks.metrics import LABEL_METRICS, TEXT_METRICS
+from rankprobe.tasks.readers import READERS
 from rankprobe.tasks.sources import SPLITS, find_files
 
 
@@ -158,7 +159,8 @@ def load_task(path: Path) -> Task:
         raise unknown("long_field", str(spec.long_field), fields)
     label_texts = tuple(spec.labels.values())
     if spec.labels and (len(spec.labels) < 2 or len(set(label_texts)) < len(label_texts)):
-        raise RankprobeError(f"{path}: [labels] has {label_texts}; expected two or more different answers")
+        named = ", ".join(map(repr, label_texts))
+        raise RankprobeError(f"{path}: [labels] has {named}; expected two or more different answers")
     metrics = LABEL_METRICS if spec.labels else TEXT_METRICS
     for metric in spec.metrics:
         if metric not in metrics:
@@ -188,7 +190,7 @@ def paired_task(folder: Path) -> Task:
     for split, stems in SPLITS.items():
         if not find_files([folder], stems):
             raise RankprobeError(
-                f"task '{folder}' has no {split} rows; expected {stems[0]}.jsonl, .csv or .parquet "
+                f"task '{folder}' has no {split} rows; expected {stems[0]}{', '.join(READERS)} "
                 "with the fields source and target"
             )
     return TextTask(

@@ -111,13 +111,13 @@ def _split_files(task: Task, split: str, data: str | None) -> tuple[str, list[Pa
             raise RankprobeError(f"{path}: no such file; task '{task.name}' names it for its {split} rows")
         return "file", paths
     if data is None:
-        raise RankprobeError(f"no data for {task.title}; give 'bundled', 'hub', or a folder")
+        raise RankprobeError(f"no data for {task.title}; give 'bundled', 'bundled-500', 'hub', or a folder")
     root = bundled.FOLDER if data in BUNDLED_SPLITS else Path(data)
     stems = BUNDLED_SPLITS.get(data, SPLITS)[split]
     name = f"{stems[0]}.jsonl"
     if not root.is_dir():
         raise RankprobeError(
-            f"data '{root}' is not a folder; give 'bundled', 'hub', or a folder that holds "
+            f"data '{root}' is not a folder; give 'bundled', 'bundled-500', 'hub', or a folder that holds "
             f"{task.folder}/{name}"
         )
     # The hub's name comes first: the hub has wsc.fixed, and an older wsc with other rows.
@@ -126,8 +126,8 @@ def _split_files(task: Task, split: str, data: str | None) -> tuple[str, list[Pa
     if not paths:
         raise RankprobeError(
             f"no {name} for {task.title} in '{root}'; expected {root / task.folder / name}, "
-            "the layout of the official SuperGLUE release (also as .csv or .parquet), the hub's layout, or a "
-            "save_to_disk folder"
+            f"the layout of the official SuperGLUE release (also as {', '.join(READERS)}), the hub's layout, "
+            "or a save_to_disk folder"
         )
     return "bundled" if bundled.FOLDER in paths[0].parents else "folder", paths
 

@@ -43,7 +43,10 @@ def probe(
 
     Returns, raises, and the other arguments: as `train`.
     """
-    config = RunConfig.parse({**settings, "method": "probe"})
+    config = RunConfig.parse({"method": "probe", **settings})
+    if config.method.name != "probe":
+        method = config.method.name
+        raise RankprobeError(f"method is '{method}', but probe trains the probe; use rp.train")
     return train(config, runs_dir=runs_dir, name=name, if_exists=if_exists, hooks=hooks, report_to=report_to)
 
 
@@ -94,6 +97,8 @@ def train_cohort(
     errors: as `train`.
     """
     root, reporters = Path(runs_dir), Reporters(report_to)
+    if root.is_file():
+        raise RankprobeError(f"'{root}' is a file; --runs-dir needs a folder")
     configs = [pinned(config) for config in configs]
     folders = [root / name for name in names] if names is not None else [run_folder(c, root) for c in configs]
     ids = list(names) if names is not None else [folder.name for folder in folders]

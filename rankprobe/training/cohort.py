@@ -33,7 +33,8 @@ def open_cohort(
         RankprobeError: the runs cannot share a pass, data or backbone are missing or have changed, a folder
             is in use, or a checkpoint cannot be used.
     """
-    log.info("one pass for %d runs: %s", len(pending), ", ".join(run.path.name for run in pending))
+    count = f"{len(pending)} run{'s' * (len(pending) != 1)}"
+    log.info("one pass for %s: %s", count, ", ".join(run.path.name for run in pending))
     session = open_session([run.config for run in pending])
     for run in pending:
         if not run.is_new:

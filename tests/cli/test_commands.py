@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -90,6 +91,17 @@ def test_train_by_method_seeds_and_file(here):
     assert runs["trainable_parameters"].tolist() == [2 * (8 + 128), 8 * 128, 8 * 128]
 
 
+def test_probe_refuses_another_method(here):
+    from rankprobe.errors import RankprobeError
+
+    with pytest.raises(RankprobeError, match="^method is 'dpt', but probe trains the probe; use rp.train$"):
+        rp.probe(method="dpt", bottleneck=10)
+    assert not (here / "runs").exists()
+    Path("run.toml").write_text('method = "probe"\nmodel = "random:tiny"\nprompt_length = 4\nsteps = 1\n')
+    run("probe", "--config", "run.toml", "--name", "one")
+    assert rp.find_run("one").manifest["config"]["method"] == "probe"
+
+
 def test_flags_with_underscores_are_the_same_flags(here):
     run("probe", "--prompt_length", "4", "--steps", "1", "--name", "one", "--runs_dir", "elsewhere")
     assert rp.find_run("one", "elsewhere").prompt().shape == (4, 128)
@@ -98,7 +110,17 @@ def test_flags_with_underscores_are_the_same_flags(here):
 def test_lists(here, capsys):
     for command, words in (
         ("methods", ["dpt", "6,120", "8,680", "11,240", "51,200", "76,800", "102,400", "probe"]),
-        ("tasks", ["cb", "entailment, contradiction, neutral", "accuracy, macro_f1", "record", "text"]),
+        (
+            "tasks",
+            [
+                "cb",
+                "entailment, contradiction, neutral",
+                "accuracy, macro_f1",
+                "record",
+                "text",
+                "bundled-500",
+            ],
+        ),
         ("env", ["torch", "transformers", "threads"]),
     ):
         run(command)

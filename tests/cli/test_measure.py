@@ -192,8 +192,8 @@ def test_calibrate_prints_what_each_method_recovers(here, capsys, monkeypatch, f
     monkeypatch.setattr(module, "calibrate", quickly)
     run("calibrate", *flags, "--seed", "1", "--steps", "10", "--output", "out.csv", "--plot", "out.png")
     told = capsys.readouterr().out
-    assert "probe, gate relu, 1 seeds, signal-to-noise 0.2" in told
-    assert "probe, gate relu, orthonormal U and V, 1 seeds" in told
+    assert "probe, gate relu, 1 seed, signal-to-noise 0.2" in told
+    assert "probe, gate relu, orthonormal U and V, 1 seed, " in told
     assert "count on noise alone: " in told
     count, ranks = CALIBRATED_METHODS[flags]
     assert [{*given["planted"]} for given in asked] == [ranks] * count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,6 +101,11 @@ def test_export_and_start_from_it(here, capsys):
     run("export", here[0], "out/p.npy", "--to", "npy")
     assert capsys.readouterr().out.split() == ["out/adapter", "out/p.npy"]
     np.testing.assert_array_equal(np.load("out/p.npy"), rp.find_run(here[0]).prompt())
+    for name in ("q.npy", "q.safetensors"):
+        run("export", here[0], f"out/{name}")
+        (written,) = rp.read_prompts(f"out/{name}").values()
+        np.testing.assert_array_equal(written, rp.find_run(here[0]).prompt())
+        assert Path("out", name).is_file()
     run("train", "--method", "vanilla", "--init", "saved", "--init-from", "out/adapter", "--prompt-length", "8",
         "--steps", "1", "--name", "again")  # fmt: skip
     np.testing.assert_array_equal(rp.find_run("again").prompt("P0"), rp.find_run(here[0]).prompt())

@@ -33,7 +33,7 @@ def test_log_lines_go_to_standard_error(tmp_path, capsys, place):
     assert all(re.match(LINE, line) for line in lines)
     text = "\n".join(lines)
     for expected in (
-        "one pass for 1 runs: one",
+        "one pass for 1 run: one",
         "read 250 train rows of CB from",
         "loaded random:tiny on cpu, fingerprint",
     ):

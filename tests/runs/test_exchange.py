@@ -356,7 +356,7 @@ def test_places_without_a_prompt(tmp_path):
     for place, message in (
         (
             "nothing",
-            "no prompt at '.*nothing'; expected a run folder, a .npy or .safetensors file, a file of torch.save, or a PEFT adapter",
+            "no prompt at '.*nothing'; expected a run folder, a .npy, .npz or .safetensors file, a file of torch.save, or a PEFT adapter",
         ),
         ("torn.safetensors", "cannot be read"),
         ("torn.npy", "cannot be read"),

@@ -104,7 +104,7 @@ def test_any_format_and_a_folder_in_place_of_the_files(stars, tmp_path, suffix):
         (STARS.replace("{review}", "review"), "has no fields; expected one or more, as in 'premise: {premise}'"),
         (STARS.replace("{review}", "{review"), "is not a valid template"),
         (STARS.replace("{review}", "{0}"), "has no fields"),
-        (STARS.replace('5 = "good"', '5 = "bad"'), "[labels] has ('bad', 'bad'); expected two or more different answers"),
+        (STARS.replace('5 = "good"', '5 = "bad"'), "[labels] has 'bad', 'bad'; expected two or more different answers"),
         (STARS.replace("[labels]", 'metrics = ["rouge_l"]\n[labels]'), "unknown metric 'rouge_l'"),
         (STARS.replace("[labels]", 'long_field = "text"\n[labels]'), "unknown long_field 'text'"),
     ],
@@ -167,7 +167,8 @@ def test_a_folder_of_pairs(tmp_path, suffix, monkeypatch):
     folder = tmp_path / "titles"
     folder.mkdir()
     with pytest.raises(
-        RankprobeError, match=r"titles' has no train rows; expected train.jsonl, .csv or .parq"
+        RankprobeError,
+        match=r"titles' has no train rows; expected train.jsonl, .csv, .parquet, .tsv, .json, .arrow with",
     ):
         get_task(str(folder))
     frame = pd.DataFrame({"source": ["Ann ran, and fell.", "Bob sat."], "target": ["Ann", "Bob"]})

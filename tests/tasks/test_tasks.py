@@ -73,7 +73,8 @@ def test_wrong_encoding(tmp_path):
 
 def test_missing_folder_file_and_rows(tmp_path):
     with pytest.raises(
-        RankprobeError, match=r"is not a folder; give 'bundled', 'hub', or a folder that holds CB"
+        RankprobeError,
+        match=r"is not a folder; give 'bundled', 'bundled-500', 'hub', or a folder that holds CB",
     ):
         load_split(CB, "train", str(tmp_path / "nowhere"))
     with pytest.raises(RankprobeError, match=r"no train.jsonl for CB in .*layout of the official"):
