@@ -138,7 +138,7 @@ def _findings(found: Subjects, rows: pd.DataFrame, results: Sequence[Mapping[str
     ranks = pd.to_numeric(rows.get("functional_rank", pd.Series(dtype=float)), errors="coerce").dropna()
     if measured:
         spans = f"; from {ranks.min():.0f} to {ranks.max():.0f}" if len(ranks) else ""
-        n_best = int(rows.reindex(columns=["functional_rank_prompt"]).eq("best").to_numpy().sum())
+        n_best = int((rows.get("functional_rank_prompt", pd.Series(dtype=str)) == "best").sum())
         of_best = f", of the best prompt on {n_best} of these" if n_best else ""
         yield (
             f"The functional rank (the rank that is used) was measured on {measured} of {len(rows)} runs"
