@@ -58,4 +58,5 @@ def write(folder: Path = BUNDLED, count: int | None = None) -> None:
 
 
 if __name__ == "__main__":
-    write(*(read(text) for read, text in zip((Path, int), sys.argv[1:], strict=False)))
+    given = sys.argv[1:]
+    write(Path(given[0]), int(given[1])) if len(given) == 2 else write()

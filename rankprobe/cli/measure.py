@@ -76,6 +76,7 @@ def analyze(
     places = _without_duplicates(place for text in prompt for place in _resolve(text, runs_dir))
     check_output(output, TABLE_FORMATS)
     check_output(plot, PICTURE_FORMATS)
+    places = _with_prompts(places)
     table = measure_places(places, seed)
     compared = _similarities(places, directions) if directions else None
     files = [path for path in (output, plot) if path]
@@ -127,7 +128,7 @@ def truncate(
     """Score a trained prompt with only k of its singular directions.
 
     The curves show which rank the prompt uses. They are saved in the run folder.
-    Without --k, bisection makes the functional rank exact.
+    Without --k, bisection makes the functional rank exact; --k does not replace such a result.
     Draw the curves with: rankprobe plot truncation
     """
     from rankprobe.cli.truncation import format_truncation, truncation_row
@@ -140,8 +141,9 @@ def truncate(
         result = truncate_run(
             trained, ks=k, which=checked_which(which), device=device, order=order, scoring=scoring
         )
-        save_truncation(trained, result)
         typer.echo(format_truncation(trained, result))
+        if not save_truncation(trained, result):
+            typer.echo("not saved: the exact result of this prompt stays; truncate without --k replaces it")
         rows.append(truncation_row(trained, result))
     return Result({"truncations": rows})
 
@@ -167,6 +169,28 @@ def _without_duplicates(places: Iterable[Path]) -> list[Path]:
     for place in places:
         distinct.setdefault(place.parent.resolve() / place.name, place)
     return list(distinct.values())
+
+
+def _with_prompts(places: list[Path]) -> list[Path]:
+    """Drop the places without a prompt that can be read, each with a line on standard error.
+
+    Raises:
+        RankprobeError: no place has one.
+    """
+    from rankprobe.runs import read_prompts
+
+    found, problems = [], []
+    for place in places:
+        try:
+            read_prompts(place)
+            found.append(place)
+        except RankprobeError as error:
+            problems.append(error)
+    if not found:
+        raise problems[0]
+    for error in problems:
+        typer.echo(plain(f"left out: {error}"), err=True)
+    return found
 
 
 def _existing(text: str, runs_dir: Path) -> list[Path]:

@@ -29,7 +29,7 @@ from rankprobe.rank import (
     sufficient_bracket,
     truncated,
 )
-from rankprobe.runs import TRUNCATION, Run, truncation_file
+from rankprobe.runs import Run, truncation_file
 from rankprobe.runs.checksums import write_checked_json
 from rankprobe.tasks import METRICS, Example, load_split, parse_predictions
 
@@ -117,8 +117,10 @@ def truncate(
         raise RankprobeError(f"order is '{order}'; expected {' or '.join(ORDER_CHOICES)}")
     most = min(P.shape)
     grid = sorted({*(log_spaced_ks(most, GRID) if ks is None else ks), most})
-    if grid[0] < 0 or grid[-1] > most:
-        raise RankprobeError(f"k is {grid[0]} to {grid[-1]}; expected 0 to {most} for a prompt {P.shape}")
+    if outside := [k for k in grid if not 0 <= k <= most]:
+        raise RankprobeError(
+            f"k is {outside[0]}; this prompt ({P.shape[0]} x {P.shape[1]}) allows 0 to {most}"
+        )
     backbone = backbone_of(config, device)
     check_backbone(run, backbone)
     rows = load_split(task_of(config), split, config.data)
@@ -183,14 +185,36 @@ class _Cut:
         return self.start + truncated(self.whole, ks, self.keep, self.seed, self.importance)
 
 
-def save_truncation(run: Run, truncation: Truncation) -> None:
-    """Write a truncation into the run folder; an earlier one with the same scoring is replaced."""
-    scoring, usual = truncation.curves["scoring"].iloc[0], config_of(run).scoring
-    is_usual = scoring == ("greedy" if usual == "both" else usual)
-    name = TRUNCATION if is_usual else truncation_file(scoring)
+def save_truncation(run: Run, truncation: Truncation) -> bool:
+    """Write a truncation into the run folder; an earlier one of the same prompt and scoring is replaced.
+
+    Returns:
+        False if nothing was written: the earlier functional ranks are exact, and these are not.
+    """
+    first, usual = truncation.curves.iloc[0], config_of(run).scoring
+    is_usual = first["scoring"] == ("greedy" if usual == "both" else usual)
+    scoring = None if is_usual else first["scoring"]
     tables = {name: getattr(truncation, name) for name in ("curves", "functional_rank", "profile")}
     rows = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
-    write_checked_json(run.path / name, rows)
+    earlier = _widths(_earlier(run, scoring, first["prompt"]))
+    if max(_widths(rows), default=1) > 1 and max(earlier, default=np.inf) == 1:
+        return False
+    write_checked_json(run.path / truncation_file(scoring, first["prompt"]), rows)
+    return True
+
+
+def _earlier(run: Run, scoring: str | None, which: str) -> dict[str, Any]:
+    """The stored results of a prompt; empty without a file that can be read."""
+    try:
+        return run.truncations(scoring).get(which, {})
+    except RankprobeError:
+        return {}
+
+
+def _widths(results: dict[str, Any]) -> list[float]:
+    """How far each functional rank is above the next smaller k that was measured; 1 if it is exact."""
+    ranks = [row for row in results.get("functional_rank", []) if row["functional_rank"] is not None]
+    return [row["functional_rank"] - (-np.inf if row.get("below") is None else row["below"]) for row in ranks]
 
 
 def functional_rank(

@@ -46,7 +46,7 @@ FIGURES: dict[str, tuple[str, Callable[..., Figure]]] = {
 """Heading of each figure, and the function that draws it. A figure without data is left out."""
 
 NEXT = {
-    "truncation": "The rank that is used is not measured yet. Measure it:",
+    "truncation": "The rank that the final prompt uses is not measured yet. Measure it:",
     "training": "Training stopped before its end. Continue it:",
     "words": "The words nearest to the prompt need the model. List them:",
 }
@@ -118,7 +118,7 @@ def detail(
         table = table_of(runs)
         if table is not None:
             found.ranks.append((heading, page_table(table, f"{id}-rank-{len(found.ranks)}")))
-    unmeasured = [run for run in logged if run.truncation() is None and _has_prompt(run)]
+    unmeasured = [run for run in logged if "final" not in run.truncations() and _has_prompt(run)]
     if unmeasured:
         found.commands.append((NEXT["truncation"], f"rankprobe truncate {quoted(unmeasured)}"))
     if "words" not in found.tables and _has_prompt(runs[0]):
@@ -204,6 +204,7 @@ def _used(runs: Sequence[Run]) -> Table | None:
                 {
                     "seed": config["seed"],
                     "matrix": {"dP": "ΔP, added to P0"}.get(row["matrix"], row["matrix"]),
+                    "prompt": row.get("prompt", "final"),
                     "functional rank": "undefined" if rank is None else rank,
                     "from": _whole(row.get("low")),
                     "to": _whole(row.get("high")),

@@ -138,9 +138,11 @@ def _findings(found: Subjects, rows: pd.DataFrame, results: Sequence[Mapping[str
     ranks = pd.to_numeric(rows.get("functional_rank", pd.Series(dtype=float)), errors="coerce").dropna()
     if measured:
         spans = f"; from {ranks.min():.0f} to {ranks.max():.0f}" if len(ranks) else ""
+        n_best = int((rows.get("functional_rank_prompt", pd.Series(dtype=str)) == "best").sum())
+        of_best = f", of the best prompt on {n_best} of these" if n_best else ""
         yield (
-            f"The functional rank (the rank that is used) was measured on {measured} of {len(rows)} runs "
-            f"and is defined on {len(ranks)}{spans}."
+            f"The functional rank (the rank that is used) was measured on {measured} of {len(rows)} runs"
+            f"{of_best}, and is defined on {len(ranks)}{spans}."
         )
     else:
         yield "The functional rank (the rank that is used) was measured on no run."
@@ -162,8 +164,8 @@ def _group_rows(
 ) -> Table:
     """A row per group of seeds: settings, scores, readings and the verdict on the positive entries."""
     by_id = rows.set_index("run_id")
-    settings = [name for name in shared_settings(frames.settings) if name in rows]
-    shown = ("method", "task", "data", "model", "dtype", "device")
+    settings = [name for name in shared_settings(frames.settings, "eval_every") if name in rows]
+    shown = ("method", "task", "data", "model")
     texts = rows[[name for name in settings if name not in shown]].map(setting_text)
     alike = [rows[name] for name in ("method", "data_label", "model_label")]
     varying = texts.groupby(alike).transform("nunique").to_dict("records")
@@ -175,9 +177,7 @@ def _group_rows(
         values = ", ".join(
             f"{SYMBOLS.get(str(name), name)} = {text}"
             for name, n_values in differs[runs[0].id].items()
-            if n_values > 1
-            and (text := setting_text(first[str(name)])) != "unset"
-            and name not in ("steps", "eval_every")
+            if n_values > 1 and (text := setting_text(first[str(name)])) != "unset"
         )
         lines.append(
             {
@@ -193,7 +193,7 @@ def _group_rows(
                 "σ > 0, twins": _twins(own, "n_positive"),
                 "σ > 0, verdict": _verdict(result["n_positive"]),
                 "effective rank": _mean_sd(own.get("P_erank_rv", pd.Series(dtype=float))),
-                "functional rank": _mean_sd(own.get("functional_rank", pd.Series(dtype=float))),
+                "functional rank": _functional_rank(own),
             }
         )
     caption = (
@@ -202,6 +202,14 @@ def _group_rows(
         "lowest to the highest mean."
     )
     return Table(caption, pd.DataFrame(lines), [])
+
+
+def _functional_rank(own: pd.DataFrame) -> str:
+    """The functional ranks of a group, and whose they are if not only of final prompts."""
+    own = own.reindex(columns=["functional_rank", "functional_rank_prompt"])
+    prompts = sorted(own.loc[own["functional_rank"].notna(), "functional_rank_prompt"].dropna().unique())
+    note = f" ({' and '.join(prompts)} prompt)" if "best" in prompts else ""
+    return _mean_sd(own["functional_rank"]) + note
 
 
 def _twins(own: pd.DataFrame, reading: str) -> str:
@@ -237,6 +245,7 @@ def _run_rows(rows: pd.DataFrame) -> Table:
         "n_positive": "σ > 0",
         "P_erank_rv": "effective rank",
         "functional_rank": "functional rank",
+        "functional_rank_prompt": "of prompt",
     }
     frame = rows.reindex(columns=list(names)).rename(columns=names)
     for name in ("step", "of", "invalid answers", "σ > 0", "functional rank"):

@@ -50,6 +50,8 @@ def calibration(frame: pd.DataFrame) -> Figure:
     if frame.empty or not (frame["planted"] > 0).any():
         raise RankprobeError("a calibration figure needs a planted rank above 0, and the frame has none")
     settings = list(frame.groupby(list(SETTINGS), sort=False))
+    drawn = {name.format(P) for names in READING_GROUPS.values() for name in names for P in ("P", "dP")}
+    max_drawn = frame.loc[frame["reading"].isin(drawn), "recovered"].max()
     with style():
         figure, grid = plt.subplots(
             len(settings),
@@ -65,6 +67,7 @@ def calibration(frame: pd.DataFrame) -> Figure:
             setting: dict[str, Any] = dict(zip(map(str, SETTINGS), key, strict=True))
             for axes, (title, names) in zip(row, READING_GROUPS.items(), strict=True):
                 _draw_panel(axes, part, [name.format(setting["planted_in"]) for name in names])
+                _set_rank_scales(axes, frame.loc[frame["planted"] > 0, "planted"], max_drawn)
                 axes.set_title(title)
             row[0].set_ylabel(f"{_setting_label(setting)}\nrecovered rank")
         for axes in grid[-1]:
@@ -92,7 +95,6 @@ def _draw_panel(axes: Axes, part: pd.DataFrame, names: list[str]) -> None:
         axes.plot(x, values["mean"], label=_reading_label(name, rows[rows["planted"] > 0]), **line)
     if (part["planted"] == 0).any() and not noise_defined:
         axes.text(0.95, 0.06, "of noise alone: undefined", transform=axes.transAxes, ha="right", fontsize=8)
-    _set_rank_scales(axes, part.loc[part["planted"] > 0, "planted"].min(), max_rank)
 
 
 def _reading_label(name: str, rows: pd.DataFrame) -> str:
@@ -101,21 +103,26 @@ def _reading_label(name: str, rows: pd.DataFrame) -> str:
     return name if n_defined == len(rows) else f"{name} (defined for {n_defined} of {len(rows)})"
 
 
-def _set_rank_scales(axes: Axes, min_rank: int, max_rank: int) -> None:
-    """Make both axes linear from 0 to 1 and logarithmic above."""
-    for scale, axis in ((axes.set_xscale, axes.xaxis), (axes.set_yscale, axes.yaxis)):
+def _set_rank_scales(axes: Axes, planted: pd.Series, max_drawn: float) -> None:
+    """Make both axes linear from 0 to 1 and logarithmic above, up to the largest value."""
+    top = max(planted.max(), max_drawn)
+    for scale, axis, most in (
+        (axes.set_xscale, axes.xaxis, planted.max()),
+        (axes.set_yscale, axes.yaxis, top),
+    ):
         scale("symlog", linthresh=1)
-        axis.set_ticks([t for t in (0, 1, 2, 5, 10, 20, 50, 100, 200, 500) if t <= 2 * max_rank])
+        axis.set_ticks([t for t in (0, 1, 2, 5, 10, 20, 50, 100, 200, 500) if t <= 1.5 * most])
         axis.set_major_formatter(ScalarFormatter())
         axis.minorticks_off()
-    axes.set_xlim(0.85 * min_rank, 1.15 * max_rank)
-    axes.set_ylim(-0.2, 1.6 * max_rank)
+    axes.set_xlim(0.85 * planted.min(), 1.15 * planted.max())
+    axes.set_ylim(-0.2, 1.6 * top)
 
 
 def _setting_label(setting: dict[str, Any]) -> str:
     gate = f", {setting['gate']}" if setting["gate"] else ""
     factors = ", orthonormal" if setting["orthonormal"] else ""
-    return f"{setting['method']}{gate}{factors}, lr {setting['learning_rate']:g}, noise {setting['noise']:g}"
+    name = f"{setting['method']}{gate}{factors}"
+    return f"{name}\nlr {setting['learning_rate']:g}, noise {setting['noise']:g}"
 
 
 def _figure_title(frame: pd.DataFrame) -> str:
@@ -123,6 +130,6 @@ def _figure_title(frame: pd.DataFrame) -> str:
     steps = ", ".join(f"{count:g}" for count in frame["steps"].unique())
     matrices = " and ".join("ΔP" if name == "dP" else name for name in frame["planted_in"].unique())
     return (
-        f"Planted matrices, no backbone: rank planted in {matrices}; {steps} steps, {seeds} seeds\n"
+        f"Planted matrices, no backbone: rank planted in {matrices}; {steps} steps, {seeds} seed{'s' * (seeds != 1)}\n"
         "curves: mean, bars: least to greatest; shaded: the same reading of noise alone, nothing planted"
     )

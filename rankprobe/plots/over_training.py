@@ -103,6 +103,7 @@ def spectra_over_steps(
     found = [name for name in MATRICES if (spectra["matrix"] == name).any()]
     if not found:
         raise RankprobeError("no logged spectra to draw; train a run first: rankprobe probe")
+    spectra = spectra.assign(index=spectra["index"] + 1)  # logs count from 0, figures and formulas from 1
     means = spectra.groupby(["matrix", "step", "index"], observed=True)["value"].mean()
     kinds = [kind for kind in TWINS if (spectra["matrix"] == f"{twin_prefix(kind)}{found[0]}").any()]
     with style(look) as sizes:

@@ -70,12 +70,13 @@ def taskrank(frames: Frames, *, look: str = "screen") -> Figure:
 
 
 def _cut_curves(frames: Frames, outcome: TaskRankFile) -> pd.DataFrame:
-    """The truncation curves of P of the vanilla runs on the report half: `k`, `seed`, `report`."""
+    """The truncation curves of the final P of the vanilla runs on the report half: `k`, `seed`, `report`."""
     seeds = {row.run_id: row.seed for row in outcome.functional}
     rows = frames.truncation
     if rows.empty:
         return pd.DataFrame(columns=["k", "seed", "report"])
     rows = rows.assign(seed=rows["run_id"].astype(str).map(seeds))
+    rows = rows[rows.reindex(columns=["prompt"])["prompt"] != "best"]
     is_curve = (rows["matrix"] == "P") & (rows["kept"] == "top") & (rows["metric"] == outcome.metric)
     rows = rows[is_curve & (rows["split"] == "report") & (rows["k"] > 0) & rows["seed"].notna()]
     return rows.rename(columns={"value": "report"})[["k", "seed", "report"]]

@@ -40,8 +40,8 @@ from rankprobe.runs import Frames
 CURVE_VALUES = ["run_id", "matrix", "kept", "metric", "k", "value", "baseline", *CUT_COLUMNS]
 """Columns of `Frames.truncation` that the figure `used` needs."""
 
-RANK_ORDER = "functional_rank_order"
-"""Column of `Frames.runs`: the order of the directions of the functional rank."""
+RANK_OF = ["functional_rank_order", "functional_rank_prompt"]
+"""Columns of `Frames.runs`: the order of the directions of the functional rank, and the truncated prompt."""
 
 RANK_TICKS = (0, 1, 2, 3, 5, 10, 20, 50, 100, 200, 500)
 
@@ -53,13 +53,16 @@ def used(frames: Frames, *, look: str = "screen") -> Figure:
     marks the mean functional rank: the least k from which on 95 % of the gain over the baseline is kept. A
     run whose score does not exceed the baseline did not learn and has no functional rank. A mean over runs
     that learned and runs that did not would describe neither, so a curve is of those that learned, unless
-    none did. If some did not, the title gives the number that did, with its 95 % interval.
+    none did. If some did not, the title gives the number that did, with its 95 % interval. A run whose best
+    prompt was truncated too is drawn with its final one.
 
     Raises:
         RankprobeError: `rankprobe truncate` has not been run on a finished run.
     """
     runs = without_controls(finished_runs(frames))
     curves = frames.truncation.reindex(columns=CURVE_VALUES)
+    is_best = curves["prompt"] == "best"
+    curves = curves[~is_best | ~curves["run_id"].isin(curves.loc[~is_best, "run_id"])]
     needs = "finished runs with truncation curves"
     require_runs(runs[runs["run_id"].isin(curves["run_id"])], "used", needs, "rankprobe truncate RUN")
     curves = curves[(curves["matrix"] == "P") & (curves["kept"] == "top")].astype({"run_id": str})
@@ -139,13 +142,13 @@ def length(frames: Frames, *, look: str = "screen") -> Figure:
         RankprobeError: no finished run has a functional rank.
     """
     runs = without_controls(finished_runs(frames))
-    runs = runs.reindex(columns=list(dict.fromkeys([*runs, "functional_rank", RANK_ORDER])))
+    runs = runs.reindex(columns=list(dict.fromkeys([*runs, "functional_rank", *RANK_OF])))
     truncated_ids = frames.truncation.reindex(columns=["run_id"])["run_id"].astype(str)
     undefined = runs[runs["functional_rank"].isna() & runs["run_id"].isin(truncated_ids)]
     runs = runs[runs["functional_rank"].notna()]
     require_runs(runs, "length", "finished runs with a functional rank", "rankprobe truncate RUN")
-    # Ranks by singular value and by sensitivity are different curves.
-    frames = dataclasses.replace(frames, settings=[*frames.settings, RANK_ORDER])
+    # Ranks by singular value and by sensitivity are different curves, and so are those of two prompts.
+    frames = dataclasses.replace(frames, settings=[*frames.settings, *RANK_OF])
     runs = name_curves(frames, drop_single_points(frames, runs, "prompt_length"), "prompt_length")
     parts = [part for row in runs_by_panel(runs) for part in row]
     points, n_in_titles = [], 0

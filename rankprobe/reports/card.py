@@ -191,14 +191,17 @@ def _count(value: int | None) -> str:
 def _ranks(run: Run, which: str) -> Iterator[str]:
     """The rank that is present, with its nulls and the words of its verdict; used; needed by the task."""
     try:
-        sentences = findings([run], advise=False)
+        sentences = findings([run], advise=False, which=which)
         table = _readings(run, which)
         needed = read_task_rank(run)
     except RankprobeError:
         yield "The logs of the run cannot be read, so its readings are not given."
         return
     if which == "best":
-        yield "The sentences are about the prompt of the last step, the table is about the exported prompt."
+        yield (
+            "Sentences that do not name the best prompt are about the prompt of the last step. The table is "
+            "about the exported prompt."
+        )
     yield "\n".join(f"- {markdown(sentence)}" for sentence in sentences)
     yield table
     yield (

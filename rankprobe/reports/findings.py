@@ -29,7 +29,11 @@ Row = dict[str, Any]
 
 
 def findings(
-    runs: Sequence[Run], results: Mapping[str, Verdict] | None = None, *, advise: bool = True
+    runs: Sequence[Run],
+    results: Mapping[str, Verdict] | None = None,
+    *,
+    advise: bool = True,
+    which: str = "final",
 ) -> list[str]:
     """Sentences about one run, or about runs that differ only in their seed.
 
@@ -44,6 +48,7 @@ def findings(
       the verdict on the latter.
     - The rank *used* is the functional rank with its interval, known after `rankprobe truncate`. It is given
       only if the score exceeds the baseline. Seeds that learned are counted, not averaged with the others.
+      A rank that is not of the final prompt is called that of the best prompt.
     - If some seeds lack a number, the sentence says how many seeds have it.
 
     Args:
@@ -52,6 +57,7 @@ def findings(
             are computed for these runs alone.
         advise: name the command that measures a functional rank that is not known; False: leave it out, for
             readers who do not have the runs.
+        which: the prompt whose functional rank is given, `final` or `best`; see `Run.truncation`.
 
     Raises:
         RankprobeError: a run has not logged a step.
@@ -66,7 +72,7 @@ def findings(
         _caveats(runs[0].manifest),
         _positive_entries(rows, results["n_positive"], ranked["n_positive"]),
         _present_rank(rows, results["P_erank_rv"], ranked["P_erank_rv"]),
-        _used_rank(runs, advise),
+        _used_rank(runs, advise, which),
     )
     return [sentence for sentence in sentences if sentence]
 
@@ -178,21 +184,25 @@ def _outcome(result: Verdict, ranked: Sequence[str]) -> str:
     return f": {result.words}" + (f", against the {TWINS[kinds[0]]} alone" if len(kinds) == 1 else "")
 
 
-def _used_rank(runs: Sequence[Run], advise: bool) -> str:
+def _used_rank(runs: Sequence[Run], advise: bool, which: str) -> str:
     """The functional ranks of P and ΔP, or the command that measures them."""
-    results = [(run, run.truncation()) for run in runs]
+    results = [(run, run.truncation(which=which)) for run in runs]
     unmeasured = [shlex.quote(str(run.path)) for run, truncation in results if truncation is None]
     if unmeasured and not advise:
         return "The functional rank, the rank that is used, was not measured."
     if unmeasured:
         return f"The functional rank is not known yet; measure it: rankprobe truncate {' '.join(unmeasured)}"
     ranks = [row for _, truncation in results if truncation for row in truncation["functional_rank"]]
-    if len(orders := {row["order"] for row in ranks}) > 1:
-        paths = " ".join(shlex.quote(str(run.path)) for run in runs)
-        return (
-            "The functional ranks of the seeds are of different orders of directions; measure them alike: "
-            f"rankprobe truncate {paths}"
-        )
+    orders = {row["order"] for row in ranks}
+    prompts = {row.get("prompt", "final") for row in ranks}
+    for found, words in ((orders, "orders of directions"), (prompts, "prompts")):
+        if len(found) > 1:
+            paths = " ".join(shlex.quote(str(run.path)) for run in runs)
+            return (
+                f"The functional ranks of the seeds are of different {words}; measure them alike: "
+                f"rankprobe truncate {paths}"
+            )
+    subject = "functional rank" + (" of the best prompt" if prompts == {"best"} else "")
     by_matrix = {name: [row for row in ranks if row["matrix"] == name] for name in ("P", "dP")}
     learned = _learned([row["functional_rank"] is not None for row in by_matrix["P"]])
     parts = []
@@ -201,13 +211,13 @@ def _used_rank(runs: Sequence[Run], advise: bool) -> str:
         if defined:
             parts.append(_functional_rank(defined, name, len(runs)))
     if not parts:
-        return f"{learned}The score does not exceed the baseline, so the functional rank is undefined."
+        return f"{learned}The score does not exceed the baseline, so the {subject} is undefined."
     with_gain = [row.get("defined", 1) for row in by_matrix["P"] if row["functional_rank"] is not None]
     caution = f" {UNCLEAR_GAIN}" if min(with_gain, default=1) < CLEAR_SHARE else ""
     interval = " (95 % interval over dev examples)" if len(runs) == 1 else ""
     directions = "singular directions" + (", most sensitive first," if orders == {"sensitivity"} else "")
     return (
-        f"{learned}The functional rank is {' and '.join(parts)}: this many {directions} keep 95 % of the "
+        f"{learned}The {subject} is {' and '.join(parts)}: this many {directions} keep 95 % of the "
         f"gain over the baseline{interval}.{caution}"
     )
 

@@ -35,7 +35,7 @@ def used(frames: Frames, score: str = "last", where: Mapping[str, Sequence[str]]
 
     Args:
         frames: the runs; runs without results of `rankprobe truncate` are ignored.
-        score: has no effect; `rankprobe truncate --which` chooses the prompt.
+        score: has no effect. A rank is of the final prompt, or of the best one if only that was truncated.
         where: the accepted values of settings; see `choose.select_runs`.
 
     Returns:

@@ -32,14 +32,19 @@ MANIFEST = "manifest.json"
 PROMPT = "prompt.safetensors"
 CHECKPOINTS = "checkpoint"
 LOGS = ("steps", "spectra", "evals")
-TRUNCATION = "truncation.json"
 MATRIX = "matrix"
 """The column of `spectra` that says whose singular values a row holds."""
 
 
-def truncation_file(scoring: str) -> str:
-    """The name of a truncation file whose scoring is not the one by which the run chose its best prompt."""
-    return f"truncation_{scoring}.json"
+def truncation_file(scoring: str | None = None, which: str = "final") -> str:
+    """The name of a truncation file.
+
+    Args:
+        scoring: None for the one by which the run chose its best prompt.
+        which: the truncated prompt, `final` or `best`.
+    """
+    parts = ["truncation", *(["best"] if which == "best" else []), *([scoring] if scoring else [])]
+    return f"{'_'.join(parts)}.json"
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,7 @@ class Run:
         """Replace keys of the manifest, atomically."""
         write_checked_json(self.path / MANIFEST, {**self.manifest, **changes})
 
-    def truncation(self, scoring: str | None = None) -> dict[str, Any] | None:
+    def truncation(self, scoring: str | None = None, which: str = "final") -> dict[str, Any] | None:
         """Return the results of `rankprobe truncate`, or None: `curves`, `functional_rank` and `profile`.
 
         Each is a list of rows, as `evaluation.Truncation` describes them. A file of an earlier version has no
@@ -140,19 +145,27 @@ class Run:
 
         Args:
             scoring: `greedy` or `rank`, where that is not how the run chose its best prompt.
+            which: `final` or `best`. If only the other prompt was truncated, its results are returned; each
+                row names its `prompt`.
 
         Raises:
-            RankprobeError: the file is damaged.
+            RankprobeError: a file is damaged.
         """
-        path = self.path / (TRUNCATION if scoring is None else truncation_file(scoring))
-        try:
-            results = read_checked_json(path) if path.exists() else None
-        except RankprobeError as error:
-            raise RankprobeError(f"{error}; run rankprobe truncate again") from None
-        try:
-            return None if results is None else truncation_tables(results)
-        except RankprobeError as error:
-            raise RankprobeError(f"{path}: {error}; run rankprobe truncate again") from None
+        found = self.truncations(scoring)
+        return found.get(which, next(iter(found.values()), None))
+
+    def truncations(self, scoring: str | None = None) -> dict[str, dict[str, Any]]:
+        """Return the results of `rankprobe truncate` by prompt, `final` and `best`; see `truncation`.
+
+        Earlier versions wrote both prompts into one file, so the rows decide, not the name of the file.
+        """
+        found = {}
+        for path in (self.path / truncation_file(scoring, which) for which in ("final", "best")):
+            if path.exists():
+                tables = _read_truncation(path)
+                rows = tables["functional_rank"] or tables["curves"] or [{}]
+                found[rows[0].get("prompt") or "final"] = tables
+        return found
 
     def tensors(self) -> dict[str, Shaped[np.ndarray, " ..."]]:
         """Return the tensors of `prompt.safetensors`: `P0`, `best`, `final`, and factors as `factor.<name>`.
@@ -164,7 +177,9 @@ class Run:
         from safetensors.numpy import load
 
         if not (self.path / PROMPT).exists():
-            raise RankprobeError(f"run '{self.id}' ({self.status}) has no {PROMPT} yet")
+            status = self.status
+            then = "; train it again" if status == "failed" else " yet"
+            raise RankprobeError(f"run '{self.id}' ({status}) has no {PROMPT}{then}")
         try:
             raw = (self.path / PROMPT).read_bytes()
             checked_metadata(raw)
@@ -200,6 +215,17 @@ class Run:
         if which not in tensors:
             raise unknown("prompt", which, tensors)
         return tensors[which]
+
+
+def _read_truncation(path: Path) -> dict[str, Any]:
+    try:
+        results = read_checked_json(path)
+    except RankprobeError as error:
+        raise RankprobeError(f"{error}; run rankprobe truncate again") from None
+    try:
+        return truncation_tables(results)
+    except RankprobeError as error:
+        raise RankprobeError(f"{path}: {error}; run rankprobe truncate again") from None
 
 
 def _renamed(names: pa.ChunkedArray) -> pa.ChunkedArray:

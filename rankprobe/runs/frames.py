@@ -31,6 +31,7 @@ SUMMARY = (
     "path",
     "functional_rank",
     "functional_rank_order",
+    "functional_rank_prompt",
 )
 """Columns of the frame `runs` other than settings, progress, seconds and readings."""
 
@@ -49,7 +50,7 @@ class Frames:
         steps: the rows of the logs `steps`, with `run_id` and the settings as columns (text as categoricals).
         spectra: the same for the logs `spectra`.
         evals: the same for the logs `evals`.
-        truncation: the same for the curves of `rankprobe truncate`.
+        truncation: the same for the curves of `rankprobe truncate`; `prompt` is the one that was truncated.
         settings: the names of the columns that are settings.
     """
 
@@ -150,7 +151,7 @@ def _log(run: Run, name: str, reserved: Collection[str]) -> pa.Table:
 
 
 def _truncation(run: Run) -> pa.Table:
-    curves = (run.truncation() or {}).get("curves", [])
+    curves = [row for tables in run.truncations().values() for row in tables["curves"]]
     return pa.Table.from_pylist(
         [{k: v for k, v in row.items() if k not in ("run_id", "model", "data")} for row in curves]
     )
@@ -181,10 +182,15 @@ def _summary(run: Run, manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _functional_rank(run: Run) -> dict[str, Any]:
-    """Return the functional rank of P and its order, or {} for a run without results of truncation."""
+    """Return the functional rank of P, its order and prompt, or {} for a run that was not truncated."""
     rows = [row for row in (run.truncation() or {}).get("functional_rank", []) if row["matrix"] == "P"]
-    names = {"functional_rank": "functional_rank", "functional_rank_order": "order"}
-    return {column: rows[0][name] for column, name in names.items()} if rows else {}
+    if not rows:
+        return {}
+    return {
+        "functional_rank": rows[0]["functional_rank"],
+        "functional_rank_order": rows[0]["order"],
+        "functional_rank_prompt": rows[0].get("prompt", "final"),
+    }
 
 
 def _joined(logs: list[pa.Table], runs: pd.DataFrame, config: pd.DataFrame) -> pd.DataFrame:

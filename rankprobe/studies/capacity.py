@@ -119,11 +119,10 @@ def _scored(frames: Frames) -> pd.DataFrame:
 
 def _row(part: pd.DataFrame, method: str, size: str, named: list[str]) -> dict[str, Any]:
     scores = _over_seeds(part, "score").iloc[0]
-    part = part.reindex(columns=list(dict.fromkeys([*part, "functional_rank", "functional_rank_order"])))
-    by_value = part["functional_rank_order"] != "sensitivity"
-    ranks = _over_seeds(
-        part.assign(functional_rank=part["functional_rank"].where(by_value)), "functional_rank"
-    )
+    columns = ["functional_rank", "functional_rank_order", "functional_rank_prompt"]
+    part = part.reindex(columns=list(dict.fromkeys([*part, *columns])))
+    own = (part["functional_rank_order"] != "sensitivity") & (part["functional_rank_prompt"] != "best")
+    ranks = _over_seeds(part.assign(functional_rank=part["functional_rank"].where(own)), "functional_rank")
     learned = part.groupby("seed")[["score", "baseline"]].mean().diff(axis=1)["baseline"] < 0
     low, high = share_interval(int(learned.sum()), len(learned))
     return {

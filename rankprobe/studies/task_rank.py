@@ -348,10 +348,10 @@ def _scores_of_questions(
 
 
 def _functional(run: Run) -> FunctionalRow:
-    """The functional rank of a run's P; truncates the run if that has not been done."""
-    if run.truncation() is None:
+    """The functional rank of a run's final P; truncates the run if that has not been done."""
+    if "final" not in run.truncations():
         save_truncation(run, truncate(run))
-    rows = (run.truncation() or {}).get("functional_rank", [])
+    rows = run.truncations()["final"]["functional_rank"]
     row = next(each for each in rows if each["matrix"] == "P")
     values = {name: row[name] for name in ("functional_rank", "low", "high")}
     return FunctionalRow(seed=config_of(run).seed, run_id=run.id, **values)

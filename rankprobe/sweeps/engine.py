@@ -18,7 +18,7 @@ from rankprobe.errors import RankprobeError, RunInterrupted
 from rankprobe.evaluation.truncation import save_truncation, truncate
 from rankprobe.interrupt import interrupt_on_signals
 from rankprobe.logger import log
-from rankprobe.runs import TRUNCATION, Run
+from rankprobe.runs import Run
 from rankprobe.runs.lock import is_being_written
 from rankprobe.sweeps.plan import pack
 from rankprobe.tasks import SPLITS, load_split
@@ -239,10 +239,9 @@ def _data_fingerprint(task: str) -> dict[str, str]:
 
 
 def _truncate(config: RunConfig, run: Run) -> Problems:
-    if (run.path / TRUNCATION).exists():
-        return {}
     try:
-        save_truncation(run, truncate(run))
+        if "final" not in run.truncations():
+            save_truncation(run, truncate(run))
     except RankprobeError as error:
         return {config.run_id: f"not truncated: {error}"}
     return {}

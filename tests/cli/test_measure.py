@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -220,6 +221,40 @@ def test_analyze_prints_findings_and_truncate_adds_to_them(here, capsys):
     run("plot", "truncation")
     provenance = json.loads((here / "figures" / "truncation.json").read_text())
     assert [each["run_id"] for each in provenance["runs"]] == [trained.id]
+
+
+def test_an_exact_result_stays_and_truncate_says_so(here, capsys, monkeypatch):
+    trained = rp.train(quick(steps=1), runs_dir=here / "runs")
+
+    def right_from_rank_3(eval_set, backbone, prompt_inputs, batch_size, scoring):
+        right = [eval_set.task.target(example, eval_set.targets) for example in eval_set.data.examples]
+        ranks = [torch.linalg.matrix_rank(soft.P.double(), rtol=1e-6) for soft in prompt_inputs]
+        return [right if rank >= 3 else ["nothing"] * len(right) for rank in ranks]
+
+    monkeypatch.setattr("rankprobe.evaluation.truncation.answer", right_from_rank_3)
+    run("truncate", trained.id)
+    exact = trained.truncation()
+    capsys.readouterr()
+    run("truncate", trained.id, "--k", "1")
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "not saved: the exact result of this prompt stays; truncate without --k replaces it"
+    )
+    assert trained.truncation() == exact
+
+
+def test_a_run_without_a_prompt_is_left_out_if_another_place_has_one(here, capsys):
+    rp.train(quick(), runs_dir=here / "runs", name="good")
+    shutil.copytree(here / "runs" / "good", here / "runs" / "bad")
+    (here / "runs" / "bad" / "prompt.safetensors").unlink()
+    rp.find_run("bad").update({"status": "failed"})
+    problem = "run 'bad' (failed) has no prompt.safetensors; train it again"
+    run("analyze", "runs/*", "--output", "out.csv")
+    shown = capsys.readouterr()
+    assert shown.err.splitlines() == [f"left out: {problem}"]
+    assert "good" in shown.out.splitlines()[1]
+    assert set(pd.read_csv(here / "out.csv")["place"]) == {"runs/good"}
+    for places in (["bad"], ["bad", "runs/b*"]):
+        assert refused(capsys, "analyze", *places).strip().endswith(problem)
 
 
 def test_bad_input(here, capsys):

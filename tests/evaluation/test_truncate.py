@@ -105,6 +105,42 @@ def test_each_scoring_has_its_own_file(tmp_path, usual):
         assert values == pytest.approx([last] * len(CURVES), abs=1e-9)  # JSON keeps ten digits
 
 
+def test_the_best_prompt_has_its_own_file(tmp_path):
+    run = rp.train(quick(method="vanilla", scoring="both", **TRAINED), runs_dir=tmp_path)
+    save_truncation(run, truncate(run, ks=[2], which="best"))
+    assert run.truncation()["functional_rank"][0]["prompt"] == "best"
+    assert rp.load_runs(tmp_path).runs["functional_rank_prompt"].tolist() == ["best"]
+    save_truncation(run, truncate(run, ks=[2]))
+    save_truncation(run, truncate(run, ks=[3], which="best"))
+    save_truncation(run, truncate(run, ks=[4], which="best", scoring="rank"))
+    for given, which in (({}, "final"), ({"which": "best"}, "best"), ({"scoring": "rank"}, "best")):
+        assert {row["prompt"] for row in run.truncation(**given)["curves"]} == {which}
+    names = {"truncation.json", "truncation_best.json", "truncation_best_rank.json"}
+    assert {path.name for path in run.path.glob("truncation*")} == names
+    frames = rp.load_runs(tmp_path)
+    assert frames.truncation.groupby("prompt")["k"].unique().map(list).to_dict() == {
+        "best": [3, 8],
+        "final": [2, 8],
+    }
+    assert frames.runs["functional_rank_prompt"].tolist() == ["final"]
+    titles = [axes.get_title() for axes in run.plot.truncation().axes]
+    assert ["prompt = best" in title for title in titles] == [False, True]
+
+
+def test_an_exact_result_is_not_replaced_by_a_coarse_one(tmp_path, monkeypatch):
+    run = rp.train(quick(method="vanilla", **TRAINED), runs_dir=tmp_path)
+    right_from(3, monkeypatch)
+    assert save_truncation(run, truncate(run, ks=[1]))
+    assert save_truncation(run, truncate(run))
+    exact = run.truncation()
+    assert not save_truncation(run, truncate(run, ks=[1, 4], order="sensitivity"))
+    assert run.truncation() == exact
+    assert save_truncation(run, truncate(run, ks=[1, 4], which="best"))
+    assert save_truncation(run, truncate(run, ks=range(9)))
+    (run.path / "truncation.json").write_text("{")
+    assert save_truncation(run, truncate(run, ks=[1]))
+
+
 def test_functional_rank_of_a_prompt_that_needs_one_direction(tmp_path, monkeypatch):
     """All gain comes with the first direction: every resample that gains says 1."""
     run = rp.train(quick(method="vanilla", **TRAINED), runs_dir=tmp_path)
@@ -231,8 +267,10 @@ def test_the_score_without_reading_is_resampled_too(run, monkeypatch):
 
 
 def test_what_cannot_be_cut(run, tmp_path):
-    with pytest.raises(RankprobeError, match=r"k is 0 to 9; expected 0 to 8 for a prompt \(8, 128\)"):
+    with pytest.raises(RankprobeError, match=r"^k is 9; this prompt \(8 x 128\) allows 0 to 8$"):
         truncate(run, ks=[0, 9])
+    with pytest.raises(RankprobeError, match=r"^k is -1; this prompt"):
+        truncate(run, ks=[-1, 9])
     tuned = rp.train(quick(method="finetune", steps=2), runs_dir=tmp_path)
     with pytest.raises(RankprobeError, match="has no prompt to cut"):
         truncate(tuned)

@@ -487,7 +487,7 @@ REFUSED = [
     ("export damaged/prompt/run out", "error: damaged/prompt/run/prompt.safetensors cannot be read ("),
     ("analyze damaged/spectra/run", "error: damaged/spectra/run/spectra.parquet is damaged ("),
     ("truncate right --k -1", "error: Invalid value for '--k'"),
-    ("truncate right --k 99", "error: k is 8 to 99; expected 0 to 8 for a prompt (8, 128)"),
+    ("truncate right --k 99", "error: k is 99; this prompt (8 x 128) allows 0 to 8"),
     ("truncate right --scoring both", "error: scoring is 'both'; expected greedy or rank"),
     ("truncate right --order sensitve", "error: order is 'sensitve'; expected singular or sensitivity"),
     ("table used", "error: no finished run has a functional rank; measure it: rankprobe truncate RUN"),

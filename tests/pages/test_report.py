@@ -18,8 +18,11 @@ import rankprobe as rp
 from rankprobe.cli import main
 from rankprobe.errors import RankprobeError
 from rankprobe.pages.details import RANKS
+from rankprobe.pages.overview import overview
+from rankprobe.pages.subjects import subjects
 from rankprobe.pages.write import MAX_DETAILED
 from rankprobe.plots.inline import MAX_POINTS, MAX_ROWS
+from rankprobe.reports import pooled_verdicts
 from rankprobe.runs.replication import ReplicationFile, save_replication
 from rankprobe.runs.task_rank import TaskRankFile, save_task_rank
 
@@ -220,6 +223,48 @@ def test_a_folder_shows_groups_failures_what_is_missing_and_the_tables(many):
     assert "damaged" in words
     assert "rankprobe resume" in words
     assert "After Table 2 of Xiao et al." in words
+
+
+def test_groups_that_differ_in_a_setting_have_different_labels(folder, tmp_path):
+    for name, changes in (
+        ("a", {}),
+        ("b", {"steps": 7}),
+        ("c", {"dtype": "bfloat16"}),
+        ("d", {"eval_every": 2}),
+    ):
+        shutil.copytree(folder / "dpt", tmp_path / name)
+        run = rp.find_run(name, tmp_path)
+        run.update({"config": run.manifest["config"] | {"seed": ord(name)} | changes})
+    found = subjects([tmp_path])
+    table = overview(found, pooled_verdicts(found.groups)).groups
+    settings, seeds = ([name for name, _ in table.columns].index(name) for name in ("settings", "seeds"))
+    assert [(row[settings].text, row[seeds].text) for _, rows in table.groups for row in rows] == [
+        ("dtype = float32, steps = 6", "2"),
+        ("dtype = float32, steps = 7", "1"),
+        ("dtype = bfloat16, steps = 6", "1"),
+    ]
+
+
+def test_a_functional_rank_of_the_best_prompt_is_called_so(folder, tmp_path):
+    shutil.copytree(folder / "probe-1", tmp_path / "best")
+    shutil.copytree(folder / "dpt", tmp_path / "none")
+    path = tmp_path / "best" / "truncation.json"
+    row = {"matrix": "P", "prompt": "best", "functional_rank": 3.0, "below": 2.0, "low": 2.0, "high": 4.0}
+    path.write_text(json.dumps({"functional_rank": [row]}))
+    words = Page(rp.report(tmp_path, tmp_path / "r.html").read_text()).words
+    for sentence in (
+        "The functional rank of the best prompt is 3 (2–4) of P",
+        "was measured on 1 of 2 runs, of the best prompt on 1 of these, and is defined on 1; from 3 to 3",
+        "3.0 (best prompt)",
+        "P best 3.00 2 4",
+        "The rank that the final prompt uses is not measured yet. Measure it: rankprobe truncate",
+    ):
+        assert sentence in words, sentence
+
+
+def test_singular_values_are_counted_from_1(folder):
+    figure = rp.find_run("probe-1", folder).plot.spectra()
+    assert {min(line.get_xdata()) for axes in figure.axes for line in axes.lines} == {1}
 
 
 def test_the_same_runs_give_the_same_bytes(folder, tmp_path, many):

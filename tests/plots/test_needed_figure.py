@@ -113,6 +113,9 @@ def test_the_truncation_curves_of_the_vanilla_runs_are_the_curve_of_cut_prompts(
         for split in ("report", "selection")
         for k in (0, 1, 8)
     ]
+    rows = [row | {"prompt": "final"} for row in rows] + [
+        row | {"value": 0.0, "prompt": "best"} for row in rows
+    ]
     found = lines(taskrank(dataclasses.replace(drawn, truncation=pd.DataFrame(rows))))
     assert found["vanilla, cut to k"] == ([1, 8], [56, 63])
     assert found["functional rank"] == ([6], [55 + 6])

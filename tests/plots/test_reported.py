@@ -148,6 +148,14 @@ def test_the_baseline_of_a_truncation_curve_is_of_its_own_rows():
     assert "held-back half of dev" in axes.get_title()
 
 
+def test_a_run_with_curves_of_both_prompts_is_drawn_with_its_final_one():
+    loaded = truncated(frames(run(seed=1), run(seed=2)), [[0, 5], [0, 5]], [1.0, 4.0])
+    best = loaded.truncation.assign(prompt="best", value=0.0)
+    both = dataclasses.replace(loaded, truncation=pd.concat([loaded.truncation, best]))
+    (axes,) = used(both).axes
+    assert lines(axes)["dpt"] == ([0, 5], [51.5, 101.5])
+
+
 def test_curves_of_different_prompts_are_not_averaged():
     prompts = ["final", "final", "best", "best"]
     figure = used(truncated(frames(run(seed=1), run(seed=2)), [[0, 5], [0, 5]], [1.0, 4.0], prompt=prompts))

@@ -148,6 +148,16 @@ def test_ranks_that_were_not_measured_and_ranks_that_were(run):
     )
 
 
+def test_the_functional_rank_is_of_the_exported_prompt_or_says_of_which(run):
+    tiny = run("tiny")
+    save_truncation(tiny, truncate(tiny, ks=[0, 2, 8], which="best"))
+    for which in ("final", "best"):
+        assert "The functional rank of the best prompt is" in model_card(tiny, which=which)
+    save_truncation(tiny, truncate(tiny, ks=[0, 2, 8]))
+    assert "functional rank of the best prompt" not in model_card(tiny)
+    assert "The functional rank of the best prompt is" in model_card(tiny, which="best")
+
+
 def test_how_to_load_it(run):
     tiny = as_hub_model(run("tiny"))
     card = model_card(tiny, hub_id="me/prompt")

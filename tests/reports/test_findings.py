@@ -252,6 +252,21 @@ def test_a_rank_between_two_measured_k_is_a_range(tmp_path):
     assert "is 11 to 18 (11–32) of P: " in findings([run(tmp_path, truncation={"P": row})])[-1]
 
 
+def test_the_rank_of_the_best_prompt_is_called_so_and_not_mixed_with_final_ones(tmp_path):
+    best = {name: row | {"prompt": "best"} for name, row in TRUNCATION.items()}
+    runs = [run(tmp_path, 1, truncation=best), run(tmp_path, 2, truncation=TRUNCATION)]
+    used = findings(runs[:1])[-1]
+    assert used.startswith("The functional rank of the best prompt is 6 (4–9) of P and 5 (3–8) of ΔP")
+    assert findings(runs)[-1] == (
+        "The functional ranks of the seeds are of different prompts; measure them alike: "
+        f"rankprobe truncate {runs[0].path} {runs[1].path}"
+    )
+    undefined = {"P": {"functional_rank": None, "prompt": "best"}}
+    assert findings([run(tmp_path, 3, truncation=undefined)])[-1] == (
+        "The score does not exceed the baseline, so the functional rank of the best prompt is undefined."
+    )
+
+
 def test_orders_of_directions_are_named_and_not_mixed(tmp_path):
     row = TRUNCATION["P"] | {"order": "sensitivity"}
     runs = [run(tmp_path, 1, truncation={"P": row}), run(tmp_path, 2, truncation=TRUNCATION)]

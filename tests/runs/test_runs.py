@@ -445,6 +445,15 @@ def test_a_truncation_file_of_an_earlier_version_is_read(tmp_path):
     assert found["profile"] == []
 
 
+def test_a_file_of_an_earlier_version_about_the_best_prompt_is_not_taken_for_the_final_one(tmp_path):
+    row = {"prompt": "best", "matrix": "P", "functional_rank": 4.0}
+    (tmp_path / "truncation.json").write_text(json.dumps({"functional_rank": [row]}))
+    assert list(Run(tmp_path).truncations()) == ["best"]
+    new = row | {"functional_rank": 5.0}
+    (tmp_path / "truncation_best.json").write_text(json.dumps({"functional_rank": [new]}))
+    assert (Run(tmp_path).truncation() or {})["functional_rank"] == [new | {"order": "singular"}]
+
+
 @pytest.mark.parametrize(
     ("tables", "message"),
     [

@@ -160,6 +160,18 @@ def test_the_figure_holds_the_means_and_the_band_of_noise(small):
     assert [text.get_text() for text in objective.texts] == ["of noise alone: undefined"]
 
 
+def test_the_figure_shows_every_value_and_labels_in_two_lines(small):
+    figure = calibration(small)
+    for axes in figure.axes:
+        low, high = axes.get_ylim()
+        for line in axes.get_lines():
+            assert all(low < y < high for y in line.get_ydata())
+        assert all(
+            patch.get_extents().transformed(axes.transData.inverted()).y1 < high for patch in axes.patches
+        )
+    assert figure.axes[0].get_ylabel().splitlines()[1:] == ["lr 0.3, noise 0.1", "recovered rank"]
+
+
 def test_what_cannot_be_planted_is_refused():
     with pytest.raises(
         RankprobeError, match=r"planted ranks \[13\]; expected 0 to 12 in a prompt \(12, 16\)"

@@ -131,9 +131,12 @@ def test_seeds_that_learned_are_counted():
     assert (row["learned_low"], row["learned_high"]) == pytest.approx((0.094, 0.992), abs=0.001)
 
 
-def test_a_functional_rank_in_the_order_of_sensitivity_is_not_averaged_with_others():
+@pytest.mark.parametrize(
+    "other", [{"functional_rank_order": "sensitivity"}, {"functional_rank_prompt": "best"}]
+)
+def test_a_functional_rank_of_another_order_or_prompt_is_not_averaged_with_others(other):
     ranks = [{"functional_rank": 4.0, "functional_rank_order": "singular"},
-             {"functional_rank": 9.0, "functional_rank_order": "sensitivity", "seed": 2}]  # fmt: skip
+             {"functional_rank": 9.0, "seed": 2} | other]  # fmt: skip
     (row,) = capacity(made(*ranks)).to_dict("records")
     assert (row["functional_rank"], row["functional_rank_seeds"]) == (4.0, 1)
 

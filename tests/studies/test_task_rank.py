@@ -277,6 +277,14 @@ def test_runs_are_trained_once_and_the_outcome_is_plain_data(tmp_path, by_rank):
     assert json.loads(place.read_text())["needed_rank"] == 2
 
 
+def test_the_functional_rank_of_a_run_is_that_of_its_final_prompt(tmp_path):
+    run = rp.train(quick(method="vanilla", steps=1), runs_dir=tmp_path)
+    best = {"prompt": "best", "matrix": "P", "functional_rank": 9.0, "low": 9.0, "high": 9.0}
+    (run.path / "truncation.json").write_text(json.dumps({"functional_rank": [best]}))
+    assert room._functional(run).functional_rank != 9
+    assert list(run.truncations()) == ["final"]
+
+
 def test_a_probe_run_is_cut_and_healed_for_its_seed(tmp_path, by_rank):
     by_rank(2)
     probe = rp.train(quick(**SETTINGS | {"seed": 5}), runs_dir=tmp_path)

@@ -112,6 +112,10 @@ def test_the_given_runs_are_truncated(tmp_path):
     path.write_text(json.dumps({"curves": [], "functional_rank": []}))
     sweep([[cut, whole]], runs_dir=tmp_path, to_truncate={cut.run_id})
     assert json.loads(path.read_text())["curves"] == []
+    best = {"functional_rank": [{"prompt": "best", "matrix": "P", "functional_rank": 1}]}
+    path.write_text(json.dumps(best))
+    sweep([[cut, whole]], runs_dir=tmp_path, to_truncate={cut.run_id})
+    assert json.loads(path.read_text())["curves"][0]["prompt"] == "final"
 
 
 def test_a_run_that_cannot_go_on_is_named_with_that_reason_not_with_why_it_stopped(tmp_path):
