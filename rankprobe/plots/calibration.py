@@ -127,9 +127,10 @@ def _setting_label(setting: dict[str, Any]) -> str:
 
 def _figure_title(frame: pd.DataFrame) -> str:
     seeds = frame["seed"].nunique()
+    counted = f"{seeds} seed{'s' * (seeds != 1)}"
     steps = ", ".join(f"{count:g}" for count in frame["steps"].unique())
     matrices = " and ".join("ΔP" if name == "dP" else name for name in frame["planted_in"].unique())
     return (
-        f"Planted matrices, no backbone: rank planted in {matrices}; {steps} steps, {seeds} seed{'s' * (seeds != 1)}\n"
+        f"Planted matrices, no backbone: rank planted in {matrices}; {steps} steps, {counted}\n"
         "curves: mean, bars: least to greatest; shaded: the same reading of noise alone, nothing planted"
     )
