@@ -216,7 +216,7 @@ STAYS = "the files stay in adapter; try again with: hf upload"
         (["--push", "me/b c"], {}, {}, "'me/b c' is no name of a repository", False),
         (["--push", ""], {}, {}, "'' is no name of a repository", False),
         (["--push", f"https://me:{TOKEN}@hub.co/x"], {}, {}, "'https://***@hub.co/x' is no name", False),
-        (["--push", "me/p", "--to", "npy"], {}, {}, "--push uploads a PEFT adapter, and --to is 'npy'", False),
+        (["--push", "me/p", "--to", "npy"], {}, {}, "--push uploads a PEFT adapter, and the format is 'npy'; give a folder, and no --to", False),
         (["--private"], {}, {}, "--private needs --push ORG/NAME", False),
         (["--push", "me/p"], {"token": None}, {}, "no token of the hub, so nothing can be pushed", False),
         (["--push", "me/p"], {"offline": True}, {}, "HF_HUB_OFFLINE is set, so nothing can be pushed", False),

@@ -128,7 +128,9 @@ def export(
     if private and push is None:
         raise RankprobeError("--private needs --push ORG/NAME")
     if push is not None and to != "peft":
-        raise RankprobeError(f"--push uploads a PEFT adapter, and the format is '{to}'; give a new folder")
+        raise RankprobeError(
+            f"--push uploads a PEFT adapter, and the format is '{to}'; give a folder, and no --to"
+        )
     if push is not None:
         check_push(push)
     trained, chosen = find_run(run, runs_dir), checked_which(which)

@@ -106,7 +106,7 @@ def _draw_panel(axes: Axes, outcome: TaskRankFile, cut: pd.DataFrame) -> None:
     level = outcome.baseline + outcome.share * (outcome.vanilla - outcome.baseline)
     axes.axhline(level, label=f"{outcome.share:.0%} of vanilla's gain", **LEVEL)
     draw_baselines(axes, [outcome.baseline])
-    axes.axvline(outcome.needed_rank, label="needed rank, upper bound", zorder=0, **NEEDED)
+    axes.axvline(outcome.needed_rank, label="needed rank, upper bound", zorder=1.5, **NEEDED)
     log_axis(axes.xaxis, [k for k in K_TICKS if k <= outcome.max_k])
     seeds = f"{len(outcome.seeds)} seed{'s' * (len(outcome.seeds) != 1)}"
     rows = f"certified on {outcome.n_rows} rows, {seeds}"

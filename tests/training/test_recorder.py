@@ -11,7 +11,7 @@ from conftest import quick, started
 import rankprobe as rp
 from rankprobe.config import all_settings
 from rankprobe.errors import ColumnTaken, RunFailed
-from rankprobe.runs import TRUNCATION
+from rankprobe.runs import truncation_file
 from rankprobe.runs.checksums import write_checked_json
 
 SETTINGS = list(all_settings())
@@ -22,7 +22,7 @@ def finished(tmp_path_factory):
     """With every optional column: a held-back half of dev, and a functional rank."""
     run = rp.train(quick(report_split="half"), runs_dir=tmp_path_factory.mktemp("finished"), name="run")
     found = {"functional_rank": [{"matrix": "P", "functional_rank": 3}], "curves": []}
-    write_checked_json(run.path / TRUNCATION, found)
+    write_checked_json(run.path / truncation_file(), found)
     return run
 
 
