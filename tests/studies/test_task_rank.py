@@ -275,6 +275,7 @@ def test_runs_are_trained_once_and_the_outcome_is_plain_data(tmp_path, by_rank):
     (place,) = tmp_path.glob(f"*/{TASK_RANK}")
     assert read_task_rank(rp.Run(place.parent)) == first
     assert json.loads(place.read_text())["needed_rank"] == 2
+    assert rp.taskrank(**ask, share=0.9, **SETTINGS).share == 0.9
 
 
 def test_the_functional_rank_of_a_run_is_that_of_its_final_prompt(tmp_path):
