@@ -76,7 +76,7 @@ def analyze(
     places = _without_duplicates(place for text in prompt for place in _resolve(text, runs_dir))
     check_output(output, TABLE_FORMATS)
     check_output(plot, PICTURE_FORMATS)
-    places = _with_prompts(places)
+    places, left_out = _with_prompts(places)
     table = measure_places(places, seed)
     compared = _similarities(places, directions) if directions else None
     files = [path for path in (output, plot) if path]
@@ -100,8 +100,8 @@ def analyze(
         save_table(table, output)
     if plot:
         _plot_spectra(places, plot)
-    document = {"readings": table, "similarities": compared, "findings": found, "files": files}
-    return Result(document, show)
+    document = {"readings": table, "similarities": compared, "findings": found, "left_out": left_out}
+    return Result({**document, "files": files}, show)
 
 
 @with_json("truncate")
@@ -171,8 +171,8 @@ def _without_duplicates(places: Iterable[Path]) -> list[Path]:
     return list(distinct.values())
 
 
-def _with_prompts(places: list[Path]) -> list[Path]:
-    """Drop the places without a prompt that can be read, each with a line on standard error.
+def _with_prompts(places: list[Path]) -> tuple[list[Path], list[str]]:
+    """The places with a prompt that can be read, and a line about each other one, printed on standard error.
 
     Raises:
         RankprobeError: no place has one.
@@ -188,9 +188,10 @@ def _with_prompts(places: list[Path]) -> list[Path]:
             problems.append(error)
     if not found:
         raise problems[0]
-    for error in problems:
-        typer.echo(plain(f"left out: {error}"), err=True)
-    return found
+    left_out = [plain(error) for error in problems]
+    for line in left_out:
+        typer.echo(f"left out: {line}", err=True)
+    return found, left_out
 
 
 def _existing(text: str, runs_dir: Path) -> list[Path]:

@@ -78,7 +78,7 @@ def _permutations(size: int, count: int, seed: int) -> Int[np.ndarray, "{count} 
 def permutation_edge(matrix: ArrayLike, seed: int = 0) -> float:
     """Return the 95 % quantile of the largest singular value over 20 shuffled copies of a matrix (n, d).
 
-    As 20 copies are few, that of a matrix of noise exceeds it in about 2 of 21 draws.
+    With so few copies, the largest singular value of noise exceeds this edge in about 2 of 21 matrices.
     """
     if not np.size(matrix):
         return 0.0

@@ -51,8 +51,8 @@ def cv_rank(replicates: ArrayLike) -> int:
     second training is held out.
 
     **It misses** directions of which less than half is found again, however many the replicates share: weak
-    ones next to strong ones, and all where the noise is strong. So it is a lower bound of what they share,
-    also where they agree well. It also counts everything that replicates share, such as a drift that any
+    ones next to strong ones, and all where the noise is strong. With anisotropic noise it counted up to three
+    too many (`studies.grid`). It also counts everything that replicates share, such as a drift that any
     labels cause: compare it with that of replicates on shuffled labels.
 
     >>> import numpy as np

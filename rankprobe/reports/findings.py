@@ -84,8 +84,10 @@ REACTS = (
 """What a verdict about a run does not say; `studies.null_size` shows why."""
 
 CLEAR_SHARE = 0.95
+"""A gain is clear if at least this share of the resamples of the examples show one."""
+
 UNCLEAR_GAIN = "The gain itself is not clear on so few examples, so neither is this rank."
-"""Said where more than 5 % of the resamples of the examples show no gain."""
+"""Said of a functional rank whose gain is not clear."""
 
 
 def _caveats(manifest: dict[str, Any]) -> str:

@@ -71,8 +71,7 @@ def calibrate_needed(
     Args:
         ranks: of the teachers, r.
         seeds: each trains its own teachers.
-        students: vanilla students per teacher; they are the seeds of the bound. With one, the bound is over
-            dev rows only.
+        students: vanilla students per teacher; tries are compared with their mean.
         restarts: random starts of DPT(k), per student and rate.
         rates: peak learning rates of healed and scratch students; vanilla students have 0.3.
         task: of the teachers; this and the following are settings of runs.

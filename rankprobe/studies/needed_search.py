@@ -51,6 +51,8 @@ class Try:
 class Reference:
     """What the tries are compared with, on the report half; all scores are 0 to 1.
 
+    A row is a question here: the mean over its rows, where several share one.
+
     Attributes:
         seeds: one for each vanilla prompt.
         vanilla: the scores of the vanilla prompts.
@@ -86,20 +88,20 @@ def checked_gain(reference: Reference) -> Bound:
     """
     gain = lower_bound(reference.vanilla - reference.baseline)
     n_seeds, n_rows = reference.vanilla.shape
-    counted = f"{n_rows} rows, {n_seeds} seed{'s' * (n_seeds != 1)}"
+    counted = f"{n_rows} questions, {n_seeds} seed{'s' * (n_seeds != 1)}"
     if gain.lower <= 0:
         raise RankprobeError(
             f"vanilla does not gain over the baseline ({100 * gain.mean:+.1f} points, lower bound "
             f"{100 * gain.lower:+.1f}, {counted}), so there is no needed rank; train longer, or "
-            "give more dev rows or seeds"
+            "give more dev data or seeds"
         )
     itself = reference.margin(reference.vanilla.mean(axis=0))
     if (bound := lower_bound(itself[None])).lower < 0:
         enough = rows_for_a_proof(itself)
-        rows = f"about {2 * enough} dev rows, of which half count" if enough else "more dev rows"
+        data = f"about {2 * enough} dev questions, of which half count" if enough else "more dev data"
         raise RankprobeError(
-            f"{n_rows} rows are too few: the bound of vanilla itself is {100 * bound.lower:+.1f} (gain "
-            f"{100 * gain.mean:.1f} points), so no rank would be certified; give {rows}, or a lower --share"
+            f"{n_rows} questions are too few: the bound of vanilla itself is {100 * bound.lower:+.1f} (gain "
+            f"{100 * gain.mean:.1f} points), so no rank would be certified; give {data}, or a lower --share"
         )
     return gain
 

@@ -464,6 +464,7 @@ def _runs(here: Path) -> None:
         "lfslog": {"spectra.parquet": LFS},
         "lfsrows": {"steps.jsonl": LFS},
         "lfsmanifest": {"manifest.json": LFS},
+        "cutbest": {"truncation_best.json": "{"},
         "cutlist": {"truncation.json": "[]"},
         "cutkind": {
             "truncation.json": '{"functional_rank": [{"matrix": "P", "functional_rank": 1, "order": 3}]}'

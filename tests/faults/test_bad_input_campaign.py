@@ -504,6 +504,10 @@ REFUSED = [
     ("taskrank --task cb --rates 0", "error: rates is [0.0]; expected one or more positive learning rates"),
     ("taskrank --task cb --rates nan", "error: rates is [nan]; expected one or more positive learning rates"),
     ("taskrank --task cb --rates .1,0.1", "error: rates is [0.1, 0.1]; give each rate once"),
+    ("taskrank --task cb --share 0", "error: share is 0.0; expected a number above 0 and below 1, such as 0.95"),
+    ("taskrank --task cb --share 95", "error: share is 95.0; expected a number above 0 and below 1, such as 0.95"),
+    ("taskrank --task cb --share nan", "error: Invalid value for '--share'"),
+    ("taskrank --task cb --share much", "error: Invalid value for '--share'"),
     ("taskrank --task cb --restarts 0", "error: Invalid value for '--restarts'"),
     ("taskrank --task cb --seed -1", "error: seed is -1; expected greater than or equal to 0"),
     ("taskrank --task cb --seed 1 --seed 1001", "error: seeds are [1, 1001]: start j of a seed is trained with seed + 1000"),
@@ -548,6 +552,7 @@ LEFT_OUT = [
     ("runs --runs-dir damaged/jsonl", "left out: damaged/jsonl/run/steps.jsonl cannot be read ("),
     ("runs --runs-dir damaged/lfsrows", "left out: 'damaged/lfsrows/run/steps.jsonl' is a Git LFS pointer"),
     ("runs --runs-dir damaged/cutkind", "left out: damaged/cutkind/run/truncation.json: order is 3; expected"),
+    ("runs --runs-dir damaged/cutbest", "left out: damaged/cutbest/run/truncation_best.json cannot be read ("),
     ("runs --runs-dir damaged/cut", "left out: damaged/cut/run/truncation.json cannot be read ("),
 ]  # fmt: skip
 """The other runs are read although one is damaged."""

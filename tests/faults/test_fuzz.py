@@ -202,6 +202,13 @@ READERS = {
         "run/right/truncation.json",
         json.dumps(TRUNCATION).encode(),
     ),
+    "truncation of the best prompt": Reader(
+        lambda folder: (load_runs(folder / "run"), findings([Run(folder / "run/right")] * 2, which="best")),
+        "run/right/truncation_best.json",
+        json.dumps(
+            {name: [{**row, "prompt": "best"} for row in rows] for name, rows in TRUNCATION.items()}
+        ).encode(),
+    ),
     "replication": Reader(
         lambda folder: read_replication(Run(folder / "run/right")),
         "run/right/replication.json",
@@ -222,6 +229,7 @@ REPORTED = {
     "spectra.jsonl": b'{"step": 1, "matrix": "P", "index": 0, "value": 2.5}\n'
     b'{"step": 1, "matrix": "P", "index": 1, "value": 0.5}\n',
     "truncation.json": None,
+    "truncation_best.json": None,
     "replication.json": None,
     "taskrank.json": None,
 }

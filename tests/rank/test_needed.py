@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,6 +47,16 @@ def test_the_order_of_rows_and_seeds_does_not_matter():
     x = rng.choice([-1.0, 0.0, 0.05, 1.0], size=(3, 40))
     one, other = lower_bound(x), lower_bound(x[::-1][:, rng.permutation(40)])
     assert one.lower == pytest.approx(other.lower)
+
+
+@pytest.mark.parametrize(("share", "rows"), [(0.95, 140), (0.8, 40)])
+def test_the_rows_that_a_gain_of_40_points_takes(share, rows):
+    """As docs/reading-a-rank.md says; half of the dev rows count."""
+    for count, passes in ((rows, True), (rows - 5, False)):
+        gains = np.arange(count) < 0.4 * count
+        assert (lower_bound((1 - share) * gains[None]).lower >= 0) == passes
+    page = (Path(__file__).parents[2] / "docs/reading-a-rank.md").read_text()
+    assert {0.95: "it takes 280 dev rows", 0.8: "and 80 with `--share 0.8`"}[share] in page
 
 
 @pytest.mark.parametrize("gain", [0.1, 0.4, 0.9])

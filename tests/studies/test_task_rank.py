@@ -164,7 +164,7 @@ def test_vanilla_without_a_gain_is_refused(reference):
     with pytest.raises(RankprobeError) as refused:
         checked_gain(replace(reference, vanilla=np.stack([rows(0.52, s) for s in SEEDS])))
     assert "vanilla does not gain over the baseline (" in str(refused.value)
-    assert "250 rows, 3 seeds" in str(refused.value)
+    assert "250 questions, 3 seeds" in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
     assert checked_gain(reference).mean == pytest.approx(0.47, abs=0.02)
 
@@ -172,13 +172,13 @@ def test_vanilla_without_a_gain_is_refused(reference):
 def test_too_few_rows_for_a_proof_are_refused_with_how_many_are_enough(reference):
     few = replace(reference, vanilla=reference.vanilla[:, :60], baseline=reference.baseline[:60])
     with pytest.raises(
-        RankprobeError, match="60 rows are too few: the bound of vanilla itself is -"
+        RankprobeError, match="60 questions are too few: the bound of vanilla itself is -"
     ) as refused:
         checked_gain(few)
     found = int(
-        re.search(r"give about (\d+) dev rows, of which half count, or a lower --share", str(refused.value))[
-            1
-        ]
+        re.search(
+            r"give about (\d+) dev questions, of which half count, or a lower --share", str(refused.value)
+        )[1]
     )
     enough = [np.resize(each, (1, found // 2))[0] for each in (*few.vanilla, few.baseline)]
     checked_gain(replace(few, vanilla=np.stack(enough[:-1]), baseline=enough[-1]))
