@@ -253,6 +253,8 @@ def test_a_run_without_a_prompt_is_left_out_if_another_place_has_one(here, capsy
     assert shown.err.splitlines() == [f"left out: {problem}"]
     assert "good" in shown.out.splitlines()[1]
     assert set(pd.read_csv(here / "out.csv")["place"]) == {"runs/good"}
+    run("analyze", "runs/*", "--json")
+    assert json.loads(capsys.readouterr().out)["left_out"] == [problem]
     for places in (["bad"], ["bad", "runs/b*"]):
         assert refused(capsys, "analyze", *places).strip().endswith(problem)
 
