@@ -16,9 +16,8 @@ import time
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 from types import TracebackType
 from typing import IO, Self
 
@@ -39,8 +38,9 @@ FOLLOWER = "import os, sys; os.nice(10); sys.path[:] = {path!r}; from rankprobe.
 class Reporters:
     """Inside this context, the runs that are given to `start` are reported to trackers.
 
-    What goes wrong is a warning of one line, and training goes on. At the end of the context, trackers have
-    `WAIT` seconds to finish; then they are stopped. A tracker that had to be stopped gets no further runs.
+    What goes wrong is a warning of one line, at the next `check` or at the end, and training goes on. At the
+    end of the context, trackers have `WAIT` seconds to finish; then they are stopped. A tracker that had to be
+    stopped gets no further runs.
     """
 
     def __init__(self, to: str | Sequence[str]) -> None:
@@ -65,31 +65,41 @@ class Reporters:
             except OSError as error:
                 _warn(f"reporting to {name} could not start ({error})", name, paths)
 
+    def check(self) -> None:
+        """Warn of each tracker that has failed since the last look.
+
+        The thread of the training calls this: Python's warning filters belong to all threads, so a warning
+        from another one is lost while this one ignores warnings for a moment, as torch does.
+        """
+        for reporter in [each for each in self._running if each.process.poll() is not None]:
+            self._running.remove(reporter)
+            reporter.close()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         stopped = kind is not None and issubclass(kind, RunInterrupted | KeyboardInterrupt)
         seconds = WAIT_IF_STOPPED if stopped else WAIT
-        deadline, waiting, self._running = time.monotonic() + seconds, self._running, []
+        deadline = time.monotonic() + seconds
         try:
-            for reporter in waiting:
-                reporter.thread.join(max(0.0, deadline - time.monotonic()))
+            for reporter in self._running:
+                reporter.wait(max(0.0, deadline - time.monotonic()))
         finally:
-            for reporter in [each for each in waiting if each.thread.is_alive()]:
+            self.check()
+            hanging, self._running = self._running, []
+            for reporter in hanging:
                 self.names.remove(reporter.name)
                 reporter.stop(seconds)
 
 
 @dataclass
 class _Reporter:
-    """The process of one tracker, and a thread that waits for its end."""
+    """The process of one tracker."""
 
     name: str
     paths: Sequence[Path]
     process: subprocess.Popen[bytes]
     printed: IO[bytes]
-    thread: Thread = field(init=False)
-    given_up: bool = False
 
     @classmethod
     def of(cls, name: str, paths: Sequence[Path]) -> Self:
@@ -110,24 +120,23 @@ class _Reporter:
         )
         return cls(name, paths, process, printed)
 
-    def __post_init__(self) -> None:
-        self.thread = Thread(target=self._wait, daemon=True)
-        self.thread.start()
+    def wait(self, seconds: float) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
 
-    def _wait(self) -> None:
-        """Wait for the end of the process; warn as soon as it fails."""
-        code = self.process.wait()
-        if code and not self.given_up:
+    def close(self) -> None:
+        """Warn if the process, which has ended, failed."""
+        if code := self.process.returncode:
             _warn(f"reporting to {self.name} failed ({self._last_words(code)})", self.name, self.paths)
         self.printed.close()
 
     def stop(self, seconds: float) -> None:
         """End the process and those that it started."""
-        self.given_up = True
         for force in (False, True):
             with suppress(ProcessLookupError):
                 _end(self.process, force=force)
-            self.thread.join(GRACE)
+            self.wait(GRACE)
+        self.printed.close()
         _warn(
             f"reporting to {self.name} was stopped {seconds:.0f} s after the end of training",
             self.name,

@@ -168,7 +168,7 @@ def _train_all(
         try:
             with reporters, open_cohort(group, hooks, overwrite=overwrite) as (session, members):
                 reporters.start([member.run.path for member in members])
-                train_members(session, members)
+                train_members(session, members, after_step=reporters.check)
         except RunFailed as failed:
             failures.append(failed)
     if len(failures) > 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,8 +27,10 @@ from rankprobe.training.run_state import RunState
 from rankprobe.training.session import Session
 
 
-def train_members(session: Session, members: Sequence[RunState]) -> None:
-    """Train members, all of them at the same step, to the end of the session.
+def train_members(
+    session: Session, members: Sequence[RunState], after_step: Callable[[], None] = lambda: None
+) -> None:
+    """Train members, all of them at the same step, to the end of the session; call `after_step` on the way.
 
     A member that fails ends alone; the others go on.
 
@@ -49,6 +51,7 @@ def train_members(session: Session, members: Sequence[RunState]) -> None:
                 with _failing_alone(member, step), member.timed("training"):
                     member.update(step)
             evaluate_and_record(session, members, batcher, step)
+            after_step()
             stopping = asked.requested and step < total
             if session.is_due(step, session.checkpoint_every) or stopping:
                 _checkpoint(members)

@@ -113,6 +113,25 @@ def test_a_tracker_that_raises_gives_one_line_and_the_run_goes_on(installed):
     assert list(steps(installed())) == list(range(7))  # of the other tracker
 
 
+def test_a_tracker_that_fails_while_warnings_are_ignored_is_named(installed):
+    """The filters of `warnings` belong to all threads; torch sets them for a moment here and there."""
+
+    def ignore(record):
+        if record.step == 2:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                wait_for(lambda: any("opened" in row for row in installed()))
+                wait_for(lambda: has_ended(installed()[0]["opened"]))
+                time.sleep(0.2)
+
+    with pytest.warns(UserWarning, match="broken failed"):
+        rp.train(quick(), runs_dir="runs", hooks=[ignore], report_to="broken")
+
+
+def has_ended(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
 def test_a_tracker_that_hangs_does_not_hold_the_run(installed, monkeypatch):
     """Training goes on while it hangs, waits for it for a bounded time only, and leaves no process."""
     monkeypatch.setattr(live, "WAIT", 1.0)
