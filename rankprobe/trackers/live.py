@@ -39,8 +39,8 @@ class Reporters:
     """Inside this context, the runs that are given to `start` are reported to trackers.
 
     What goes wrong is a warning of one line, at the next `check` or at the end, and training goes on. At the
-    end of the context, trackers have `WAIT` seconds to finish; then they are stopped. A tracker that had to be
-    stopped gets no further runs.
+    end, trackers have `WAIT` seconds to finish; then they are stopped. A tracker that had to be stopped gets
+    no further runs.
     """
 
     def __init__(self, to: str | Sequence[str]) -> None:
