@@ -138,11 +138,11 @@ def test_an_interrupt_ends_the_sweep_and_reports_its_progress(tmp_path, monkeypa
     train = api.train_members
     calls = []
 
-    def interrupted(session, members):
+    def interrupted(session, members, **options):
         calls.append(members)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        train(session, members)
+        train(session, members, **options)
 
     monkeypatch.setattr(api, "train_members", interrupted)
     with pytest.raises(
