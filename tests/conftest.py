@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import cache
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -12,9 +13,11 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+import typer.main
 from shapes import check_shapes
 
 mpl.use("Agg")
+typer.main.get_command = cache(typer.main.get_command)  # a call of the command line would build it anew
 
 check_shapes()  # before the rooms are imported
 

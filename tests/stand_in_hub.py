@@ -219,7 +219,7 @@ ROUTES = [
 def serving(upload_mode: str = "regular") -> Iterator[StandInHub]:
     """A stand-in that answers until the end of the context."""
     server = StandInHub(upload_mode)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield server
     finally:

@@ -64,7 +64,7 @@ def load_backbone(
         seed: of the weights of `random:` backbones; others ignore it.
         device: a torch device, or `auto`: CUDA, else MPS, else the CPU.
         device_map: instead of `device`, how accelerate spreads the weights over several; see
-            `settings.parse_device_map`.
+            `device_map.parse_device_map`.
 
     Raises:
         RankprobeError: unknown or unreachable model, tokenizer or device, a model that cannot be spliced,

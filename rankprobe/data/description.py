@@ -84,7 +84,7 @@ def describe_task(name: str, data: str, targets: str, tokenizer: str | None = No
         texts = [task.source(example.fields) for example in split.examples]
         ids_per_text = tok(texts).input_ids
         quantiles = np.quantile([len(ids) for ids in ids_per_text], (0, 0.5, 0.95, 1)).round().astype(int)
-        pairs = zip(ids_per_text, loses_characters(tok, texts), strict=True)
+        pairs, unknown = zip(ids_per_text, loses_characters(tok, texts), strict=True), unknown_id(tok)
         described.append(
             SplitDescription(
                 split=split_name,
@@ -92,7 +92,7 @@ def describe_task(name: str, data: str, targets: str, tokenizer: str | None = No
                 origin=split.origin,
                 labels=None if counts is None else {label: counts[label] for label in task.labels},
                 source_tokens=dict(zip(("min", "median", "p95", "max"), quantiles.tolist(), strict=True)),
-                n_unrepresentable=sum(lost or unknown_id(tok) in ids for ids, lost in pairs),
+                n_unrepresentable=sum(lost or unknown in ids for ids, lost in pairs),
             )
         )
     answers = {text: _tokens(tok, text) for text in task.answer_set(targets)}

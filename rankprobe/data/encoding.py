@@ -117,8 +117,8 @@ def encode(split: Split, backbone: Backbone, targets: str, max_length: int, *, t
 
 def _has_unknown(backbone: Backbone, texts: Iterable[str], ids: Sequence[TokenArray]) -> Iterator[bool]:
     """Per text, whether the tokenizer cannot represent part of it: by an unknown token, or by no token."""
-    dropped = loses_characters(backbone.tokenizer, texts)
-    return (lost or backbone.unknown_id in each for lost, each in zip(dropped, ids, strict=True))
+    dropped, unknown = loses_characters(backbone.tokenizer, texts), backbone.unknown_id
+    return (lost or unknown in each for lost, each in zip(dropped, ids, strict=True))
 
 
 def token_ids(tokenize: Tokenize, texts: Sequence[str]) -> list[TokenArray]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from rankprobe.errors import RankprobeError
@@ -14,23 +13,11 @@ from rankprobe.pages.details import detail, title_of
 from rankprobe.pages.overview import overview
 from rankprobe.pages.render import GENERATOR, render_page
 from rankprobe.pages.subjects import Place, Subjects, subjects
-from rankprobe.reports import pooled_verdicts
+from rankprobe.reports import CITATION, pooled_verdicts
 from rankprobe.runs.files import write_atomically
 
 MAX_DETAILED = 6
 """Groups of seeds that have sections of their own; a report of more groups has tables and figures only."""
-
-BIBTEX = """@inproceedings{xiao2023decomposed,
-  title     = {Decomposed Prompt Tuning via Low-Rank Reparameterization},
-  author    = {Xiao, Yao and Xu, Lu and Li, Jiaxi and Lu, Wei and Li, Xiaoli},
-  booktitle = {Findings of the Association for Computational Linguistics: EMNLP 2023},
-  year      = {2023}
-}
-
-@software{rankprobe,
-  title   = {rankprobe: the intrinsic rank of soft prompts},
-  version = {%s}
-}"""
 
 
 def report(
@@ -108,7 +95,7 @@ def _page(found: Subjects, command: str, words: bool, refresh: float | None) -> 
         details=[detail(runs, own, f"g{i}", words=words, caveats=len(pairs) > 1) for i, (runs, own) in pairs],
         max_detailed=MAX_DETAILED,
         command=command,
-        bibtex=BIBTEX % version("rankprobe"),
+        bibtex=CITATION,
         refresh=refresh,
     )
 

@@ -169,10 +169,9 @@ def method_style(position: int, variant: int = 0) -> dict[str, Any]:
     return base | {"color": colour, "markerfacecolor": "white" if variant else colour}
 
 
-def contrast(colour: str, ground: str = "#ffffff") -> float:
-    """The contrast ratio of two colours, from 1 to 21. Source: WCAG 2.2, relative luminance."""
-    one, other = sorted((_luminance(to_rgb(colour)), _luminance(to_rgb(ground))))
-    return (other + 0.05) / (one + 0.05)
+def contrast(colour: str) -> float:
+    """The contrast ratio of a colour and white, from 1 to 21. Source: WCAG 2.2, relative luminance."""
+    return 1.05 / (_luminance(to_rgb(colour)) + 0.05)
 
 
 def _luminance(rgb: tuple[float, float, float]) -> float:

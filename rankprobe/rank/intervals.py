@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy import stats
 
 DRAWS = 2000
 
@@ -21,7 +21,7 @@ def share_interval(count: int, n: int) -> tuple[float, float]:
         count: 0 to n.
         n: at least 1.
     """
-    low, high = stats.binomtest(count, n).proportion_ci(method="exact")
+    low, high = scipy.stats.binomtest(count, n).proportion_ci(method="exact")
     return float(low), float(high)
 
 

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from scipy.integrate import quad
-from scipy.optimize import brentq
 
 from rankprobe.errors import RankprobeError
 from rankprobe.plugins import Registry
@@ -231,9 +230,9 @@ def _hard_threshold(beta: float) -> float:
         return np.sqrt(max((high - x) * (x - low), 0.0)) / (2 * np.pi * beta * x)
 
     def probability_minus_half(x: float) -> float:
-        return quad(density, low, x, limit=200)[0] - 0.5
+        return scipy.integrate.quad(density, low, x, limit=200)[0] - 0.5
 
-    median: Any = brentq(probability_minus_half, low, high)
+    median: Any = scipy.optimize.brentq(probability_minus_half, low, high)
     return float(optimal / np.sqrt(median))
 
 

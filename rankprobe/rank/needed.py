@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Float64
 from numpy.typing import ArrayLike
-from scipy import stats
 
 KEPT_SHARE = 0.95
 """Share of the gain over the baseline that a needed rank keeps."""
@@ -97,7 +97,7 @@ def lower_bound(differences: ArrayLike, confidence: float = CONFIDENCE) -> Bound
     spread = of_rows**2 / n_rows + (of_seeds**2 / (n_seeds - 1) if n_seeds > 1 else 0.0)
     df = total**2 / spread if spread > 0 else math.inf
     se = math.sqrt(total)
-    lower = float(with_worst.mean()) - float(stats.t.ppf(confidence, df)) * se
+    lower = float(with_worst.mean()) - float(scipy.stats.t.ppf(confidence, df)) * se
     return Bound(float(x.mean()), lower, se, df, n_seeds, n_rows)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int, Num
-from scipy.spatial.distance import cdist
 
 from rankprobe.errors import RankprobeError
 
@@ -38,6 +38,6 @@ def nearest(
             left, right = (np.nan_to_num(X / np.linalg.norm(X, axis=1, keepdims=True)) for X in (left, right))
         values = left @ right.T
     else:
-        values = cdist(left, right)
+        values = scipy.spatial.distance.cdist(left, right)
     order = np.argsort(-values if metric == "cosine" else values, axis=1, kind="stable")[:, :count]
     return order, np.take_along_axis(values, order, axis=1)

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import scipy  # its packages are loaded at their first use, not before each command
 from jaxtyping import Float64
 from numpy.typing import ArrayLike
-from scipy import optimize, special, stats
 
 from rankprobe.errors import RankprobeError
 from rankprobe.twins import MIN_DRAWS
@@ -150,7 +150,7 @@ def verdicts(readings: Mapping[str, Reading], *, paired: bool = True) -> dict[st
     tested = ~np.isnan(p)
     adjusted = np.full(len(p), np.nan)
     if tested.any():
-        adjusted[tested] = stats.false_discovery_control(p[tested])
+        adjusted[tested] = scipy.stats.false_discovery_control(p[tested])
     return {name: test.verdict(float(q)) for (name, test), q in zip(tests.items(), adjusted, strict=True)}
 
 
@@ -239,7 +239,7 @@ class _Test:
         with np.errstate(divide="ignore", invalid="ignore"):  # equal values in all seeds
             t = np.where(self.difference == 0, 0.0, self.difference / self.error)
         df = np.array(self.df)
-        above, below = special.stdtr(df, -t).max(), special.stdtr(df, t).max()
+        above, below = scipy.special.stdtr(df, -t).max(), scipy.special.stdtr(df, t).max()
         return float(min(1.0, 2 * min(above, below)))
 
     def verdict(self, adjusted: float) -> Verdict:
@@ -318,7 +318,7 @@ def _not_below_rounding(variance: float, values: Float64[np.ndarray, " values"])
 
 @lru_cache
 def _t_quantile(df: int, tail: float) -> float:
-    return float(stats.t.isf(tail, df)) if df >= 1 else math.nan
+    return float(scipy.stats.t.isf(tail, df)) if df >= 1 else math.nan
 
 
 @lru_cache
@@ -329,7 +329,8 @@ def _standardized_effect(df: int) -> float:
     """
     critical = _t_quantile(df, LEVEL / 2)
     bracket = (critical / 2, 2 * critical + 2)
-    return float(optimize.root_scalar(lambda x: stats.nct.sf(critical, df, x) - POWER, bracket=bracket).root)
+    found = scipy.optimize.root_scalar(lambda x: scipy.stats.nct.sf(critical, df, x) - POWER, bracket=bracket)
+    return float(found.root)
 
 
 def _rounded_up(value: float) -> str:

@@ -13,7 +13,7 @@ render     a table as text: terminal, Markdown, LaTeX, CSV
 """
 
 from rankprobe.reports.atlas import Atlas, atlas, atlas_table
-from rankprobe.reports.card import model_card
+from rankprobe.reports.card import CITATION, model_card
 from rankprobe.reports.compared import (
     CALIBRATED,
     calibrated_method,
@@ -35,6 +35,7 @@ TABLES = {**PAPER_TABLES, "used": used}
 __all__ = [
     "CALIBRATED",
     "CAVEAT",
+    "CITATION",
     "FORMATS",
     "SCORES",
     "TABLES",

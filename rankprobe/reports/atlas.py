@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from jaxtyping import Float64, Num
-from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from rankprobe.errors import RankprobeError
@@ -205,7 +205,7 @@ def _compare_models(
         tested = found["p_related"].notna()
         if tested.any():  # as in rank.verdicts
             p = found.loc[tested, "p_related"].to_numpy(dtype=float)
-            found.loc[tested, "p_related_adjusted"] = stats.false_discovery_control(p)
+            found.loc[tested, "p_related_adjusted"] = scipy.stats.false_discovery_control(p)
     return found.reindex(columns=DIRECTIONS), pd.DataFrame(positions), left_out
 
 

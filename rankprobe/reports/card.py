@@ -39,12 +39,20 @@ MEASURES = {
 SCORINGS = {"greedy": ", decoded", "rank": ", likeliest label"}
 """How the answers of a score were found."""
 
-CITATION = """@software{rankprobe,
-  title = {rankprobe: measuring the intrinsic rank of soft prompts},
-  author = {{The authors of rankprobe}},
-  version = {VERSION}
-}"""
-"""As CITATION.cff says."""
+CITATION = f"""@inproceedings{{xiao2023decomposed,
+  title     = {{Decomposed Prompt Tuning via Low-Rank Reparameterization}},
+  author    = {{Xiao, Yao and Xu, Lu and Li, Jiaxi and Lu, Wei and Li, Xiaoli}},
+  booktitle = {{Findings of the Association for Computational Linguistics: EMNLP 2023}},
+  year      = {{2023}},
+  doi       = {{10.18653/v1/2023.findings-emnlp.890}}
+}}
+
+@software{{rankprobe,
+  title   = {{rankprobe: measuring the intrinsic rank of soft prompts}},
+  author  = {{{{The authors of rankprobe}}}},
+  version = {{{__version__}}}
+}}"""
+"""BibTeX of the paper and of rankprobe, as CITATION.cff says."""
 
 
 class EvalRow(Settings, extra="ignore"):
@@ -90,7 +98,7 @@ def model_card(run: Run, *, which: str = "final", hub_id: str | None = None, fol
         "## Cite",
         "Please cite rankprobe, and the paper whose probe it trains "
         "([Xiao et al., 2023](https://doi.org/10.18653/v1/2023.findings-emnlp.890)):",
-        _code("bibtex", CITATION.replace("VERSION", __version__)),
+        _code("bibtex", CITATION),
     ]
     return _metadata(run, manifest) + "\n" + "\n\n".join(part for part in parts if part) + "\n"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -66,6 +67,7 @@ def with_current_names(row: Mapping[str, Any]) -> dict[str, Any]:
     return {current_name(name): value for name, value in row.items()}
 
 
+@lru_cache(maxsize=1024)
 def current_name(name: str) -> str:
     """Return the present name of a column or matrix of a log of any version."""
     return RENAMED_COLUMNS.get(name, FORMER_TWIN.sub(twin_prefix("gaussian"), name))

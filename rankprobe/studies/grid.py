@@ -295,17 +295,17 @@ def known_ranges() -> pd.DataFrame:
     return pd.read_csv(FOLDER / "operating_ranges.csv")
 
 
-def least_agreement(ranges: pd.DataFrame, reading: str = "cv_rank") -> float:
-    """The agreement of ΔP from which on a reading gives planted ranks with equal singular values up to 50.
+def least_agreement(ranges: pd.DataFrame) -> float:
+    """The agreement of ΔP from which on `cv_rank` gives planted ranks with equal singular values up to 50.
 
     It is the smallest mean `agreement` of a signal-to-noise ratio such that, there and at higher agreement,
-    `up_to` is at least 50. Replicates that agree less are outside the calibration of the reading: their
+    `up_to` is at least 50. Replicates that agree less are outside its calibration: their
     rank is a lower bound at best.
 
     Returns:
         NaN if there is none.
     """
-    own = ranges[(ranges["reading"] == reading) & (ranges["spectrum"] == "equal")]
+    own = ranges[(ranges["reading"] == "cv_rank") & (ranges["spectrum"] == "equal")]
     own = own.sort_values("agreement", ascending=False)
     enough = own["agreement"][(own["up_to"] >= CALIBRATED_UP_TO).cummin()]
     return float(enough.min()) if len(enough) else math.nan

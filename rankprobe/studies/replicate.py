@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from rankprobe import rank
 from rankprobe.config import RunConfig
@@ -166,7 +166,7 @@ def summary_of(pairs: pd.DataFrame, most: int) -> pd.DataFrame:
     for kind, part in pairs.groupby("kind", sort=False):
         for reading in READINGS:
             values = part[reading].to_numpy()
-            half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
+            half = scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
             mean = float(values.mean())
             limits = {"low": max(0.0, mean - half), "high": min(float(most), mean + half)}
             rows.append({"kind": kind, "reading": reading, "pairs": len(values), "mean": mean} | limits)

@@ -7,6 +7,7 @@ import string
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -23,7 +24,7 @@ class Predictions:
         predicted: the class id of each answer; see `Task.parse_answer`.
         n_labels: number of labels of the task.
         draws: for rows drawn with replacement, a key per row that differs between copies of a row; empty if
-            every row occurs once.
+            every row occurs once, or is a question of its own.
     """
 
     examples: Sequence[Example]
@@ -37,6 +38,10 @@ class Predictions:
         """The correct class id of each row."""
         return [example.label for example in self.examples]
 
+    @cached_property
+    def _grouped(self) -> bool:
+        return any(example.group for example in self.examples)
+
     def questions(self) -> list[Hashable]:
         """A key of each row's question. A row without a group is a question of its own."""
         draws = self.draws or [0] * len(self.examples)
@@ -46,7 +51,7 @@ class Predictions:
     def take(self, rows: Sequence[int]) -> Predictions:
         """The predictions for some rows; a row may occur several times, and each copy counts."""
         copies, draws = Counter[int](), list[Hashable]()
-        for row in rows:
+        for row in rows if self._grouped else ():
             draws.append((self.draws[row] if self.draws else 0, copies[row]))
             copies[row] += 1
         return Predictions(

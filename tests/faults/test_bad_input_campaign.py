@@ -560,16 +560,26 @@ LEFT_OUT = [
 TABLE = [(2, *row) for row in REFUSED] + [(1, *row) for row in SYSTEM] + [(0, *row) for row in LEFT_OUT]
 
 
+class Place:
+    """One folder for all inputs; none of them may change it."""
+
+    def __init__(self, folder: Path) -> None:
+        bad_files.make(folder)
+        self.folder = folder
+        self.known = self.contents()
+
+    def contents(self) -> dict[Path, bytes | None]:
+        return {path: path.read_bytes() if path.is_file() else None for path in self.folder.rglob("*")}
+
+    def is_unchanged(self) -> bool:
+        """Since it was made, or since the last look."""
+        before, self.known = self.known, self.contents()
+        return before == self.known
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """One folder for all inputs; none of them may change it."""
-    folder = tmp_path_factory.mktemp("bad")
-    bad_files.make(folder)
-    return folder
-
-
-def contents(folder: Path) -> dict[Path, bytes | None]:
-    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+    return Place(tmp_path_factory.mktemp("bad"))
 
 
 def test_the_inputs_are_many_and_distinct():
@@ -579,14 +589,13 @@ def test_the_inputs_are_many_and_distinct():
 @pytest.mark.filterwarnings("always")
 @pytest.mark.parametrize(("code", "command", "expected"), TABLE, ids=[command for _, command, _ in TABLE])
 def test_bad_input(place, monkeypatch, capsys, code, command, expected):
-    monkeypatch.chdir(place)
+    monkeypatch.chdir(place.folder)
     words, _, file = command.partition(" < ")
     stdin = io.BytesIO(Path(file).read_bytes() if file else b"")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stdin))
     arguments = words.split()
     if arguments[0] in ("probe", "train") and "--steps" not in arguments:
         arguments += ["--steps", "1"]  # so that an accepted command ends soon
-    before = contents(place)
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     captured = capsys.readouterr()
@@ -597,4 +606,4 @@ def test_bad_input(place, monkeypatch, capsys, code, command, expected):
     assert len(lines) <= 2
     assert lines[-1].startswith("error: ") == bool(code)
     assert "Traceback" not in captured.err + captured.out
-    assert contents(place) == before
+    assert place.is_unchanged()

@@ -16,7 +16,7 @@ from rankprobe.bundled import FOLDER
 from rankprobe.cli import main
 from rankprobe.errors import RankprobeError
 from rankprobe.evaluation import save_truncation, truncate
-from rankprobe.reports import model_card
+from rankprobe.reports import CITATION, model_card
 from rankprobe.runs import Run
 from rankprobe.runs.task_rank import TaskRankFile, save_task_rank
 
@@ -181,10 +181,13 @@ def test_how_to_load_it(run):
 
 def test_the_citation_is_that_of_the_project():
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    from rankprobe.reports.card import CITATION
-
     assert cited["title"] in CITATION
     assert cited["authors"][0]["name"] in CITATION
+    (paper,) = cited["references"]
+    for words in (paper["title"], paper["collection-title"], paper["doi"]):
+        assert f"{{{words}}}" in CITATION
+    for author in paper["authors"]:
+        assert f"{author['family-names']}, {author['given-names']}" in CITATION
 
 
 def test_paths_of_this_machine_and_commands_that_need_the_run_are_left_out(run):
