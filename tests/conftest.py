@@ -21,6 +21,8 @@ typer.main.get_command = cache(typer.main.get_command)  # a call of the command 
 
 check_shapes()  # before the rooms are imported
 
+from quick import quick as quick
+
 from rankprobe.backbone import load_backbone
 from rankprobe.config import RunConfig
 from rankprobe.interrupt import CLUSTER_SIGNALS, USER_SIGNALS
@@ -29,21 +31,6 @@ from rankprobe.training.run_state import RunState
 from rankprobe.training.session import Session, open_session
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
-QUICK = {
-    "data": "bundled",
-    "model": "random:tiny",
-    "prompt_length": 8,
-    "steps": 6,
-    "batch_size": 8,
-    "eval_every": 3,
-    "spectrum_every": 2,
-}
-
-
-def quick(**settings) -> RunConfig:
-    """A config that trains in about a second."""
-    without_prompt = {"prompt_length": 0} if settings.get("method") == "finetune" else {}
-    return RunConfig.parse({**QUICK, **without_prompt, **settings})
 
 
 def started(config: RunConfig, folder: Path, session: Session | None = None) -> RunState:
