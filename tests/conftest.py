@@ -21,6 +21,7 @@ typer.main.get_command = cache(typer.main.get_command)  # a call of the command 
 
 check_shapes()  # before the rooms are imported
 
+from quick import QUICK as QUICK
 from quick import quick as quick
 
 from rankprobe.backbone import load_backbone

@@ -15,7 +15,7 @@ import rankprobe as rp
 from rankprobe.data import build_eval_set
 from rankprobe.data.subsets import dev_parts
 from rankprobe.errors import RankprobeError, RunFailed
-from rankprobe.evaluation import backbone_of
+from rankprobe.evaluation import backbone_of, save_truncation, truncate
 from rankprobe.runs.task_rank import TASK_RANK, read_task_rank
 from rankprobe.studies import needed_search
 from rankprobe.studies import task_rank as room
@@ -284,6 +284,17 @@ def test_the_functional_rank_of_a_run_is_that_of_its_final_prompt(tmp_path):
     (run.path / "truncation.json").write_text(json.dumps({"functional_rank": [best]}))
     assert room._functional(run).functional_rank != 9
     assert list(run.truncations()) == ["final"]
+
+
+def test_it_is_that_of_p_not_of_the_change(tmp_path):
+    run = rp.train(quick(method="vanilla", steps=1), runs_dir=tmp_path)
+    found = truncate(run)
+    ranks = found.functional_rank
+    found = replace(
+        found, functional_rank=ranks.assign(functional_rank=ranks["matrix"].map({"P": 3.0, "dP": 7.0}))
+    )
+    save_truncation(run, found)
+    assert room._functional(run).functional_rank == 3
 
 
 def test_a_probe_run_is_cut_and_healed_for_its_seed(tmp_path, by_rank):
