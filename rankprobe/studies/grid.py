@@ -299,8 +299,8 @@ def least_agreement(ranges: pd.DataFrame) -> float:
     """The agreement of ΔP from which on `cv_rank` gives planted ranks with equal singular values up to 50.
 
     It is the smallest mean `agreement` of a signal-to-noise ratio such that, there and at higher agreement,
-    `up_to` is at least 50. Replicates that agree less are outside its calibration: their
-    rank is a lower bound at best.
+    `up_to` is at least 50. Replicates that agree less are outside its calibration: their rank is a lower
+    bound at best.
 
     Returns:
         NaN if there is none.

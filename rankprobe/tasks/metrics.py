@@ -51,7 +51,7 @@ class Predictions:
     def take(self, rows: Sequence[int]) -> Predictions:
         """The predictions for some rows; a row may occur several times, and each copy counts."""
         copies, draws = Counter[int](), list[Hashable]()
-        for row in rows if self._grouped else ():
+        for row in rows if self._grouped else ():  # else each copy is a question of its own anyway
             draws.append((self.draws[row] if self.draws else 0, copies[row]))
             copies[row] += 1
         return Predictions(

@@ -30,9 +30,9 @@ from rankprobe.training.session import Session
 def train_members(
     session: Session, members: Sequence[RunState], after_step: Callable[[], None] = lambda: None
 ) -> None:
-    """Train members, all of them at the same step, to the end of the session; call `after_step` on the way.
+    """Train members, all of them at the same step, to the end of the session.
 
-    A member that fails ends alone; the others go on.
+    A member that fails ends alone; the others go on. `after_step` is called when a step is in the logs.
 
     Raises:
         RunInterrupted: on a stop signal, after a checkpoint of every member.
