@@ -273,21 +273,26 @@ def new_run(path: Path, manifest: Mapping[str, Any], *, replace: bool = False) -
 
 def _put_in_place(folder: Path, path: Path, replace: bool) -> None:
     """Rename a run folder to `path`. A run to replace is renamed first, because its removal takes time."""
-    try:
-        if replace and path.exists():
-            with writing(path), temporary(path, folder=True) as old:
-                if not HAS_FLOCK:
-                    old.rmdir()  # Windows renames to free names only
-                path.rename(old)
+    while True:
+        try:
+            if replace and path.exists():
+                with writing(path), temporary(path, folder=True) as old:
+                    if not HAS_FLOCK:
+                        old.rmdir()  # Windows renames to free names only
+                    path.rename(old)
+                    folder.rename(path)
+            else:
                 folder.rename(path)
-        else:
-            folder.rename(path)
-    except OSError as error:
-        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-            raise
-        raise RankprobeError(
-            f"{path} exists; continue it with --resume, start over with --overwrite, or choose another --name"
-        ) from None
+            return
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            if not replace:
+                raise RankprobeError(
+                    f"{path} exists; continue it with --resume, start over with --overwrite, "
+                    "or choose another --name"
+                ) from None
+        # The name was free for a moment, while another process replaced the run, and only one of us got it.
 
 
 def find_run(name: str, runs_dir: str | Path = "runs") -> Run:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -74,18 +75,37 @@ def test_threads_that_create_one_run(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_threads_that_start_one_run_over(tmp_path):
-    """Only one thread holds the run; no thread removes a run that another thread has started."""
+@pytest.mark.parametrize("gap", [0.0, 0.2])
+def test_threads_that_start_one_run_over(tmp_path, monkeypatch, gap):
+    """Only one thread holds the run; no thread removes a run that another thread has started.
+
+    Args:
+        gap: seconds for which the name of the run is free while a thread replaces it.
+    """
     create_run(tmp_path / "run", {"own": -1})
+    rename = Path.rename
+
+    def slow_rename(path, target):
+        rename(path, target)
+        time.sleep(gap)
+
+    monkeypatch.setattr(Path, "rename", slow_rename)
+
+    refused = threading.Semaphore(0)
 
     def start_over(number):
-        with new_run(tmp_path / "run", {"own": number}, replace=True) as run:
-            time.sleep(1)
-            assert json.loads((run.path / "manifest.json").read_text())["own"] == number
-            return run
+        time.sleep(number * gap / 2)
+        try:
+            with new_run(tmp_path / "run", {"own": number}, replace=True) as run:
+                assert all(refused.acquire(timeout=20) for _ in range(3))
+                assert json.loads((run.path / "manifest.json").read_text())["own"] == number
+                return run
+        except RankprobeError:
+            refused.release()
+            raise
 
     found = at_once(start_over, 4)
-    assert [isinstance(each, Run) for each in found].count(True) == 1
+    assert [isinstance(each, Run) for each in found].count(True) == 1, found
     others = [str(each) for each in found if not isinstance(each, Run)]
     assert all("is being written by another process; wait for it" in each for each in others), others
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
