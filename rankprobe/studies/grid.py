@@ -3,15 +3,14 @@
 `rankprobe calibrate --grid --output FILE` trains the grid, writes the rows of `calibrate_grid`, and prints
 the operating range of each reading. Those of the package are in `bundled/operating_ranges.csv`.
 
-`python -m rankprobe.studies.grid` counts how often `cv_rank` is within two of the planted rank, on ten seeds.
-`python -m rankprobe.studies.grid stress` prints the readings of `stress` at two learning rates.
+`python -m rankprobe.studies grid` counts how often `cv_rank` is within two of the planted rank, on ten seeds.
+`python -m rankprobe.studies stress` prints the readings of `stress` at two learning rates.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -370,16 +369,3 @@ def stress(
         readings = {"cv_rank": rank.cv_rank([one, other]), "functional": functional}
         rows.append({"noise": noise, "planted": r, "seed": seed, **readings})
     return pd.DataFrame(rows)
-
-
-if __name__ == "__main__":
-    if sys.argv[1:] == ["stress"]:
-        for rate, updates in ((0.3, 1000), (0.03, 3000)):
-            cells = stress(updates, rate).groupby(["noise", "planted"], sort=False)
-            table = cells[["cv_rank", "functional"]].agg(["min", "median", "max"])
-            sys.stdout.write(f"learning rate {rate}, {updates} steps\n{table.to_string()}\n\n")
-    else:
-        trained = calibrate_grid(
-            spectra=("equal",), snrs=(0.2, 0.1), seeds=range(10), null_seeds=4, pairs_only=True
-        )
-        sys.stdout.write(shares_within(pd.concat(trained)).to_string() + "\n")

@@ -1,14 +1,11 @@
 """Calibration of the needed rank: does it find the rank of a teacher prompt that students imitate?
 
-`python -m rankprobe.studies.needed_calibration RUNS_DIR DATA` prints the table; see `calibrate_needed`. For
-the table in the docs, `python -m experiments.miniature.write DATA 2000` made DATA.
+`python -m rankprobe.studies needed RUNS_DIR DATA` prints the table; see `calibrate_needed`. For the table in
+the docs, `python -m experiments.miniature.write DATA 2000` made DATA.
 """
 
 from __future__ import annotations
 
-import argparse
-import itertools
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -235,24 +232,3 @@ class _Imitation:
 def _told(found: Search) -> str:
     """The tested k, with the lower bound in percent points."""
     return ", ".join(f"{row.k}: {row.lower:+.1f}" for row in found.decisions)
-
-
-COLUMNS = ("rank", "seed", "gain", "needed", "healed", "scratch", "used", "cut", "tested", "refused")
-
-
-def main() -> None:
-    """Print the table of `calibrate_needed` as CSV, a line when a teacher is done."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs_dir", help="folder for the runs of the teachers")
-    parser.add_argument("data", help="a folder of tasks, or bundled-500")
-    parser.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2], help="of the teachers")
-    args = parser.parse_args()
-    for i, (seed, r) in enumerate(itertools.product(args.seed, RANKS)):
-        frame = calibrate_needed(ranks=[r], seeds=[seed], data=args.data, runs_dir=args.runs_dir)
-        table = frame.reindex(columns=list(COLUMNS))
-        sys.stdout.write(table.to_csv(index=False, header=not i, float_format="%.1f"))
-        sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()

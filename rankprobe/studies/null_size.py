@@ -1,6 +1,6 @@
 """How often does a verdict call the probe different from its twins where there is no task, and where it is?
 
-`python -m rankprobe.studies.null_size` trains 120 runs of each kind of gradients, in some minutes on one
+`python -m rankprobe.studies null-size` trains 120 runs of each kind of gradients, in some minutes on one
 core, and prints the complete tables. False verdicts in percent, at the level of 1 %, for the worst of the
 three readings (200 draws):
 
@@ -48,7 +48,6 @@ difference to a twin; mean over the first six kinds):
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -219,7 +218,3 @@ def report(runs: pd.DataFrame) -> str:
     found = power(runs[runs["kind"].isin(KINDS)]).groupby("reading", sort=False).mean()
     texts.append(f"verdicts above, mean over kinds, %\n{(100 * found).round().astype(int).to_string()}")
     return "\n\n".join(texts)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(report(null_runs([*KINDS, "noisy AR(0.9)", *PULLS])) + "\n")

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from conftest import QUICK, assert_equal_runs, quick
 from test_runs import make_run
+from waiting import wait_until
 
 import rankprobe as rp
 from rankprobe.cli import main
@@ -196,11 +197,9 @@ def test_the_heartbeat_beats(run, quick_beats):
     with writing(run.path):
         own = read_signature(path)
         os.utime(path, (0, 0))
-        time.sleep(0.5)
-        assert path.stat().st_mtime > 0
+        wait_until(lambda: path.stat().st_mtime > 0)
         path.unlink()
-        time.sleep(0.5)
-        assert read_signature(path) == own, "a heartbeat that was removed comes back"
+        wait_until(lambda: read_signature(path) == own)  # a heartbeat that was removed comes back
         sign(run.path)
         os.utime(path, (0, 0))
         time.sleep(0.5)
@@ -324,10 +323,7 @@ def test_a_second_host_refuses_a_run_and_a_kill_frees_it_here(tmp_path):
         stderr=subprocess.STDOUT,
     )
     try:
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "one" / "checkpoint" / "step-5.safetensors").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until((tmp_path / "one" / "checkpoint" / "step-5.safetensors").exists)
         done = subprocess.run(
             [sys.executable, "-c", OTHER_HOST, *words, "--resume"],
             env=environment,
@@ -388,8 +384,7 @@ def test_create_run_beats_in_its_final_place(tmp_path, quick_beats):
     with rp.runs.new_run(tmp_path / "new", {}) as run:
         path = run.path / HEARTBEAT
         os.utime(path, (0, 0))
-        time.sleep(0.5)
-        assert path.stat().st_mtime > 0
+        wait_until(lambda: path.stat().st_mtime > 0)
     assert not path.exists()
     with beating(run.path, locks=True):
         assert path.exists()

@@ -1,6 +1,6 @@
 """Verdicts without a task: seldom above or below all twins, often so of the Gaussian twin alone.
 
-The full study takes some minutes: `python -m rankprobe.studies.null_size`.
+The full study takes some minutes: `python -m rankprobe.studies null-size`.
 """
 
 from __future__ import annotations

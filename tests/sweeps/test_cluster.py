@@ -19,6 +19,7 @@ import torch
 from conftest import QUICK, quick
 from pandas.testing import assert_frame_equal
 from safetensors.torch import load_file
+from waiting import wait_until
 
 pytest.importorskip("ray")
 from ray.cluster_utils import Cluster
@@ -71,14 +72,6 @@ def wait_for_trainer(runs):
     """The process that trains these runs, once all of them have a checkpoint after step 0."""
     wait_until(lambda: all(pids_training(run) for run in runs))
     (found,) = set.union(*map(pids_with_open, (run.path for run in runs)))
-    return found
-
-
-def wait_until(what, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
     return found
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from conftest import assert_equal_runs, quick
+from waiting import wait_until
 
 from rankprobe.cli import main
 from rankprobe.errors import RankprobeError, RunInterrupted
@@ -43,14 +43,13 @@ def background():
 
 def trainer_of(run):
     """The process that trains a run, once it has finished some steps."""
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
+    steps = run.path / "steps.jsonl"
+
+    def pid():
         with suppress(OSError, RankprobeError):
-            steps = run.path / "steps.jsonl"
-            if steps.exists() and steps.read_bytes().count(b"\n") > 20:
-                return run.manifest["process"]["pid"]
-        time.sleep(0.05)
-    raise AssertionError(f"{run.path} was not trained")
+            return steps.read_bytes().count(b"\n") > 20 and run.manifest["process"]["pid"]
+
+    return wait_until(pid, seconds=90)
 
 
 @pytest.mark.extras
@@ -83,9 +82,7 @@ def test_a_job_that_is_warned_or_lost_goes_on(environment, background, tmp_path,
     def interfere():
         pid = trainer_of(run)
         os.kill(pid, signal.SIGUSR2 if how == "warned" else signal.SIGKILL)
-        deadline = time.monotonic() + 30
-        while run.status == "running" and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(lambda: run.status != "running")
         return pid, run.status
 
     first = background(interfere)

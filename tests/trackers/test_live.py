@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import assert_equal_runs, quick
+from waiting import SECONDS, wait_until
 
 import rankprobe as rp
 from rankprobe import plugins
@@ -51,17 +52,6 @@ def installed(tmp_path, monkeypatch):
     forget()
 
 
-SECONDS = 60
-"""More than enough for what takes a second or two on a machine with other work."""
-
-
-def wait_for(condition, seconds: float = SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def steps(told: list[dict]) -> dict[int, dict]:
     return {row["step"]: row["values"] for row in told if "step" in row}
 
@@ -92,7 +82,7 @@ def test_a_reported_run_is_the_same_run(installed):
 def test_steps_arrive_while_the_run_goes_on(installed):
     def wait(record):
         if record.step == 4:
-            wait_for(lambda: 3 in steps(installed()))
+            wait_until(lambda: 3 in steps(installed()))
             assert "status" not in installed()[-1]
 
     rp.train(quick(), runs_dir="runs", hooks=[wait], report_to=["light"])
@@ -120,8 +110,8 @@ def test_a_tracker_that_fails_while_warnings_are_ignored_is_named(installed):
         if record.step == 2:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                wait_for(lambda: any("opened" in row for row in installed()))
-                wait_for(lambda: has_ended(installed()[0]["opened"]))
+                wait_until(lambda: any("opened" in row for row in installed()))
+                wait_until(lambda: has_ended(installed()[0]["opened"]))
                 time.sleep(0.2)
 
     with pytest.warns(UserWarning, match="broken failed"):
@@ -140,7 +130,7 @@ def test_a_tracker_that_hangs_does_not_hold_the_run(installed, monkeypatch):
 
     def note(record):
         if record.step == 2:
-            wait_for(lambda: any("hangs" in row for row in installed()))
+            wait_until(lambda: any("hangs" in row for row in installed()))
             hangs_at.append(time.monotonic())
         if record.step == record.total_steps:
             ended.append(time.monotonic())
@@ -197,7 +187,7 @@ def training(installed):
     code = LONG.format(path=sys.path, settings=settings)
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
     try:
-        wait_for(lambda: len(steps(installed())) > 5)
+        wait_until(lambda: len(steps(installed())) > 5)
         yield process
     finally:
         process.kill()

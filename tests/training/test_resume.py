@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import assert_equal_runs, quick
-from killed import KILLED
+from killed import KILLED, LAST_KILL
 
 import rankprobe as rp
 from rankprobe.cli import main
@@ -96,7 +96,7 @@ def test_killed_at(tmp_path, undisturbed, where, count, left):
 
 
 def test_killed_by_somebody_else_twice(tmp_path, undisturbed):
-    kills = random.Random().sample(range(1, 36), 2)
+    kills = random.Random().sample(range(1, LAST_KILL + 1), 2)
     for step in sorted(kills):
         child = start(tmp_path, "resume" if (tmp_path / "run").exists() else "never", 0)
         while child.poll() is None and steps_logged(tmp_path) < step:
