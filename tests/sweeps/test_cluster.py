@@ -89,6 +89,7 @@ def ray_cluster(ray_folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_TMPDIR", str(ray_folder))
+        patch.setenv("RAY_worker_niceness", "0")  # else workers wait for all that runs beside these tests
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **SMALL})
         yield cluster
         cluster.shutdown()
