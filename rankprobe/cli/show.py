@@ -106,10 +106,10 @@ def _weights(row: pd.Series) -> str:
     return f"{row['model_label']}, {row['dtype']} on {row['device']}{warning}"
 
 
-def _change(first: pd.Series, last: pd.Series, column: str, prefix: str = "") -> str:
+def _change(first: pd.Series, last: pd.Series, column: str) -> str:
     if column not in last or pd.isna(last[column]):
         return ""
-    return f"{prefix}{number(first[column])} → {number(last[column])}"
+    return f"{number(first[column])} → {number(last[column])}"
 
 
 def _twin_change(first: pd.Series, last: pd.Series, column: str, row: pd.Series) -> str:

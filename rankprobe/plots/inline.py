@@ -48,13 +48,12 @@ class InlineFigure:
     narrow: bool
 
 
-def inline(figure: Figure, prefix: str, look: str = "page") -> InlineFigure:
+def inline(figure: Figure, prefix: str) -> InlineFigure:
     """Prepare a figure for a page; the figure itself is thinned.
 
     Args:
-        figure: drawn in `look`.
+        figure: drawn in the look `page`.
         prefix: letters, digits and hyphens, unique in the page.
-        look: of `LOOKS`.
     """
     series = series_of(figure)
     numbers = {colour: i for i, colour in enumerate(series)}
@@ -73,8 +72,8 @@ def inline(figure: Figure, prefix: str, look: str = "page") -> InlineFigure:
             _thin(artist)
     title, description = alt_text(figure)
     switches = [(i, label) for i, label in enumerate(series.values()) if i in present]
-    svg = svg_text(figure, prefix, look)
-    narrow = figure.get_figwidth() <= LOOKS[look].widths[0]
+    svg = svg_text(figure, prefix, "page")
+    narrow = figure.get_figwidth() <= LOOKS["page"].widths[0]
     return InlineFigure(prefix, svg, title, description, switches, tables, thinned, narrow)
 
 
