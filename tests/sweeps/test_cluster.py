@@ -97,13 +97,11 @@ def ray_cluster(ray_folder):
 
 @pytest.fixture
 def two_nodes(ray_cluster):
-    """Two more nodes, each large enough for one cohort."""
-    nodes = [ray_cluster.add_node(num_cpus=1, wait=False, **SMALL) for _ in range(2)]
+    """Two more nodes, each large enough for one cohort; one that a test has lost is replaced."""
+    while len(ray_cluster.worker_nodes) < 2:
+        ray_cluster.add_node(num_cpus=1, wait=False, **SMALL)
     ray_cluster.wait_for_nodes()
-    yield ray_cluster
-    for node in nodes:
-        if node in ray_cluster.worker_nodes:
-            ray_cluster.remove_node(node)
+    return ray_cluster
 
 
 @pytest.fixture
