@@ -14,11 +14,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import typer.main
+from hypothesis import settings
 from shapes import check_shapes
 
 mpl.use("Agg")
 typer.main.get_command = cache(typer.main.get_command)  # a call of the command line would build it anew
 
+settings.register_profile("rankprobe", deadline=None)  # a busy machine is no finding
+settings.load_profile("rankprobe")
 check_shapes()  # before the rooms are imported
 
 from quick import QUICK as QUICK

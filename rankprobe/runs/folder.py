@@ -78,7 +78,10 @@ class Run:
     def status(self) -> str:
         """`running`, `finished`, `failed`, `interrupted`, or `killed` (unfinished, and no writer)."""
         status = self.manifest["status"]
-        return "killed" if status == "running" and not is_being_written(self.path) else status
+        if status == "running" and not is_being_written(self.path):
+            status = self.manifest["status"]  # the writer may have ended after the first look
+            return "killed" if status == "running" else status
+        return status
 
     def log(self, name: str) -> pd.DataFrame:
         """Read the log `steps`, `spectra` or `evals`, also while the run goes on.
@@ -285,14 +288,16 @@ def _put_in_place(folder: Path, path: Path, replace: bool) -> None:
                 folder.rename(path)
             return
         except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
-            if not replace:
+            taken = error.errno in (errno.EEXIST, errno.ENOTEMPTY)
+            if taken and not replace:
                 raise RankprobeError(
                     f"{path} exists; continue it with --resume, start over with --overwrite, "
                     "or choose another --name"
                 ) from None
-        # The name was free for a moment, while another process replaced the run, and only one of us got it.
+            gone = error.errno == errno.ENOENT and folder.exists()
+            if not (replace and (taken or gone)):
+                raise
+            # Another process replaces the run; while it does, the name is free for a moment. Look again.
 
 
 def find_run(name: str, runs_dir: str | Path = "runs") -> Run:

@@ -28,8 +28,8 @@ from rankprobe.trackers.registry import chosen_trackers
 WAIT, WAIT_IF_STOPPED = 60.0, 5.0
 """Seconds for which trackers may finish after the end of training; the second, after a stop signal."""
 
-GRACE = 1.0
-"""Seconds between asking a process to end and ending it."""
+GRACE, GRACE_IF_KILLED = 1.0, 10.0
+"""Seconds for which a process may end after it was asked to, and after it was killed."""
 
 # The modules of this process, as multiprocessing does it; below the priority of the training.
 FOLLOWER = "import os, sys; os.nice(10); sys.path[:] = {path!r}; from rankprobe.cli import main; main()"
@@ -132,10 +132,10 @@ class _Reporter:
 
     def stop(self, seconds: float) -> None:
         """End the process and those that it started."""
-        for force in (False, True):
+        for force, grace in ((False, GRACE), (True, GRACE_IF_KILLED)):
             with suppress(ProcessLookupError):
                 _end(self.process, force=force)
-            self.wait(GRACE)
+            self.wait(grace)
         self.printed.close()
         _warn(
             f"reporting to {self.name} was stopped {seconds:.0f} s after the end of training",

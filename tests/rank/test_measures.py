@@ -26,7 +26,6 @@ def orthogonal(size, seed):
 
 
 @given(shapes, seeds)
-@settings(deadline=None)
 def test_measures_do_not_change_under_rotation_and_scale(shape, seed):
     P = matrix(shape, seed)
     moved = 37.5 * orthogonal(shape[0], seed + 1) @ P @ orthogonal(shape[1], seed + 2)
@@ -35,7 +34,6 @@ def test_measures_do_not_change_under_rotation_and_scale(shape, seed):
 
 
 @given(shapes, seeds)
-@settings(deadline=None)
 def test_the_permutation_edge_grows_with_the_matrix_and_forgets_its_order(shape, seed):
     P = matrix(shape, seed)
     assert rank.permutation_edge(37.5 * P) == pytest.approx(37.5 * rank.permutation_edge(P))
@@ -44,7 +42,6 @@ def test_the_permutation_edge_grows_with_the_matrix_and_forgets_its_order(shape,
 
 
 @given(shapes, seeds)
-@settings(deadline=None)
 def test_order_of_measures(shape, seed):
     m = rank.measure(matrix(shape, seed)) - 1e-9
     assert m["stable_rank"] > 1 - 1e-8
@@ -58,7 +55,6 @@ def test_order_of_measures(shape, seed):
 
 
 @given(shapes, seeds)
-@settings(deadline=None)
 def test_singular_values_agree_with_scipy_and_with_the_gram_matrix(shape, seed):
     P = matrix(shape, seed)
     oracle = scipy.linalg.svdvals(P)
@@ -141,7 +137,7 @@ def test_rounding_is_no_rank():
 
 
 @given(st.integers(5, 40), st.integers(5, 60), seeds)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_gavish_donoho_agrees_with_optht(n, d, seed):
     from optht import optht
 
@@ -151,7 +147,7 @@ def test_gavish_donoho_agrees_with_optht(n, d, seed):
 
 
 @given(shapes.filter(lambda shape: min(shape) > 1), seeds)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_participation_ratio_agrees_with_scikit_dimensions(shape, seed):
     """scikit-dimension uses the covariance, so the columns are centred first."""
     from skdim.id import lPCA

@@ -25,7 +25,7 @@ def orthogonal(size, seed):
 
 
 @given(seeds, sides, sides, st.integers(2, 4))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_the_gain_is_the_squared_error_that_a_truncated_replicate_saves(seed, n, d, count):
     """The oracle truncates, subtracts and squares; it knows nothing of the formula."""
     replicates = pair(seed, n, d, r=2, count=count)
@@ -41,7 +41,7 @@ def test_the_gain_is_the_squared_error_that_a_truncated_replicate_saves(seed, n,
 
 
 @given(seeds)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_cv_rank_ignores_rotation_scale_and_order(seed):
     replicates = pair(seed)
     gain = rank.cv_gain(replicates)
@@ -54,7 +54,7 @@ def test_cv_rank_ignores_rotation_scale_and_order(seed):
 
 
 @given(seeds)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_the_edge_ignores_scale_order_transposed_signs_of_rows_and_columns(seed):
     replicates = pair(seed)
     found = rank.replicate_edge(replicates)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.edges import NOTHING_PLANTED, counts, planted
@@ -51,7 +51,6 @@ def test_the_edge_rises_with_the_signal():
 
 
 @given(shapes, seeds)
-@settings(deadline=None)
 def test_copies_have_the_entries_with_independent_signs(shape, seed):
     P = np.random.default_rng(seed).standard_normal(shape)
     copies = rank.signflipped(P, 3, seed)

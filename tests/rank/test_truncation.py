@@ -15,7 +15,6 @@ def matrix(shape=(6, 9), seed=0):
 
 
 @given(st.integers(1, 8), st.integers(1, 8), st.integers(0, 1000))
-@settings(deadline=None)
 def test_best_approximations(n, d, seed):
     """Eckart and Young: the error is the energy of the directions that were left out."""
     P, most = matrix((n, d), seed), min(n, d)
@@ -131,7 +130,7 @@ def least(ks, scores, share=0.95):
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=120).map(sorted))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_bisection_of_a_monotone_curve_gives_the_dense_result(curve):
     found, added = bisected(curve)
     np.testing.assert_equal(least(found, found.values()), least(range(len(curve)), curve))
@@ -146,7 +145,7 @@ def test_bisection_takes_six_scores_at_most(k):
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=120), st.integers(0, 3))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_bisection_of_any_curve_gives_a_crossing(curve, checks):
     """The k below is not sufficient; all measured k from there on are. The dense result is never smaller."""
     found, _ = bisected(curve, checks=checks)

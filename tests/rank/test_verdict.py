@@ -36,7 +36,7 @@ def spread_out(mean: float, sd: float, seeds: int) -> np.ndarray:
 @given(table)
 @example([[0.0] * 3, [1.0] * 3])
 @example([[0.0] * 3, [2.0] * 3])
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_the_rule_is_students_t_of_the_pairs_one_rank_and_agreement(rows):
     values, *nulls = rows
     sides = []
@@ -54,7 +54,6 @@ def test_the_rule_is_students_t_of_the_pairs_one_rank_and_agreement(rows):
 
 
 @given(table)
-@settings(deadline=None)
 def test_sides_mirror_each_other(rows):
     values, *nulls = rows
     mirrored = compare(np.negative(values), *np.negative(nulls))

@@ -16,7 +16,7 @@ import pytest
 from starting import ROUNDS
 
 from rankprobe.errors import RankprobeError
-from rankprobe.runs import Run, create_run, list_runs, new_run, read_plans, write_prompt
+from rankprobe.runs import Run, create_run, list_runs, lock, new_run, read_plans, write_prompt
 from rankprobe.runs.files import temporary, write_atomically
 from rankprobe.runs.lock import is_being_written, writing
 
@@ -111,6 +111,21 @@ def test_threads_that_start_one_run_over(tmp_path, monkeypatch, gap):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+def test_a_run_that_another_process_takes_away_while_it_is_replaced(tmp_path, monkeypatch):
+    """As if that process were slow between renaming the old run and naming its own."""
+    create_run(tmp_path / "run", {"own": 1})
+
+    def too_late(path):
+        monkeypatch.undo()
+        path.rename(tmp_path / "old")
+        return writing(path)
+
+    monkeypatch.setattr("rankprobe.runs.folder.writing", too_late)
+    with new_run(tmp_path / "run", {"own": 2}, replace=True) as run:
+        assert json.loads((run.path / "manifest.json").read_text())["own"] == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "old"}
+
+
 @pytest.mark.parametrize(
     ("kind", "place"), [("npy", "p.npy"), ("safetensors", "p.safetensors"), ("peft", "p")]
 )
@@ -133,7 +148,8 @@ def test_a_run_is_held_from_its_first_instant_on(tmp_path):
     assert not is_being_written(tmp_path / "none")
 
 
-def test_a_folder_that_is_replaced_while_one_waits_for_it_is_not_taken_for_the_old_one(tmp_path):
+def test_a_folder_that_is_replaced_while_one_waits_for_it_is_not_taken_for_the_old_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "MAX_WAIT", 60)
     patient = writing(tmp_path / "run")
     with ThreadPoolExecutor(1) as other:
         with new_run(tmp_path / "run", {"own": 1}) as run:

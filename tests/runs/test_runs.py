@@ -346,6 +346,17 @@ def test_a_run_that_nobody_writes_was_killed(tmp_path):
     assert make_run(tmp_path, "b").status == "finished"
 
 
+def test_a_run_that_ends_while_its_status_is_read_was_not_killed(tmp_path, monkeypatch):
+    run = make_run(tmp_path, "a", status="running")
+
+    def ends(path):
+        run.update({"status": "finished"})
+        return False
+
+    monkeypatch.setattr("rankprobe.runs.folder.is_being_written", ends)
+    assert run.status == "finished"
+
+
 def test_finding_runs(tmp_path):
     run = make_run(tmp_path, "cb-probe-1")
     (tmp_path / "no-run").mkdir()

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -250,12 +251,14 @@ def test_ctrl_c_leaves_checkpoints_and_the_same_command_goes_on(two_nodes, expec
         start_new_session=True,
     ) as sweeping:
         try:
-            os.kill(
-                first := wait_for_trainer(runs[:2]), signal.SIGSTOP
-            )  # so that it does not end before the other starts
-            wait_for_trainer(runs[2:])
-            os.kill(first, signal.SIGCONT)
+            trainers = []
+            for pair in (runs[:2], runs[2:]):  # stopped, so that they do not end before the interrupt
+                trainers.append(wait_for_trainer(pair))
+                os.kill(trainers[-1], signal.SIGSTOP)
             os.killpg(sweeping.pid, signal.SIGINT)  # like a terminal: Ray's own processes get it too
+            time.sleep(2)  # until the sweep has cancelled its tasks
+            for trainer in trainers:
+                os.kill(trainer, signal.SIGCONT)
             printed, _ = sweeping.communicate(timeout=60)
         finally:
             sweeping.kill()
@@ -273,11 +276,18 @@ def test_ctrl_c_leaves_checkpoints_and_the_same_command_goes_on(two_nodes, expec
     assert_same_results(tmp_path, expected, [member(seed) for seed in (1, 2, 3, 4)])
 
 
-def test_a_warning_about_resources_and_sigterm_ends_the_wait(two_nodes, background, tmp_path):
+def test_a_warning_about_resources_and_sigterm_ends_the_wait(two_nodes, background, tmp_path, monkeypatch):
+    check, checked = engine._check_resources, threading.Event()
+
+    def check_resources(*args):
+        check(*args)
+        checked.set()
+
     def stop():
-        time.sleep(2)
+        assert checked.wait(60)
         os.kill(os.getpid(), signal.SIGTERM)
 
+    monkeypatch.setattr(engine, "_check_resources", check_resources)
     stopping = background(stop)
     with (
         pytest.warns(
