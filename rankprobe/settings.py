@@ -61,7 +61,7 @@ def explain(error: ValidationError, section: type[Settings]) -> RankprobeError:
         return RankprobeError(str(problem.get("ctx", {}).get("error")))
     key = " ".join([*sections, leaf]) if leaf == "name" else leaf
     if problem["type"] == "missing":
-        return RankprobeError(f"{key} is missing; {section.__name__} needs it")
+        return RankprobeError(f"the key '{key}' is missing")
     expected = problem["msg"].removeprefix("Input should be ").replace("a valid tuple", "a list")
     expected = re.sub(r"^a valid dictionary( or instance of \w+)?$", "a mapping", expected)
     return RankprobeError(f"{key} is {problem['input']!r}; expected {expected}")

@@ -12,6 +12,7 @@ import pytest
 
 import rankprobe as rp
 from rankprobe.config.run import RunConfig
+from rankprobe.sweeps import configs_of, load_spec
 from rankprobe.tasks import get_task, load_split
 
 ROOT = Path(__file__).parent.parent
@@ -53,14 +54,21 @@ def test_python_examples_run(tmp_path, monkeypatch, capsys):
     assert "largest_entry" in rp.load_runs("runs").steps
 
 
+def test_the_spec_has_the_runs_that_the_page_counts(tmp_path):
+    *_, file = blocks("toml")
+    (tmp_path / "own.toml").write_text(file)
+    count = len(configs_of(load_spec(tmp_path / "own.toml")))
+    assert f"= {count} runs" in TEXTS["docs/sweeps.md"]
+
+
 def test_the_config_file_is_valid():
-    _, file = blocks("toml")
+    _, file, _ = blocks("toml")
     config = RunConfig.parse(tomllib.loads(file))
     assert config.method.name == "dpt"
 
 
 def test_the_task_file_describes_a_task(tmp_path):
-    file, _ = blocks("toml")
+    file, *_ = blocks("toml")
     (tmp_path / "reviews.toml").write_text(file)
     (tmp_path / "train.csv").write_text("review,stars\nfine,5\nawful,1\n")
     task = get_task(str(tmp_path / "reviews.toml"))

@@ -237,6 +237,8 @@ def _format_readings(table: pd.DataFrame) -> str:
         for line in lines
     )
     legend = "In brackets: mean of 20 copies of the matrix with random signs."
+    if (table["matrix"] == "P_rows").any():
+        legend += "\nP_rows: P with each row scaled to length one, so that a few long rows do not decide."
     if any(table[name].notna().any() for name in nulls):
         legend += "\nBelow a matrix: the same reading of P0, and of each noise twin at the last step."
     return plain_lines(f"{text}\n\n{legend}")

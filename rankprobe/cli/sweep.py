@@ -75,7 +75,15 @@ def sweep(
         raise RankprobeError(f"--slurm is for --engine slurm, not {engine}; leave it out")
     overrides = dict(_parse_override(text) for text in change or [])
     specs = {path: sweeps.load_spec(path) for path in spec}
-    experiments = {path.stem: sweeps.configs_of(one, scale, overrides) for path, one in specs.items()}
+    experiments = {}
+    for path, one in specs.items():
+        sweeps.chosen_scale(one, scale)
+        try:
+            experiments[path.stem] = sweeps.configs_of(one, scale, overrides)
+        except RankprobeError as error:
+            if overrides:  # the fault may be theirs
+                raise
+            raise RankprobeError(f"experiment '{path}': {error}") from None
     all_configs = {config.run_id: config for configs in experiments.values() for config in configs}
     for config in {(config.task, config.targets): config for config in all_configs.values()}.values():
         task_of(config).check_targets(config.targets)  # before anything is written

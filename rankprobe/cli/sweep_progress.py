@@ -58,6 +58,12 @@ class SweepProgress:
     def __enter__(self) -> Self:
         if self.console.is_terminal:
             self.live.start()
+        elif self.n_cohorts:
+            n_finished = sum(self._state(run_id)[0] == "finished" for run_id in self.costs)
+            runs, cohorts = _count(len(self.costs), "run"), _count(self.n_cohorts, "cohort")
+            print_line(
+                self.console, f"{runs} in {cohorts}, {n_finished} finished; a line follows each cohort"
+            )
         return self
 
     def __exit__(
@@ -124,8 +130,11 @@ def describe(cohort: Cohort) -> str:
     """Describe a cohort in a few words: task, methods, number of runs."""
     first = cohort[0]
     methods = ", ".join(dict.fromkeys(config.method.name for config in cohort))
-    count = "1 run" if len(cohort) == 1 else f"{len(cohort)} runs"
-    return f"{Path(first.task).stem}, {methods}, {count}"
+    return f"{Path(first.task).stem}, {methods}, {_count(len(cohort), 'run')}"
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n != 1)}"
 
 
 def _cost(config: RunConfig) -> float:

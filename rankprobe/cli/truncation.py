@@ -44,7 +44,7 @@ def format_truncation(run: Run, result: Truncation) -> str:
 
 
 def _format_functional_rank(row: dict[Any, Any]) -> str:
-    from rankprobe.reports.findings import CLEAR_SHARE
+    from rankprobe.reports.used import CLEAR_SHARE
 
     if row["functional_rank"] != row["functional_rank"]:
         return f"functional rank of {row['matrix']}: undefined, the score is not above the baseline"

@@ -124,6 +124,11 @@ def export(
     from rankprobe.reports import model_card
     from rankprobe.runs import find_run
 
+    if to is None and place.suffix in (".npz", ".pt", ".pth", ".bin", ".ckpt"):
+        raise RankprobeError(
+            f"no prompt is written as {place.suffix}; give a name that ends in .npy or .safetensors, or a "
+            "folder"
+        )
     to = to or {".npy": "npy", ".safetensors": "safetensors"}.get(place.suffix, "peft")
     if private and push is None:
         raise RankprobeError("--private needs --push ORG/NAME")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -38,8 +38,8 @@ class Encoded:
         sources: source ids per example.
         targets: target ids per example.
         max_answer_length: tokens of the longest label or accepted answer, even if no example has it.
-        n_shortened: rows that lost words of the long field.
-        n_cut: those of them that also lost the end of the remaining text.
+        shortened_rows: numbers of the rows that lost words of the long field.
+        cut_rows: those of them that also lost the end of the remaining text.
         unknown_share: share of the split's rows with text that the tokenizer cannot represent.
     """
 
@@ -48,8 +48,8 @@ class Encoded:
     sources: Sequence[Ids]
     targets: Sequence[Ids]
     max_answer_length: int
-    n_shortened: int
-    n_cut: int = 0
+    shortened_rows: Set[int] = frozenset()
+    cut_rows: Set[int] = frozenset()
     unknown_share: float = 0.0
 
     def __len__(self) -> int:
@@ -89,7 +89,7 @@ def encode(split: Split, backbone: Backbone, targets: str, max_length: int, *, t
     if not numbered:
         raise RankprobeError(f"{split.origin}: no row of {task.title} has a target to learn from")
     rows, examples = [row for row, _ in numbered], [example for _, example in numbered]
-    sources, n_shortened, n_cut = source_ids(split, backbone, max_length)
+    sources, shortened_rows, cut_rows = source_ids(split, backbone, max_length)
     source_texts = (task.source(example.fields) for example in split.examples)
     target_texts = [task.target(example, targets) for example in examples]
     target_ids = token_ids(backbone.answer_ids, target_texts)
@@ -109,8 +109,8 @@ def encode(split: Split, backbone: Backbone, targets: str, max_length: int, *, t
         [sources[row] for row in rows],
         target_ids,
         max(map(len, token_ids(backbone.answer_ids, accepted))),
-        n_shortened,
-        n_cut,
+        shortened_rows,
+        cut_rows,
         len(unknown_rows) / len(sources),
     )
 
@@ -127,7 +127,9 @@ def token_ids(tokenize: Tokenize, texts: Sequence[str]) -> list[TokenArray]:
     return [np.array(ids, np.int32) for chunk in chunks for ids in tokenize(chunk)]
 
 
-def source_ids(split: Split, backbone: Backbone, max_length: int) -> tuple[list[TokenArray], int, int]:
+def source_ids(
+    split: Split, backbone: Backbone, max_length: int
+) -> tuple[list[TokenArray], set[int], set[int]]:
     """Token ids of each row's source, shortened to at most `max_length` tokens.
 
     The number of words to drop is estimated from the token counts of words, so most texts are tokenised only
@@ -135,7 +137,7 @@ def source_ids(split: Split, backbone: Backbone, max_length: int) -> tuple[list[
     which takes more than twice as long.
 
     Returns:
-        Ids per row; `n_shortened` and `n_cut` as in `Encoded`.
+        Ids per row; `shortened_rows` and `cut_rows` as in `Encoded`.
 
     Raises:
         RankprobeError: the end of the chat template alone has `max_length` tokens.
@@ -143,7 +145,8 @@ def source_ids(split: Split, backbone: Backbone, max_length: int) -> tuple[list[
     tokenize = backbone.source_ids
     task, word_lengths = split.task, WordLengths(tokenize)
     sources: list[TokenArray] = []
-    n_shortened = n_cut = 0
+    shortened_rows: set[int] = set()
+    cut_rows: set[int] = set()
     for start in range(0, len(split.examples), CHUNK):
         chunk = [example.fields for example in split.examples[start : start + CHUNK]]
         texts = [task.source(fields) for fields in chunk]
@@ -164,10 +167,11 @@ def source_ids(split: Split, backbone: Backbone, max_length: int) -> tuple[list[
                 shortened[i] = {task.long_field: " ".join(words)}
                 (ids,) = token_ids(tokenize, [task.source({**chunk[i], **shortened[i]})])
             if len(ids) > max_length:
-                ids, n_cut = cut(ids, backbone, max_length), n_cut + 1
+                ids = cut(ids, backbone, max_length)
+                cut_rows.add(start + i)
             sources.append(ids)
-        n_shortened += len(shortened)
-    return sources, n_shortened, n_cut
+        shortened_rows.update(start + i for i in shortened)
+    return sources, shortened_rows, cut_rows
 
 
 def cut(ids: Ids, backbone: Backbone, max_length: int) -> TokenArray:

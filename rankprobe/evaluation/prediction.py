@@ -54,7 +54,7 @@ def predict(
         path_of = {i: run.path for i, (run, _) in enumerate(requests) if run.path in members}
         ids = {i: _source_ids(backbone, *requests[i], f"line {i + 1}") for i in path_of}
         order = sorted(path_of, key=lambda i: len(ids[i]))
-        data = Encoded([], [], [ids[i] for i in order], [[0]] * len(order), max(limits.values()), 0)
+        data = Encoded([], [], [ids[i] for i in order], [[0]] * len(order), max(limits.values()))
         check_length(backbone, config.method.prompt_length, [data.size])
         for start in range(0, len(order), config.batch_size):
             chunk = range(start, min(start + config.batch_size, len(order)))

@@ -41,11 +41,15 @@ measured.
 
 CAPTION = (
     "Readings at the last logged step next to the same readings at the start and of the noise twins (means "
-    "over seeds; ±: sample standard deviation). A verdict compares a reading with its twins. Calibration: "
-    "whether the reading recovers ranks that were planted."
+    "over seeds; ±: sample standard deviation). A verdict compares a reading with its twins; two readings "
+    "are tested, because with more tests each would be weaker. Calibration: whether the reading recovers "
+    "ranks that were planted."
 )
 
-DIFFERENCES = "Reading minus null, mean over seeds, with its 99 % interval (Student's t, paired by seed)."
+DIFFERENCES = (
+    "Reading minus null, mean over seeds, with its 99 % interval (Student's t, paired by seed). Counts "
+    "have at least the variance of a rounding error, 1/12."
+)
 
 
 def pooled_verdicts(groups: Sequence[Sequence[Run]]) -> list[dict[str, Verdict]]:

@@ -12,7 +12,7 @@ import numpy as np
 from rankprobe.errors import RankprobeError
 from rankprobe.rank import Verdict, share_interval, verdicts
 from rankprobe.reports.draws import places
-from rankprobe.reports.used import rank_interval
+from rankprobe.reports.used import UNCLEAR_GAIN, has_unclear_gain, rank_interval
 from rankprobe.runs import Run
 from rankprobe.twins import TWINS, twins_of
 
@@ -82,12 +82,6 @@ REACTS = (
     "you name the task as the reason."
 )
 """What a verdict about a run does not say; `studies.null_size` shows why."""
-
-CLEAR_SHARE = 0.95
-"""A gain is clear if at least this share of the resamples of the examples show one."""
-
-UNCLEAR_GAIN = "The gain itself is not clear on so few examples, so neither is this rank."
-"""Said of a functional rank whose gain is not clear."""
 
 
 def _caveats(manifest: dict[str, Any]) -> str:
@@ -214,8 +208,7 @@ def _used_rank(runs: Sequence[Run], advise: bool, which: str) -> str:
             parts.append(_functional_rank(defined, name, len(runs)))
     if not parts:
         return f"{learned}The score does not exceed the baseline, so the {subject} is undefined."
-    with_gain = [row.get("defined", 1) for row in by_matrix["P"] if row["functional_rank"] is not None]
-    caution = f" {UNCLEAR_GAIN}" if min(with_gain, default=1) < CLEAR_SHARE else ""
+    caution = f" {UNCLEAR_GAIN}" if has_unclear_gain(by_matrix["P"]) else ""
     interval = " (95 % interval over dev examples)" if len(runs) == 1 else ""
     directions = "singular directions" + (", most sensitive first," if orders == {"sensitivity"} else "")
     return (

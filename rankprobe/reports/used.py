@@ -29,6 +29,12 @@ CAPTION = (
     "the share of seeds that learn (Clopper and Pearson)."
 )
 
+CLEAR_SHARE = 0.95
+"""A gain is clear if at least this share of the resamples of the examples show one."""
+
+UNCLEAR_GAIN = "The gain itself is not clear on so few examples, so neither is this rank."
+"""Said of a functional rank whose gain is not clear."""
+
 
 def used(frames: Frames, score: str = "last", where: Mapping[str, Sequence[str]] | None = None) -> Table:
     """Functional ranks of finished runs on true labels: a row per group of runs that differ in their seed.
@@ -56,7 +62,7 @@ def used(frames: Frames, score: str = "last", where: Mapping[str, Sequence[str]]
     cut = [ranks[run_id]["P"] for run_id in runs["run_id"]]
     runs = runs.assign(**{name: pd.Series([row.get(name) for row in cut], dtype=object) for name in CUT})
     settings = shared_settings([*frames.settings, *CUT], *FREE)
-    rows = []
+    rows, notes = [], []
     for _, part in runs.groupby(["model_label", "data_label", "method"], sort=False):
         varying = [name for name in settings if name in part and part[name].map(setting_text).nunique() > 1]
         for _, group in part.groupby(replicates(part, settings)):
@@ -67,8 +73,11 @@ def used(frames: Frames, score: str = "last", where: Mapping[str, Sequence[str]]
             check_unique_seeds(group, f"{title} of {first['model_label']} on {first['data_label']}")
             data = f"{first['data_label']} ({DATA_NAMES[first['data_source']]})"
             about = {"model": first["model_label"], "data": data, "method": title}
-            rows.append(about | _row([ranks[run_id] for run_id in group["run_id"]]))
-    return Table(CAPTION, pd.DataFrame(rows), [], heading=("model", "data"))
+            seeds = [ranks[run_id] for run_id in group["run_id"]]
+            rows.append(about | _row(seeds))
+            if has_unclear_gain([each["P"] for each in seeds]):
+                notes.append(f"{title}, {first['model_label']}, {data}: {UNCLEAR_GAIN}")
+    return Table(CAPTION, pd.DataFrame(rows), notes, heading=("model", "data"))
 
 
 def _ranks(path: str) -> dict[str, dict[str, Any]]:
@@ -88,6 +97,16 @@ def _row(seeds: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
         limits = rank_interval(own)
         row |= {matrix: mean, f"{matrix} low": limits[0], f"{matrix} high": limits[1]}
     return row
+
+
+def has_unclear_gain(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether too many resamples of a seed with a functional rank have no gain over the baseline.
+
+    Args:
+        rows: functional ranks of the seeds.
+    """
+    shares = [row.get("defined", 1) for row in rows if row["functional_rank"] is not None]
+    return min(shares, default=1) < CLEAR_SHARE
 
 
 def rank_interval(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:

@@ -70,10 +70,14 @@ def _create_locked(path: Path, folder: bool) -> tuple[Path, int | None]:
     """
     while True:
         new = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
-        if folder:
-            new.mkdir(parents=True)
-        else:
-            new.touch(exist_ok=False)
+        try:
+            if folder:
+                new.mkdir(parents=True)
+            else:
+                new.touch(exist_ok=False)
+        except OSError as error:
+            error.filename = str(path)  # the user does not know the temporary name
+            raise
         if not HAS_FLOCK:
             return new, None
         with contextlib.suppress(FileNotFoundError):

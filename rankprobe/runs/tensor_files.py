@@ -75,6 +75,8 @@ def _numpy(path: Path) -> Any:
     If an `.npz` file contains pickled arrays, it is returned as an open file, and the caller refuses it.
     """
     with path.open("rb") as file:  # closes the file also if numpy raises an error
+        if file.peek(1)[:1] not in (b"", b"\x93", b"P"):  # numpy would take it for a pickle, and say so
+            raise ValueError("it is not a file of numpy")
         saved = np.load(file, allow_pickle=False)
         if not isinstance(saved, np.lib.npyio.NpzFile):
             return saved

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
 import typer
 
+from rankprobe.errors import RankprobeError
 from rankprobe.studies import grid, needed_calibration, null_size
 from rankprobe.studies.distillation import RANKS
 
 app = typer.Typer(
-    help="Print the tables of the docs that no command of rankprobe prints.",
+    help="Print the tables of the docs that no command of rankprobe prints. Each takes many minutes.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -73,4 +75,8 @@ def print_needed(
 
 
 if __name__ == "__main__":
-    app()
+    try:
+        app()
+    except RankprobeError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)

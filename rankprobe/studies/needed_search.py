@@ -91,7 +91,7 @@ def checked_gain(reference: Reference) -> Bound:
     counted = f"{n_rows} questions, {n_seeds} seed{'s' * (n_seeds != 1)}"
     if gain.lower <= 0:
         raise RankprobeError(
-            f"vanilla does not gain over the baseline ({100 * gain.mean:+.1f} points, lower bound "
+            f"vanilla has no certain gain over the baseline ({100 * gain.mean:+.1f} points, lower bound "
             f"{100 * gain.lower:+.1f}, {counted}), so there is no needed rank; train longer, or "
             "give more dev data or seeds"
         )

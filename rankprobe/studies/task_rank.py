@@ -100,8 +100,8 @@ def taskrank(
         settings: of the runs by flat name, as for `train`; only without `run`.
 
     Raises:
-        RankprobeError: vanilla does not gain over the baseline (its lower bound is not above 0), the rows
-            are too few, the run has no prompt or has not finished, or bad input.
+        RankprobeError: the gain of vanilla over the baseline is not certain (its lower bound is not above
+            0), the rows are too few, the run has no prompt or has not finished, or bad input.
         RunFailed: all runs of a pass failed.
     """
     config = _vanilla_config(run, settings)

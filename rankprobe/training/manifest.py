@@ -41,6 +41,7 @@ def new_manifest(config: RunConfig, session: Session, optimization: Optimization
     backbone, train, validation = session.backbone, session.train, session.eval_set.data
     n, d = config.method.prompt_length, backbone.d_model
     rows = training_rows(train.examples, config, config.seed)
+    train_rows = [train.rows[row] for row in rows]
     trains_on_all = config.shots is None and config.train_half == "all"
     return {
         "format": FORMAT,
@@ -66,10 +67,10 @@ def new_manifest(config: RunConfig, session: Session, optimization: Optimization
             "fingerprint": session.data_fingerprint,
             "tokens_fingerprint": session.tokens_fingerprint,
             "n_train": len(rows),
-            "train_rows": None if trains_on_all else [train.rows[row] for row in rows],
+            "train_rows": None if trains_on_all else train_rows,
             "n_validation": len(validation),
-            "n_shortened": train.n_shortened + validation.n_shortened,
-            "n_cut": train.n_cut + validation.n_cut,
+            "n_shortened": len(train.shortened_rows & set(train_rows)) + len(validation.shortened_rows),
+            "n_cut": len(train.cut_rows & set(train_rows)) + len(validation.cut_rows),
             "unknown_share": {"train": train.unknown_share, "validation": validation.unknown_share},
             "max_new_tokens": session.eval_set.max_new_tokens,
         },

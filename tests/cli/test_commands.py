@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import quick
 
 import rankprobe as rp
 from rankprobe.cli import main
@@ -167,6 +168,13 @@ def test_commands_that_only_read_do_not_import_torch(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_only_rows_that_a_run_uses_count_as_shortened(tmp_path):
+    run = rp.train(quick(shots=2, max_source_length=12, steps=1), runs_dir=tmp_path)
+    data = run.manifest["data"]
+    assert data["n_shortened"] == data["n_train"] + data["n_validation"]
+    assert 0 < data["n_cut"] <= data["n_shortened"]
 
 
 def test_official_rows_and_tokenizer(here, superglue, t5_tokenizer):

@@ -92,7 +92,7 @@ def test_encoding(backbone):
     data = encode(split, backbone, "digits", 256, training=False)
     eos = backbone.tokenizer.eos_token_id
     assert len(data) == 250
-    assert data.n_shortened == 0
+    assert not data.shortened_rows
     assert all(ids[-1] == eos for ids in [*data.sources, *data.targets])
     text = backbone.tokenizer.decode(data.sources[0], skip_special_tokens=True)
     assert text.strip() == CB.source(split.examples[0].fields)
@@ -124,7 +124,7 @@ def test_long_rows_lose_the_start_of_the_premise_only(backbone):
     (whole,) = encode(split, backbone, "digits", 10_000, training=False).sources
     data = encode(split, backbone, "digits", 64, training=False)
     text = backbone.tokenizer.decode(data.sources[0], skip_special_tokens=True).strip()
-    assert data.n_shortened == 1
+    assert len(data.shortened_rows) == 1
     assert len(whole) > 64 >= len(data.sources[0]) > 56
     assert text.startswith("premise: word")
     assert text.endswith("word59 hypothesis: the kettle was sold")
@@ -134,7 +134,7 @@ def test_long_rows_lose_the_start_of_the_premise_only(backbone):
 
 
 def test_collating_members():
-    data = Encoded([], [], [[5, 6, 1], [7, 1], [8, 9, 9, 1]], [[3, 1], [4, 1], [3, 4, 1]], 3, 0)
+    data = Encoded([], [], [[5, 6, 1], [7, 1], [8, 9, 9, 1]], [[3, 1], [4, 1], [3, 4, 1]], 3)
     batch = collate(data, [[0, 1], [2]], pad_id=0, device=torch.device("cpu"))
     assert batch.input_ids.tolist() == [[5, 6, 1, 0], [7, 1, 0, 0], [8, 9, 9, 1]]
     assert batch.attention_mask.tolist() == [[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1]]
@@ -167,9 +167,9 @@ def test_byte_level_words_are_measured_as_they_stand(backbone):
     byte_level = ByteLevel(backbone.name, backbone.source, backbone.model, backbone.tokenizer)
     lengths = [len(ids) for ids in byte_level.source_ids(texts)]
     whole = encode(split, byte_level, "digits", max(lengths), training=False)
-    assert (whole.n_shortened, whole.lengths) == (0, lengths)
+    assert (len(whole.shortened_rows), whole.lengths) == (0, lengths)
     limit = sorted(lengths)[len(lengths) // 2]
     cut = encode(split, byte_level, "digits", limit, training=False)
-    assert cut.n_shortened == sum(length > limit for length in lengths)
+    assert cut.shortened_rows == {row for row, length in enumerate(lengths) if length > limit}
     assert max(cut.lengths) <= limit
     assert np.mean([limit - n for n, full in zip(cut.lengths, lengths, strict=True) if full > limit]) < 4

@@ -262,7 +262,10 @@ def _prompts(folder: Path) -> None:
         np.save(folder / f"{name}.npy", array)
     np.save(folder / "pickle.npy", np.array([{}], dtype=object), allow_pickle=True)
     raw = (folder / "right.npy").read_bytes()
-    _write(folder, {"torn.npy": raw[:100], "nothing.npy": "", "zip.npy": b"PK\x03\x04torn"})
+    _write(
+        folder,
+        {"torn.npy": raw[:100], "nothing.npy": "", "words.npy": "1.0 2.0\n", "zip.npy": b"PK\x03\x04torn"},
+    )
     _write(folder, {"nul.npy": raw.replace(b"}", b"\0", 1), "open.npy": raw.replace(b"}", b" ", 1)})
 
     save_file({"prompt": torch.from_numpy(P)}, folder / "right.safetensors")

@@ -38,6 +38,17 @@ def test_seeds_that_learned_are_counted_and_averaged_alone(tmp_path):
     assert "tiny (rankprobe's own), miniature CB (miniature data)" in text
 
 
+def test_a_gain_that_is_not_clear_is_noted(tmp_path):
+    clear, unclear = truncated(tmp_path, 4, 8), truncated(tmp_path, 3, None, defined=0.74)
+    for row in unclear:
+        row["method"] = "dpt"
+    (note,) = TABLES["used"](frames(*clear, *unclear)).notes
+    assert note.startswith(
+        "dpt, tiny (rankprobe's own), miniature CB (miniature data): The gain itself is not clear"
+    )
+    assert note in render(TABLES["used"](frames(*clear, *unclear)))
+
+
 def test_a_task_with_its_own_files_has_a_row(tmp_path):
     (row,) = truncated(tmp_path, 4)
     (found,) = table(row | {"data_label": "reviews", "data_source": "file"})

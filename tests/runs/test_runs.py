@@ -468,7 +468,7 @@ def test_a_file_of_an_earlier_version_about_the_best_prompt_is_not_taken_for_the
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
-        ({"functional_rank": [{"matrix": "P"}]}, "functional_rank is missing; TruncationFile needs it"),
+        ({"functional_rank": [{"matrix": "P"}]}, "the key 'functional_rank' is missing"),
         ({"functional_rank": 3}, "functional_rank is 3; expected a list"),
         ({"functional_rank": [3]}, "expected a mapping"),
         ({"curves": [{"matrix": "P", "k": -1}]}, "k is -1; expected greater than or equal to 0"),

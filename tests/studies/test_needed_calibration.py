@@ -92,7 +92,7 @@ def test_students_without_a_gain_are_refused(tmp_path, planted, monkeypatch):
     train = torch.full((250, PIECES), 1 / PIECES)
     monkeypatch.setattr(room, "teacher_of", lambda session, P, P0: Teacher(P, P0, train, dev))
     frame = room.calibrate_needed(ranks=(1,), seeds=(0,), runs_dir=tmp_path, **QUICK)
-    assert frame["refused"].str.startswith("vanilla does not gain over the baseline (").all()
+    assert frame["refused"].str.startswith("vanilla has no certain gain over the baseline (").all()
 
 
 def test_ranks_that_cannot_be_planted_are_refused(tmp_path):

@@ -27,6 +27,14 @@ def test_it_starts_without_a_warning():
     assert all(name in done.stdout for name in ("grid", "stress", "null-size", "needed"))
 
 
+def test_a_mistake_is_one_line():
+    command = [sys.executable, "-m", "rankprobe.studies", "needed", "runs", "no-such-folder"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: data 'no-such-folder' is not a folder")
+    assert done.stderr.count("\n") == 1
+
+
 def test_the_table_of_the_needed_rank_is_csv(tmp_path, monkeypatch):
     def calibrate_needed(*, ranks, seeds, data, runs_dir):
         assert (data, runs_dir) == ("DATA", tmp_path)

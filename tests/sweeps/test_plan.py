@@ -76,7 +76,7 @@ def test_scales():
     [
         ("title = 'x", "is not TOML"),
         ("titel = 'x'", "unknown setting 'titel'; did you mean 'title'"),
-        ("source = 'x'", "title is missing; Spec needs it"),
+        ("source = 'x'", "the key 'title' is missing"),
         ("title = 'x'\ngrid = 3", "grid is 3; expected a valid list"),
     ],
 )
