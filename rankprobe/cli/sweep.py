@@ -81,7 +81,7 @@ def sweep(
         try:
             experiments[path.stem] = sweeps.configs_of(one, scale, overrides)
         except RankprobeError as error:
-            if overrides:  # the fault may be theirs
+            if overrides:  # --set may be at fault
                 raise
             raise RankprobeError(f"experiment '{path}': {error}") from None
     all_configs = {config.run_id: config for configs in experiments.values() for config in configs}

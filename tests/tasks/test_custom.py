@@ -100,7 +100,7 @@ def test_any_format_and_a_folder_in_place_of_the_files(stars, tmp_path, suffix):
         ("template = ", "is not TOML"),
         (STARS.replace("target", "taregt"), "stars.toml: unknown setting 'taregt'; did you mean 'target'?"),
         (STARS.replace("[labels]", 'metrics = "accuracy"\n[labels]'), "stars.toml: metrics is 'accuracy'; expected a list"),
-        (STARS.replace('template = "review: {review}"', ""), "template is missing"),
+        (STARS.replace('template = "review: {review}"', ""), "the key 'template' is missing"),
         (STARS.replace("{review}", "review"), "has no fields; expected one or more, as in 'premise: {premise}'"),
         (STARS.replace("{review}", "{review"), "is not a valid template"),
         (STARS.replace("{review}", "{0}"), "has no fields"),
