@@ -44,12 +44,12 @@ def format_truncation(run: Run, result: Truncation) -> str:
 
 
 def _format_functional_rank(row: dict[Any, Any]) -> str:
-    from rankprobe.reports.used import CLEAR_SHARE
+    from rankprobe.reports.used import has_unclear_gain
 
     if row["functional_rank"] != row["functional_rank"]:
         return f"functional rank of {row['matrix']}: undefined, the score is not above the baseline"
     unsure = f", undefined in {1 - row['defined']:.0%} of resamples" if row["defined"] < 1 else ""
-    unclear = "; the gain itself is not clear" if row["defined"] < CLEAR_SHARE else ""
+    unclear = "; the gain itself is not clear" if has_unclear_gain([row]) else ""
     return (
         f"functional rank of {row['matrix']}: {_up_to(row['below'], row['functional_rank'])} "
         f"({row['low']:.0f}–{row['high']:.0f}{unsure}), the least k that keeps 95 % of the gain over "

@@ -13,6 +13,8 @@ The modules:
     capacity      scores over the number of trained parameters; d90
     null_size     how often verdicts are wrong without a task, and how often they find an effect
     parameters    how many parameters each method trains
+
+`python -m rankprobe.studies` prints the tables of the docs that no command of `rankprobe` prints.
 """
 
 from rankprobe.studies.calibration import calibrate

@@ -13,6 +13,7 @@ import typer
 from rankprobe.errors import RankprobeError
 from rankprobe.studies import grid, needed_calibration, null_size
 from rankprobe.studies.distillation import RANKS
+from rankprobe.text import plain_lines
 
 app = typer.Typer(
     help="Print the tables of the docs that no command of rankprobe prints. Each takes many minutes.",
@@ -78,5 +79,5 @@ if __name__ == "__main__":
     try:
         app()
     except RankprobeError as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {plain_lines(error)}", err=True)
         sys.exit(error.exit_code)

@@ -207,7 +207,7 @@ def test_the_heartbeat_beats(run, quick_beats):
         path.unlink()
         wait_until(lambda: read_signature(path) == own)  # a heartbeat that was removed comes back
         write_atomically(path, json.dumps(asdict(THEIRS)).encode())
-        time.sleep(0.5)  # a beat that has just read its own heartbeat
+        time.sleep(0.5)  # so that a beat which has just read its own heartbeat is over
         os.utime(path, (0, 0))
         time.sleep(0.5)
         assert path.stat().st_mtime == 0, "the heartbeat of another host is left alone"

@@ -28,10 +28,10 @@ def test_it_starts_without_a_warning():
 
 
 def test_a_mistake_is_one_line():
-    command = [sys.executable, "-m", "rankprobe.studies", "needed", "runs", "no-such-folder"]
+    command = [sys.executable, "-m", "rankprobe.studies", "needed", "runs", "no-such-\x1b-folder"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: data 'no-such-folder' is not a folder")
+    assert done.stderr.startswith(r"error: data 'no-such-\x1b-folder' is not a folder")
     assert done.stderr.count("\n") == 1
 
 
